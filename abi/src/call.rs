@@ -1,0 +1,321 @@
+//! The one table of calls: the enum, the typed requests and replies, names and the hypervisor's handler list come from it.
+
+use crate::addr::Ipa;
+use crate::address_space::{Attributes, UnmapFlags};
+use crate::console::ConsoleData;
+use crate::core::ExitKind;
+use crate::error::{Error, Reason};
+use crate::event::DeliveryMode;
+use crate::handle::{AddressSpaceHandle, MemHandle, PeerHandle, PortHandle};
+use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
+use crate::vcpu::YieldHint;
+use crate::version::{FUNCTION_BASE, FUNCTION_SVE_HINT};
+
+macro_rules! groups {
+    ($( $(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $major:literal, $minor:literal; )*) => {
+        /// A group of calls that has a version of its own.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum Group { $( $(#[$doc])* $name = $number, )* }
+
+        impl Group {
+            /// Every group that has calls in this version.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns the group of the number, or `None` when it has no calls in this version.
+            #[must_use]
+            pub const fn from_number(number: u64) -> Option<Self> {
+                match number { $( $number => Some(Self::$name), )* _ => None }
+            }
+
+            /// Returns the name as call names begin with it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => $text, )* }
+            }
+
+            /// Returns major and minor version.
+            #[must_use]
+            pub const fn version(self) -> (u16, u16) {
+                match self { $( Self::$name => ($major, $minor), )* }
+            }
+        }
+    };
+}
+
+groups! {
+    /// Discovery and the end of a VM.
+    Core = 0, "CORE", 1, 0;
+    /// Virtual CPUs.
+    Vcpu = 1, "VCPU", 1, 0;
+    /// Address spaces: the guest's MMU.
+    AddressSpace = 3, "AS", 1, 0;
+    /// Event channels.
+    Event = 5, "EVT", 1, 0;
+    /// The console.
+    Console = 7, "CON", 1, 0;
+}
+
+/// Entries that a flat table indexed by call number needs: groups 0 to 7.
+pub const CALL_TABLE_LEN: usize = 256;
+
+macro_rules! calls {
+    (($d:tt) $(
+        $(#[$doc:meta])*
+        $name:ident = ($group:ident, $op:literal) $text:literal
+            ( $($arg:ident: $arg_type:ty),* ) -> $reply:ident ( $($res:ident: $res_type:ty),* );
+    )*) => {
+        /// A hypercall. Exhaustive on purpose: a new call must break hypervisor, guest library and specification test.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Call { $( $(#[$doc])* $name = (Group::$group as u16) << 5 | $op, )* }
+
+        impl Call {
+            /// Every call in the order of the specification.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns the call of `group << 5 | op`, or `None` when none was ever defined there.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                $( if number == Self::$name as u16 { return Some(Self::$name); } )*
+                None
+            }
+
+            /// Returns the name as the specification, logs and errors write it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => $text, )* }
+            }
+
+            /// Returns the names of the arguments in the order of x1, x2, ...
+            #[must_use]
+            pub const fn arguments(self) -> &'static [&'static str] {
+                match self { $( Self::$name => &[$(stringify!($arg)),*], )* }
+            }
+
+            /// Returns the names of the results in the order of x1, x2, ...
+            #[must_use]
+            pub const fn results(self) -> &'static [&'static str] {
+                match self { $( Self::$name => &[$(stringify!($res)),*], )* }
+            }
+
+            /// Returns the group that the call belongs to.
+            #[must_use]
+            pub const fn group(self) -> Group {
+                match self { $( Self::$name => Group::$group, )* }
+            }
+        }
+
+        $(
+            #[doc = concat!("Arguments of ", $text, ".")]
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $name {
+                $( #[doc = concat!("Argument `", stringify!($arg), "` of ", $text, ".")] pub $arg: $arg_type, )*
+            }
+
+            #[doc = concat!("Results of ", $text, ".")]
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $reply {
+                $( #[doc = concat!("Result `", stringify!($res), "` of ", $text, ".")] pub $res: $res_type, )*
+            }
+
+            impl Request for $name {
+                const CALL: Call = Call::$name;
+                type Reply = $reply;
+
+                #[inline(always)]
+                fn to_regs(&self) -> Regs {
+                    #[allow(unused_mut, reason = "a call without arguments writes nothing")]
+                    let mut regs = Writer::default();
+                    $( regs.put(&self.$arg); )*
+                    regs.finish()
+                }
+
+                #[inline(always)]
+                fn from_regs(regs: &Regs) -> Result<Self, Error> {
+                    #[allow(unused_mut, unused_variables, reason = "a call without arguments reads nothing")]
+                    let mut reader = Reader::new(regs);
+                    Ok(Self { $( $arg: reader.take::<$arg_type>().map_err(|(n, why, limit)| regs::refused(n, why, limit))?, )* })
+                }
+            }
+
+            impl Reply for $reply {
+                const REGS: usize = 0 $( + <$res_type as Argument>::REGS )*;
+
+                #[inline(always)]
+                fn to_regs(&self) -> Regs {
+                    #[allow(unused_mut, reason = "a call without results writes nothing")]
+                    let mut regs = Writer::default();
+                    $( regs.put(&self.$res); )*
+                    regs.finish()
+                }
+
+                #[inline(always)]
+                fn from_regs(regs: &Regs) -> Result<Self, usize> {
+                    #[allow(unused_mut, unused_variables, reason = "a call without results reads nothing")]
+                    let mut reader = Reader::new(regs);
+                    Ok(Self { $( $res: reader.take::<$res_type>().map_err(|(n, _, _): (usize, Reason, u64)| n)?, )* })
+                }
+            }
+        )*
+
+        /// Hands the names of all calls, which are also the names of their request types, to the macro `$then`.
+        #[macro_export]
+        macro_rules! for_each_call {
+            ($d then:path) => { $d then! { $($name),* } };
+        }
+    };
+}
+
+calls! { ($)
+    /// Returns what this hypervisor and this vCPU are.
+    ///
+    /// Out: x1 ABI version (`major << 16 | minor`), x2 build id, x3 `vm << 32 | vcpu`, x4 address of the info page.
+    /// Errors: none. Blocks: never. Spec: CORE.INFO.
+    CoreInfo = (Core, 0) "CORE.INFO" () -> CoreInfoReply(abi_version: u32, build_id: u64, vm_vcpu: u64, info_page: Ipa);
+    /// Returns version and calls of a group.
+    ///
+    /// In: x1 group number. Out: x1 `major << 16 | minor`, x2 bitmap of the calls this VM may make.
+    /// Errors: `NOT_SUPPORTED` no such group. Blocks: never. Spec: CORE.GROUP.
+    CoreGroup = (Core, 1) "CORE.GROUP" (group: u64) -> CoreGroupReply(version: u32, calls: u32);
+    /// Returns a limit; guests take limits from here and never from constants.
+    ///
+    /// In: x1 key, see [`crate::limit::LimitKey`]. Out: x1 value. Errors: `INVALID` unknown key. Blocks: never. Spec: CORE.LIMIT.
+    CoreLimit = (Core, 2) "CORE.LIMIT" (key: u64) -> CoreLimitReply(value: u64);
+    /// Does nothing but count: the cheapest call there is.
+    ///
+    /// Out: x1 how many NOPs this vCPU has made, this one included. Errors: none. Blocks: never. Spec: CORE.NOP.
+    CoreNop = (Core, 3) "CORE.NOP" () -> CoreNopReply(counter: u64);
+    /// Ends the VM as failed, with a report that shows the arguments.
+    ///
+    /// In: x1 reason (the guest's own number), x2 pc, x3 ESR, x4 FAR of the crash, or zero. Does not return.
+    /// Errors: none. Spec: CORE.PANIC.
+    CorePanic = (Core, 4) "CORE.PANIC" (reason: u64, pc: u64, esr: u64, far: u64) -> CorePanicReply();
+    /// Ends the VM.
+    ///
+    /// In: x1 exit code (0 is success), x2 kind: 0 off, 1 reboot. Does not return on success.
+    /// Errors: `INVALID` unknown kind; `DENIED` reboot when the manifest does not restart this VM. Spec: CORE.EXIT.
+    CoreExit = (Core, 5) "CORE.EXIT" (code: u64, kind: ExitKind) -> CoreExitReply();
+
+    /// Gives the core to another vCPU of the same or a higher priority.
+    ///
+    /// In: x1 hint, x2 its target. The vCPU stays runnable and goes behind its equals.
+    /// Errors: `INVALID` unknown hint or target. Blocks: never. Spec: VCPU.YIELD.
+    VcpuYield = (Vcpu, 0) "VCPU.YIELD" (hint: YieldHint, target: u64) -> VcpuYieldReply();
+    /// Waits for an event on this vCPU, or for a time.
+    ///
+    /// In: x1 deadline in ticks of CNTVCT_EL0, all ones for none. Out: x1 the selector, taken (0 when the deadline passed), x2 CNTVCT_EL0.
+    /// A deadline in the past is success. Errors: none. Blocks: yes. Spec: VCPU.WAIT.
+    VcpuWait = (Vcpu, 1) "VCPU.WAIT" (deadline: u64) -> VcpuWaitReply(selector: u64, now: u64);
+    /// EVT.SEND, then VCPU.WAIT, in one trap.
+    ///
+    /// In: x1 port, x2 deadline. Out and errors: as the two calls; when SEND is refused nothing is waited for. Blocks: yes. Spec: VCPU.SIGNAL_WAIT.
+    VcpuSignalWait = (Vcpu, 2) "VCPU.SIGNAL_WAIT" (port: PortHandle, deadline: u64) -> VcpuSignalWaitReply(selector: u64, now: u64);
+    /// Starts a vCPU of this VM that is off.
+    ///
+    /// In: x1 vCPU, x2 entry address, x3 argument for its x0. Errors: `INVALID` no such vCPU; `BAD_ADDR`, `MISALIGNED` entry;
+    /// `STATE` it is not off. Blocks: never. Spec: VCPU.START.
+    VcpuStart = (Vcpu, 3) "VCPU.START" (vcpu: u64, entry: Ipa, arg: u64) -> VcpuStartReply();
+    /// Turns the calling vCPU off; the VM ends with exit code 0 when it was the last.
+    ///
+    /// Does not return. Errors: none. Spec: VCPU.STOP.
+    VcpuStop = (Vcpu, 4) "VCPU.STOP" () -> VcpuStopReply();
+    /// Returns the state of a vCPU of this VM.
+    ///
+    /// In: x1 vCPU. Out: x1 [`crate::vcpu::RunState`]. Errors: `INVALID` no such vCPU. Blocks: never. Spec: VCPU.STATE.
+    VcpuState = (Vcpu, 5) "VCPU.STATE" (vcpu: u64) -> VcpuStateReply(state: u64);
+
+    /// Maps pages of a Mem object.
+    ///
+    /// In: x1 address space, x2 address, x3 Mem handle, x4 offset in bytes, x5 pages, x6 attributes. Out: x1 level of the last leaf, x2 pages done.
+    /// Errors: `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `EXISTS`, `BAD_ATTR`, `DENIED`, `QUOTA`, `NO_MEMORY`. Blocks: never. Spec: AS.MAP.
+    AsMap = (AddressSpace, 0) "AS.MAP" (space: AddressSpaceHandle, address: Ipa, mem: MemHandle, offset: u64, pages: u64, attributes: Attributes)
+        -> AsMapReply(level: u64, done: u64);
+    /// Unmaps pages. When it returns no vCPU can reach them any more.
+    ///
+    /// In: x1 address space, x2 address, x3 pages, x4 flags. Out: x2 pages done.
+    /// Errors: `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `NOT_MAPPED`, `NO_MEMORY`, `QUOTA`. Blocks: never. Spec: AS.UNMAP.
+    AsUnmap = (AddressSpace, 1) "AS.UNMAP" (space: AddressSpaceHandle, address: Ipa, pages: u64, flags: UnmapFlags)
+        -> AsUnmapReply(reserved: u64, done: u64);
+    /// Changes the permissions of mapped pages, without a moment in which they are unmapped.
+    ///
+    /// In: x1 address space, x2 address, x3 pages, x4 attributes, x5 flags. Out: x2 pages done.
+    /// Errors: as AS.UNMAP, `BAD_ATTR`, `DENIED`. Blocks: never. Spec: AS.PROTECT.
+    AsProtect = (AddressSpace, 2) "AS.PROTECT" (space: AddressSpaceHandle, address: Ipa, pages: u64, attributes: Attributes, flags: UnmapFlags)
+        -> AsProtectReply(reserved: u64, done: u64);
+    /// Returns what is mapped at an address.
+    ///
+    /// In: x1 address space, x2 address. Out: x1 Mem handle, x2 offset, x3 attributes, x4 level, x5 why it last faulted.
+    /// Errors: `BAD_ADDR`, `NOT_MAPPED`. Blocks: never. Spec: AS.QUERY.
+    AsQuery = (AddressSpace, 3) "AS.QUERY" (space: AddressSpaceHandle, address: Ipa)
+        -> AsQueryReply(mem: MemHandle, offset: u64, attributes: Attributes, level: u64, fault: u64);
+
+    /// Raises the port's other end and wakes the vCPU bound to it.
+    ///
+    /// In: x1 port. Errors: `PEER_GONE` the other end is closed; `STATE` the port is not connected. Blocks: never. Spec: EVT.SEND.
+    EvtSend = (Event, 0) "EVT.SEND" (port: PortHandle) -> EvtSendReply();
+    /// Lowers the calling vCPU's line and takes its selector.
+    ///
+    /// Out: x1 the selector as it was; it is zero now. Errors: none. Blocks: never. Spec: EVT.ACK.
+    EvtAck = (Event, 1) "EVT.ACK" () -> EvtAckReply(selector: u64);
+    /// Looks at a port again after the guest cleared its mask bit, so that no event that came meanwhile is lost.
+    ///
+    /// In: x1 port. Out: x1 1 when it was pending. Errors: handle errors. Blocks: never. Spec: EVT.UNMASK.
+    EvtUnmask = (Event, 2) "EVT.UNMASK" (port: PortHandle) -> EvtUnmaskReply(pending: bool);
+    /// Binds a port to a vCPU of this VM; a pending bit moves with it.
+    ///
+    /// In: x1 port, x2 vCPU. Errors: `INVALID` no such vCPU. Blocks: never. Spec: EVT.BIND_VCPU.
+    EvtBindVcpu = (Event, 3) "EVT.BIND_VCPU" (port: PortHandle, vcpu: u64) -> EvtBindVcpuReply();
+    /// Makes a port that the peer can connect to.
+    ///
+    /// In: x1 peer. Out: x1 port, x2 key for the peer. Errors: `FULL`, `PEER_GONE`. Blocks: never. Spec: EVT.OFFER.
+    EvtOffer = (Event, 4) "EVT.OFFER" (peer: PeerHandle) -> EvtOfferReply(port: PortHandle, key: u64);
+    /// Connects to a port that a peer offers.
+    ///
+    /// In: x1 peer, x2 key. Out: x1 port. Errors: `INVALID` no such offer to this VM; `FULL`, `PEER_GONE`. Blocks: never. Spec: EVT.CONNECT.
+    EvtConnect = (Event, 5) "EVT.CONNECT" (peer: PeerHandle, key: u64) -> EvtConnectReply(port: PortHandle);
+    /// Closes a port; its other end answers `PEER_GONE` from then on.
+    ///
+    /// In: x1 port. Errors: handle errors. Blocks: never. Spec: EVT.CLOSE.
+    EvtClose = (Event, 9) "EVT.CLOSE" (port: PortHandle) -> EvtCloseReply();
+    /// Sets how a vCPU of this VM learns of events.
+    ///
+    /// In: x1 vCPU, x2 mode: 0 poll, 1 upcall. Errors: `INVALID`; `STATE` when it is neither the caller nor off. Blocks: never. Spec: EVT.MODE.
+    EvtMode = (Event, 10) "EVT.MODE" (vcpu: u64, mode: DeliveryMode) -> EvtModeReply();
+
+    /// Writes to the console. Works with no memory set up.
+    ///
+    /// In: x1 length (at most 112), x2 to x15 the bytes, first byte lowest. Out: x1 bytes taken, fewer when the console is full.
+    /// Errors: `INVALID` length; `AGAIN` nothing could be taken. Blocks: never. Spec: CON.WRITE.
+    ConWrite = (Console, 0) "CON.WRITE" (length: u64, data: ConsoleData) -> ConWriteReply(written: u64);
+    /// Reads what was typed for this VM.
+    ///
+    /// Out: x1 length (0 to 112), x2 to x15 the bytes. Errors: `DENIED` when the console input is another VM's. Blocks: never. Spec: CON.READ.
+    ConRead = (Console, 1) "CON.READ" () -> ConReadReply(length: u64, data: ConsoleData);
+}
+
+impl Call {
+    /// Returns the function id that w0 carries.
+    #[must_use]
+    pub const fn function_id(self) -> u32 {
+        FUNCTION_BASE | self as u32
+    }
+
+    /// Returns the call of a function id, or `None` when it is not a Strato call that exists.
+    #[must_use]
+    pub const fn from_function_id(id: u32) -> Option<Self> {
+        let number = (id & !FUNCTION_SVE_HINT) ^ FUNCTION_BASE;
+        if number >= 1 << 10 {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "checked above")]
+        Self::from_number(number as u16)
+    }
+
+    /// Returns the number of the call within its group.
+    #[must_use]
+    pub const fn op(self) -> u32 {
+        self as u32 & 31
+    }
+}

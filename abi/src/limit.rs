@@ -1,0 +1,49 @@
+//! Limits: what CORE.LIMIT answers. A guest asks; it never carries these numbers.
+
+macro_rules! limits {
+    ($( $(#[$doc:meta])* $name:ident = $key:literal, $value:expr; )*) => {
+        /// What CORE.LIMIT can be asked for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        #[repr(u64)]
+        pub enum LimitKey { $( $(#[$doc])* $name = $key, )* }
+
+        impl LimitKey {
+            /// Every key of this version.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns the key of the number, or `None` when this version has none.
+            #[must_use]
+            pub const fn from_u64(value: u64) -> Option<Self> {
+                match value { $( $key => Some(Self::$name), )* _ => None }
+            }
+
+            /// Returns the limit of this version of the hypervisor.
+            #[must_use]
+            pub const fn value(self) -> u64 {
+                match self { $( Self::$name => $value, )* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Physical cores.
+    Cores = 0, 8;
+    /// VMs.
+    Vms = 1, 64;
+    /// vCPUs of a VM.
+    VcpusPerVm = 2, 8;
+    /// Ports of a VM, whatever its manifest says.
+    PortsPerVm = 3, 1024;
+    /// Handles of a VM, whatever its manifest says.
+    HandlesPerVm = 4, 1024;
+    /// Address spaces of a VM.
+    AddressSpacesPerVm = 5, 1;
+    /// Pages that one MAP, UNMAP or PROTECT works on.
+    PagesPerCall = 6, crate::address_space::PAGES_PER_CALL;
+    /// Bytes of one CON.WRITE.
+    ConsoleBytes = 7, crate::console::CONSOLE_BYTES as u64;
+    /// Priorities; 0 is the lowest.
+    Priorities = 8, 32;
+}

@@ -1,0 +1,2 @@
+//! The library that a guest of Strato links against.
+#![no_std]
