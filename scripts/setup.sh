@@ -288,7 +288,7 @@ setup_main() {
     fi
     [ "${STRATO_NEED:-}" = host ] || setup_wish_for_pi
     if [ "${STRATO_SETUP:-}" = check ]; then
-        setup_say 'nothing is missing'
+        setup_say 'nothing that Strato needs is missing'
         exit 0
     fi
 }
