@@ -1,0 +1,39 @@
+//! Cpu: the instructions by which a core waits, and how it learns which core it is.
+
+use core::arch::asm;
+
+use aarch64_cpu::registers::{MIDR_EL1, MPIDR_EL1, Readable};
+
+/// Gives way for a moment while another core holds what this one needs (YIELD, never ISB: see `crate::lock`).
+#[inline(always)]
+pub fn relax() {
+    // SAFETY: YIELD is a hint and changes no state.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
+/// Parks this core until an interrupt is pending, masked or not (WFI). Earlier accesses are complete first, so that a
+/// core that sleeps has published what it wrote.
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: DSB orders and WFI waits; neither changes state.
+    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+}
+
+/// Waits until another core sends an event (WFE). Only for start-up handshakes; use [`wait_for_interrupt`] to park.
+#[inline(always)]
+pub fn wait_for_event() {
+    // SAFETY: WFE waits and changes no state.
+    unsafe { asm!("wfe", options(nostack, preserves_flags)) };
+}
+
+/// Returns the affinity fields of this core's MPIDR_EL1: Aff3 in bits 39:32, Aff2, Aff1, Aff0 in bits 23:0.
+#[inline]
+pub fn affinity() -> u64 {
+    MPIDR_EL1.get() & 0xff_00ff_ffff
+}
+
+/// Returns this core's MIDR_EL1: implementer, variant, part and revision.
+#[inline]
+pub fn midr() -> u64 {
+    MIDR_EL1.get()
+}

@@ -1,0 +1,22 @@
+//! Cpu on a PC: waiting gives the processor to another thread; there is one core, number 0.
+
+/// Gives the processor to another thread.
+pub fn relax() {
+    std::thread::yield_now();
+}
+
+/// Returns at once: an interrupt is always about to come.
+pub fn wait_for_interrupt() {}
+
+/// Returns at once: an event is always about to come.
+pub fn wait_for_event() {}
+
+/// Returns 0, the affinity of the one core.
+pub fn affinity() -> u64 {
+    0
+}
+
+/// Returns the MIDR_EL1 of a Cortex-A72 r0p3, the core that Strato is measured on.
+pub fn midr() -> u64 {
+    0x410f_d083
+}

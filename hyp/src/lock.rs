@@ -1,0 +1,170 @@
+//! Lock: fair ticket locks with ranks, so that a wrong order does not compile. Owns no data of its own; every room
+//! above `arch` may use it. Never held across `arch::run`, a wait, or (but [`CONSOLE`]) a slow device write.
+//!
+//! A core that holds nothing has a `Held<0>` token, minted once per exit by the dispatcher. Locking borrows the token
+//! mutably and hands back a token of the lock's rank, so a second lock can only be one of a higher rank:
+//!
+//! ```
+//! use strato_hyp::lock::{Held, Lock, MEMORY, PORTS};
+//! # let mut none = strato_hyp::lock::Held::for_example();
+//! let ports: Lock<u32, PORTS> = Lock::new(1);
+//! let memory: Lock<u32, MEMORY> = Lock::new(2);
+//! let (first, mut held) = ports.lock(&mut none);
+//! let (second, _held) = memory.lock(&mut held);
+//! assert_eq!(*first + *second, 3);
+//! ```
+//!
+//! The wrong order is a build error (after monomorphization, so `cargo check` alone does not show it):
+//!
+//! ```compile_fail
+//! use strato_hyp::lock::{Held, Lock, MEMORY, PORTS};
+//! # let mut none = strato_hyp::lock::Held::for_example();
+//! let ports: Lock<u32, PORTS> = Lock::new(1);
+//! let memory: Lock<u32, MEMORY> = Lock::new(2);
+//! let (_second, mut held) = memory.lock(&mut none);
+//! let (_first, _held) = ports.lock(&mut held);
+//! ```
+//!
+//! So is a second lock from the same token while the first is held:
+//!
+//! ```compile_fail
+//! use strato_hyp::lock::{Held, Lock, PORTS};
+//! # let mut none = strato_hyp::lock::Held::for_example();
+//! let (a, b): (Lock<u32, PORTS>, Lock<u32, PORTS>) = (Lock::new(1), Lock::new(2));
+//! let (first, _held) = a.lock(&mut none);
+//! let (second, _other) = b.lock(&mut none);
+//! drop((first, second));
+//! ```
+
+use core::marker::PhantomData;
+
+use spin::RelaxStrategy;
+use spin::mutex::{TicketMutex, TicketMutexGuard};
+
+use crate::arch;
+
+/// Rank of a VM's own state.
+pub const VM: u8 = 1;
+/// Rank of the event port tables.
+pub const PORTS: u8 = 2;
+/// Rank of the allocator and of the address spaces.
+pub const MEMORY: u8 = 3;
+/// Rank of the leaves: the console ring and the interrupt distributor. Nothing is locked while one is held.
+pub const CONSOLE: u8 = 4;
+
+/// Waiting for a ticket executes YIELD: `core::hint::spin_loop` is ISB on this target, which an emulator that runs
+/// all cores on one thread does not take as a hint to go on with another core.
+#[derive(Debug)]
+pub struct Relax;
+
+impl RelaxStrategy for Relax {
+    #[inline(always)]
+    fn relax() {
+        arch::relax();
+    }
+}
+
+/// Access to the data of a locked [`Lock`]; dropping it serves the next ticket.
+pub type Guard<'a, T> = TicketMutexGuard<'a, T, Relax>;
+
+/// Proof that a core holds no lock of a rank above `RANK`. Neither copied nor made outside this crate.
+#[derive(Debug)]
+pub struct Held<'a, const RANK: u8>(PhantomData<&'a mut ()>);
+
+impl Held<'static, 0> {
+    /// Returns the token of a core that holds nothing. The dispatcher calls this once per exit, boot once per core.
+    pub(crate) const fn mint() -> Self {
+        Self(PhantomData)
+    }
+
+    /// Returns a token for the examples above, which stand outside the crate.
+    #[doc(hidden)]
+    pub const fn for_example() -> Self {
+        Self::mint()
+    }
+}
+
+/// Data behind a fair lock of rank `RANK`.
+#[derive(Debug)]
+pub struct Lock<T, const RANK: u8>(TicketMutex<T, Relax>);
+
+impl<T, const RANK: u8> Lock<T, RANK> {
+    /// Returns an open lock around `data`.
+    pub const fn new(data: T) -> Self {
+        Self(TicketMutex::new(data))
+    }
+
+    /// Returns access to the data once every earlier ticket was served, and the token for locks of higher rank.
+    ///
+    /// Does not build when the token's rank is not below `RANK`.
+    #[inline]
+    pub fn lock<'a, const H: u8>(&'a self, _held: &'a mut Held<'_, H>) -> (Guard<'a, T>, Held<'a, RANK>) {
+        const { assert!(H < RANK, "locks are taken in rising rank") };
+        (self.0.lock(), Held(PhantomData))
+    }
+
+    /// Returns access to the data if nobody holds or waits for the lock, else `None`. Any rank may ask, since
+    /// nobody waits here.
+    #[inline]
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.0.try_lock()
+    }
+
+    /// Returns the data without locking: the exclusive borrow is proof that nobody else can.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+}
+
+impl<T> Lock<T, CONSOLE> {
+    /// Returns access to the data of a leaf. It asks for no token because no lock may be taken while it is held, and
+    /// a leaf's room calls no other room.
+    #[inline]
+    pub fn lock_leaf(&self) -> Guard<'_, T> {
+        self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn locks_are_taken_in_rising_rank() {
+        let vm: Lock<u8, VM> = Lock::new(1);
+        let memory: Lock<u8, MEMORY> = Lock::new(2);
+        let mut none = Held::mint();
+        let (first, mut held) = vm.lock(&mut none);
+        let (mut second, _held) = memory.lock(&mut held);
+        *second += *first;
+        assert_eq!(*second, 3);
+    }
+
+    #[test]
+    fn a_lock_in_use_refuses_try_lock_and_is_open_again_after_the_guard() {
+        let lock: Lock<u8, PORTS> = Lock::new(7);
+        let mut none = Held::mint();
+        {
+            let (_guard, _held) = lock.lock(&mut none);
+            assert!(lock.try_lock().is_none());
+        }
+        assert_eq!(lock.try_lock().as_deref(), Some(&7));
+    }
+
+    #[test]
+    fn threads_that_share_a_leaf_lose_no_update() {
+        let leaf: Arc<Lock<u32, CONSOLE>> = Arc::new(Lock::new(0));
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let leaf = Arc::clone(&leaf);
+                thread::spawn(move || (0..1000).for_each(|_| *leaf.lock_leaf() += 1))
+            })
+            .collect();
+        for worker in workers {
+            worker.join().expect("a worker panicked");
+        }
+        assert_eq!(*leaf.lock_leaf(), 4000);
+    }
+}
