@@ -16,4 +16,28 @@ mod cpu;
 #[path = "fake/cpu.rs"]
 mod cpu;
 
+#[cfg(target_os = "none")]
+mod backing;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/backing.rs"]
+pub mod backing;
+
+#[cfg(target_os = "none")]
+mod stage2_ops;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/stage2_ops.rs"]
+mod stage2_ops;
+
+#[cfg(target_os = "none")]
+mod watch;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/watch.rs"]
+pub mod watch;
+
+pub mod page_box;
+pub mod ram;
+pub mod shared;
+pub mod stage2;
+pub mod table;
+
 pub use cpu::{affinity, midr, relax, wait_for_event, wait_for_interrupt};

@@ -1,0 +1,62 @@
+//! Stage-2 operations on a PC: each tells the page-table monitor ([`super::watch`]), which knows what it must achieve.
+//! One thread of the test process stands for one core.
+
+use core::cell::Cell;
+use std::thread_local;
+
+use super::stage2::Vttbr;
+use super::watch;
+
+thread_local! {
+    /// VTTBR_EL2 as last written, and as it acts since the last ISB.
+    static VTTBR: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Returns VTTBR_EL2 of this thread's core.
+#[must_use]
+pub fn current_vttbr() -> Vttbr {
+    Vttbr::from_bits(VTTBR.get().0)
+}
+
+/// Selects the address space of this thread's core; the caller's ISB or ERET counts as done.
+pub fn set_vttbr(space: Vttbr) {
+    VTTBR.set((space.bits(), space.bits()));
+}
+
+/// Selects the address space of this thread's core, from the next [`isb`] on.
+pub(super) fn write_vttbr(space: Vttbr) {
+    VTTBR.set((space.bits(), VTTBR.get().1));
+}
+
+/// Does nothing on a PC.
+pub fn set_vtcr(_vtcr: u64) {}
+
+/// Lets the last VTTBR_EL2 act.
+pub(super) fn isb() {
+    VTTBR.set((VTTBR.get().0, VTTBR.get().0));
+}
+
+/// Completes stores and invalidations.
+pub(super) fn dsb_ish() {
+    watch::completed(true);
+}
+
+/// Completes stores.
+pub(super) fn dsb_ishst() {
+    watch::completed(false);
+}
+
+/// Drops the stage-2 entries of one page of the VMID that acts.
+pub(super) fn tlbi_ipas2e1is(ipa: u64) {
+    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::Stage2(ipa));
+}
+
+/// Drops the stage 1 and combined entries of the VMID that acts.
+pub(super) fn tlbi_vmalle1is() {
+    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::Combined);
+}
+
+/// Drops all entries of the VMID that acts.
+pub(super) fn tlbi_vmalls12e1is() {
+    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::All);
+}

@@ -1,0 +1,227 @@
+//! Watch: the page-table monitor of the host tests. It follows every entry of every address space and stops the test that
+//! breaks the order of DDI 0487: write invalid, DSB, TLBI of the right VMID, DSB, and only then reuse.
+//!
+//! Owns what is *stale*: an old entry that some core may still hold. Each thread has a monitor of its own and stands for
+//! one core; tables that another thread made are not known and not judged.
+
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::thread;
+use std::thread_local;
+use std::vec::Vec;
+
+use super::backing;
+use super::ram::Pa;
+use super::stage2::Vttbr;
+use super::stage2_ops::current_vttbr;
+use super::table::{VALID, owns};
+
+/// S2AP and XN: a change of these alone needs no break-before-make.
+const PERMISSIONS: u64 = 0b11 << 6 | 0b11 << 53;
+/// What a walker ignores in an entry that owns a table.
+const IGNORED: u64 = 0x3ff << 2 | 0xff << 51;
+
+/// How far the removal of an old entry has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Written,
+    Visible,
+    Stage2Issued,
+    Stage2Gone,
+    AllIssued,
+}
+
+/// An old entry that a core may still hold.
+#[derive(Clone, Copy, Debug)]
+struct Stale {
+    root: u64,
+    start: u64,
+    size: u64,
+    /// The table that the entry led to.
+    child: Option<u64>,
+    /// The entry was made invalid, not only narrower.
+    broken: bool,
+    stage: Stage,
+}
+
+#[derive(Default)]
+struct Monitor {
+    roots: HashMap<u64, u8>,
+    parents: HashMap<u64, (u64, usize)>,
+    stale: Vec<Stale>,
+}
+
+/// What one TLB invalidation reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Stage-2 entries of one page.
+    Stage2(u64),
+    /// Stage 1 and combined entries.
+    Combined,
+    /// All of them.
+    All,
+}
+
+thread_local! {
+    static MONITOR: RefCell<Monitor> = RefCell::default();
+}
+
+/// Runs `judge` and stops the test, outside the borrow, with what it objects to.
+fn watch(judge: impl FnOnce(&mut Monitor) -> Result<(), &'static str>) {
+    let verdict = MONITOR.with_borrow_mut(judge);
+    if let Err(objection) = verdict {
+        assert!(thread::panicking(), "page-table order: {objection}");
+    }
+}
+
+impl Monitor {
+    /// Returns the root, first address and size that entry `index` of `table` translates, if walkers can reach it.
+    fn place(&self, table: u64, index: usize) -> Option<(u64, u64, u64)> {
+        let mut path = std::vec![index];
+        let mut at = table;
+        while let Some(&(parent, index)) = self.parents.get(&at) {
+            if entry(parent, index) & VALID == 0 {
+                return None;
+            }
+            path.push(index);
+            at = parent;
+        }
+        self.roots.get(&at)?;
+        let shifts = [30, 21, 12];
+        let start = path.iter().rev().zip(shifts).map(|(&index, shift)| (index as u64) << shift).sum();
+        Some((at, start, 1 << shifts[path.len() - 1]))
+    }
+
+    /// Returns what is stale because of `table` or a table above it.
+    fn stale_above(&self, table: u64) -> Option<Stale> {
+        let mut at = table;
+        loop {
+            if let Some(stale) = self.stale.iter().find(|stale| stale.child == Some(at)) {
+                return Some(*stale);
+            }
+            at = self.parents.get(&at)?.0;
+        }
+    }
+}
+
+fn entry(table: u64, index: usize) -> u64 {
+    let slots = backing::pointer(Pa::of_entry(table)).cast_const().cast::<AtomicU64>();
+    // SAFETY: the monitor knows `table` as a live table, whose 512 entries are atomics.
+    unsafe { (*slots.add(index)).load(Ordering::Relaxed) }
+}
+
+/// An entry is about to be written.
+pub(super) fn written(table: Pa, index: usize, slot: &AtomicU64, new: u64) {
+    let old = slot.load(Ordering::Relaxed);
+    watch(|monitor| {
+        let Some((root, start, size)) = monitor.place(table.bytes(), index) else { return Ok(()) };
+        let child = owns(old).then(|| Pa::of_entry(old).bytes());
+        let mut stale = Stale { root, start, size, child, broken: true, stage: Stage::Written };
+        let overlaps =
+            |old: &Stale| old.broken && old.root == root && old.start < start + size && start < old.start + old.size;
+        match (old & VALID != 0, new & VALID != 0) {
+            (false, true) if monitor.stale.iter().any(overlaps) => return Err("reuse before the invalidation"),
+            (true, false) => monitor.stale.push(stale),
+            (true, true) if owns(old) && owns(new) && (old ^ new) & !IGNORED == 0 => {}
+            (true, true) if (old ^ new) & !PERMISSIONS == 0 => {
+                stale.broken = false;
+                monitor.stale.push(stale);
+            }
+            (true, true) => return Err("a change without break-before-make"),
+            (false, _) => {}
+        }
+        Ok(())
+    });
+}
+
+/// A table is about to be linked into an entry.
+pub(super) fn linked(table: Pa, index: usize, child: Pa) {
+    watch(|monitor| {
+        if monitor.stale_above(child.bytes()).is_some() {
+            return Err("a table linked again before the invalidation");
+        }
+        monitor.parents.insert(child.bytes(), (table.bytes(), index));
+        Ok(())
+    });
+}
+
+/// A table was taken out of its entry.
+pub(super) fn unlinked(child: Pa) {
+    watch(|monitor| {
+        if let Some(stale) = monitor.stale_above(child.bytes()) {
+            monitor.stale.push(Stale { child: Some(child.bytes()), ..stale });
+        }
+        monitor.parents.remove(&child.bytes());
+        Ok(())
+    });
+}
+
+/// A table gives its frame up.
+pub(super) fn freed(table: Pa) {
+    watch(|monitor| {
+        monitor.roots.remove(&table.bytes());
+        if monitor.stale_above(table.bytes()).is_some() {
+            return Err("a table freed before the invalidation");
+        }
+        if monitor.stale.iter().any(|stale| stale.root == table.bytes()) {
+            return Err("a root freed before the invalidation");
+        }
+        if current_vttbr().root() == table {
+            return Err("a root freed while VTTBR_EL2 selects it");
+        }
+        Ok(())
+    });
+}
+
+/// A table becomes the root of an address space.
+pub(super) fn rooted(root: Pa, vmid: u8) {
+    watch(|monitor| {
+        let taken = monitor.roots.iter().any(|(&other, &id)| other != root.bytes() && id == vmid);
+        monitor.roots.insert(root.bytes(), vmid);
+        if taken { Err("two address spaces with one VMID") } else { Ok(()) }
+    });
+}
+
+/// A barrier completed stores, and `invalidations` too if it waits for them.
+pub(super) fn completed(invalidations: bool) {
+    watch(|monitor| {
+        monitor.stale.retain_mut(|stale| {
+            match stale.stage {
+                Stage::Written => stale.stage = Stage::Visible,
+                Stage::Stage2Issued if invalidations => stale.stage = Stage::Stage2Gone,
+                Stage::AllIssued if invalidations => return false,
+                Stage::Visible | Stage::Stage2Issued | Stage::Stage2Gone | Stage::AllIssued => {}
+            }
+            true
+        });
+        Ok(())
+    });
+}
+
+/// An invalidation was issued while VTTBR_EL2 was `space`.
+pub(super) fn invalidated(space: Vttbr, reach: Reach) {
+    watch(|monitor| {
+        if monitor.roots.get(&space.root().bytes()).is_some_and(|&vmid| vmid != space.vmid()) {
+            return Err("an invalidation under another VMID than the root's");
+        }
+        for stale in monitor.stale.iter_mut().filter(|stale| stale.root == space.root().bytes()) {
+            stale.stage = match (stale.stage, reach) {
+                (Stage::Visible, Reach::Stage2(ipa)) if ipa.wrapping_sub(stale.start) < stale.size => {
+                    Stage::Stage2Issued
+                }
+                (Stage::Stage2Gone, Reach::Combined) | (Stage::Visible | Stage::Stage2Gone, Reach::All) => {
+                    Stage::AllIssued
+                }
+                (stage, _) => stage,
+            };
+        }
+        Ok(())
+    });
+}
+
+/// Returns how many old entries of `space` some core may still hold.
+#[must_use]
+pub fn stale_entries(space: Vttbr) -> usize {
+    MONITOR.with_borrow(|monitor| monitor.stale.iter().filter(|stale| stale.root == space.root().bytes()).count())
+}

@@ -1,0 +1,141 @@
+//! Stage 2: the registers that select an address space, and the one order in which its entries change.
+//!
+//! Called by `memory::stage2` after it wrote entries, by boot (VTCR_EL2) and by the switch (VTTBR_EL2). Never writes an
+//! entry. The orders below are kept by [`super::watch`] on a PC, and are those of DDI 0487, "TLB maintenance" and
+//! "Break-before-make".
+
+use super::ram::Pa;
+use super::stage2_ops::{dsb_ish, dsb_ishst, isb, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is, write_vttbr};
+use super::table::Table;
+use super::watch;
+
+pub use super::stage2_ops::{current_vttbr, set_vtcr, set_vttbr};
+
+/// The value of VTTBR_EL2 that selects an address space: its root table and its VMID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vttbr(u64);
+
+impl Vttbr {
+    /// Returns the value for the address space of `root` and `vmid`; CnP is 0, since cores need not share entries.
+    #[must_use]
+    pub fn new(root: &Table, vmid: u8) -> Self {
+        watch::rooted(root.pa(), vmid);
+        Self(u64::from(vmid) << 48 | root.pa().bytes())
+    }
+
+    /// Returns the value with these bits, as read from the register.
+    #[must_use]
+    #[inline]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Returns the bits of the register.
+    #[must_use]
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the VMID.
+    #[must_use]
+    #[inline]
+    pub const fn vmid(self) -> u8 {
+        self.0.to_be_bytes()[1]
+    }
+
+    /// Returns the address of the root table.
+    #[must_use]
+    #[inline]
+    pub const fn root(self) -> Pa {
+        Pa::of_entry(self.0)
+    }
+}
+
+/// Returns the value of VTCR_EL2 for 39-bit guest-physical addresses, whatever the board: T0SZ 25, walk from level 1
+/// (SL0 1), 4 KiB granule, tables Normal write-back Inner Shareable, 8-bit VMIDs, RES1 bit 31.
+///
+/// `pa_range` is ID_AA64MMFR0_EL1.PARange; sizes above 48 bits are used as 48.
+#[must_use]
+pub const fn vtcr(pa_range: u64) -> u64 {
+    const T0SZ_39_BITS: u64 = 25;
+    const SL0_LEVEL_1: u64 = 1 << 6;
+    const IRGN0_WRITE_BACK: u64 = 1 << 8;
+    const ORGN0_WRITE_BACK: u64 = 1 << 10;
+    const SH0_INNER: u64 = 3 << 12;
+    const RES1: u64 = 1 << 31;
+    let pa_range = pa_range & 0xf;
+    let pa_range = if pa_range > 5 { 5 } else { pa_range };
+    T0SZ_39_BITS | SL0_LEVEL_1 | IRGN0_WRITE_BACK | ORGN0_WRITE_BACK | SH0_INNER | pa_range << 16 | RES1
+}
+
+/// What an invalidation must reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// One page, by its guest-physical address in bytes.
+    Page(u64),
+    /// Everything that belongs to the VMID.
+    All,
+}
+
+/// Makes new entries, written where nothing valid stood, visible to the walkers of all cores.
+#[inline]
+pub fn publish() {
+    dsb_ishst(); // the stores are complete before the guest may use them
+}
+
+/// Removes what any core may hold of entries of `space` that were made invalid or narrower; complete at return.
+///
+/// IPAS2E1IS and the others act on the current VMID, so another address space is made current for the moment.
+#[inline]
+pub fn invalidate(space: Vttbr, scope: Scope) {
+    let current = current_vttbr();
+    if current == space {
+        invalidate_current(scope);
+    } else {
+        invalidate_other(space, current, scope);
+    }
+}
+
+#[inline(always)]
+fn invalidate_current(scope: Scope) {
+    dsb_ishst(); // the entries' stores are complete before any walker can refill from them
+    match scope {
+        Scope::Page(ipa) => {
+            tlbi_ipas2e1is(ipa);
+            dsb_ish(); // stage-2 entries are gone before combined ones go: a refill would bring them back
+            tlbi_vmalle1is();
+        }
+        // One operation for stage 1, stage 2 and combined entries; the combined ones would all go in any case.
+        Scope::All => tlbi_vmalls12e1is(),
+    }
+    dsb_ish(); // complete on all cores
+    isb(); // this core forgets what it fetched or translated before
+}
+
+#[cold]
+fn invalidate_other(space: Vttbr, current: Vttbr, scope: Scope) {
+    write_vttbr(space);
+    isb(); // the invalidation uses this VMID
+    invalidate_current(scope);
+    write_vttbr(current);
+    isb(); // nothing later uses the other VMID
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vtcr_is_the_value_that_the_manual_gives_for_39_bits_from_level_1() {
+        assert_eq!(vtcr(4), 0x8004_3559);
+        assert_eq!(vtcr(6), vtcr(5));
+        assert_eq!(vtcr(0x10), vtcr(0));
+    }
+
+    #[test]
+    fn vttbr_gives_back_the_root_and_the_vmid() {
+        let vttbr = Vttbr::from_bits(0x00ff_ffff_ffff_f001);
+        assert_eq!((vttbr.vmid(), vttbr.root().bytes()), (255, 0xffff_ffff_f000));
+    }
+}
