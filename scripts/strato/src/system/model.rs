@@ -1,0 +1,170 @@
+//! A system as its file describes it, all names resolved: VMs, channels, regions, peers, expectations.
+//! Owns the types; `manifest` fills them, `check` holds their rules, `pack` and `scenario` read them.
+
+use std::path::PathBuf;
+
+use super::problem::{At, Span};
+
+/// A whole system.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Name in lists and messages.
+    pub name: String,
+    /// Seconds after which a run is stopped as failed.
+    pub time_limit_s: u32,
+    /// Whether tests also run it with two cores.
+    pub is_smp: bool,
+    /// Cores of a plain `strato run`.
+    pub cores: u8,
+    /// Whether `strato test` runs it.
+    pub is_test: bool,
+    /// Least important log level shown: 1 error to 5 trace.
+    pub log_level: u32,
+    /// Time slice of equal priorities, in microseconds.
+    pub slice_us: u32,
+    /// VMs in the order of the file; the place in this list is the VM's number.
+    pub vms: Vec<Vm>,
+    /// Event channels.
+    pub channels: Vec<Channel>,
+    /// Shared regions.
+    pub regions: Vec<Region>,
+    /// Declared peers.
+    pub peers: Vec<Peer>,
+    /// What a run has to show.
+    pub expect: Expect,
+}
+
+/// Where a VM's image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRef {
+    /// A package of this workspace that cargo builds.
+    Package(String),
+    /// An ELF file.
+    Path(PathBuf),
+}
+
+/// One VM.
+#[derive(Clone, Debug)]
+pub struct Vm {
+    /// Its name, 1 to 31 of `[a-z0-9_-]`.
+    pub label: At<String>,
+    /// Its image.
+    pub image: At<ImageRef>,
+    /// Bytes of `ram`.
+    pub memory: At<u64>,
+    /// vCPUs, 1 to 8.
+    pub vcpus: u16,
+    /// Priority, 0 to 31.
+    pub priority: u8,
+    /// Home cores of its vCPUs in turn; empty leaves it to the hypervisor.
+    pub cores: Vec<u8>,
+    /// Command line.
+    pub command_line: String,
+    /// Whether FP and SIMD may be used.
+    pub has_fp: bool,
+    /// Whether mappings may be writable and executable at once.
+    pub is_jit: bool,
+    /// Entries of the handle table.
+    pub handles: At<u64>,
+    /// Bytes that the VM may own beyond `ram` and its regions: tables and bookkeeping.
+    pub quota: u64,
+    /// One bitmap of allowed calls for each of groups 0 to 7.
+    pub calls: [u32; 8],
+    /// Whether what is typed on the console is for this VM.
+    pub has_console_input: bool,
+    /// How it has to end.
+    pub expect: Outcome,
+}
+
+/// How a VM ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this code; 0 is ok.
+    Exited(u64),
+    /// The hypervisor stopped it, or it panicked.
+    Stopped,
+}
+
+/// One end of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Number of the VM.
+    pub vm: usize,
+    /// Name of the port in that VM.
+    pub port: String,
+    /// vCPU that the port is bound to.
+    pub vcpu: u16,
+}
+
+/// An event channel.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// One end.
+    pub a: At<End>,
+    /// The other end.
+    pub b: At<End>,
+}
+
+/// A shared region.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Name of the handle in every VM that has one.
+    pub name: At<String>,
+    /// Bytes.
+    pub size: At<u64>,
+    /// Number of the VM that it is charged to.
+    pub owner: usize,
+    /// Who may see it.
+    pub grants: Vec<Grant>,
+}
+
+/// A VM's part in a shared region.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The VM.
+    pub vm: At<usize>,
+    /// Bits of [`strato_abi::Rights`], without `OWNER`.
+    pub rights: At<u16>,
+    /// Where it is mapped at the start.
+    pub address: Option<At<u64>>,
+}
+
+/// VM `of` gets a handle to VM `to`, by its name.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Number of the VM that gets the handle.
+    pub of: usize,
+    /// Number of the VM that the handle names.
+    pub to: usize,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// What a run has to show besides the outcome of each VM.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// Lines of guests: VM and text, in this order for each VM; `*` stands for anything.
+    pub lines: Vec<(usize, String)>,
+    /// Parts of hypervisor lines, in this order.
+    pub hypervisor: Vec<String>,
+}
+
+impl System {
+    /// Returns the label of a VM, or `?`.
+    #[must_use]
+    pub fn label(&self, vm: usize) -> &str {
+        self.vms.get(vm).map_or("?", |vm| vm.label.value.as_str())
+    }
+
+    /// Returns the number of the VM with that label.
+    #[must_use]
+    pub fn find(&self, label: &str) -> Option<usize> {
+        self.vms.iter().position(|vm| vm.label.value == label)
+    }
+
+    /// Returns the bytes of the regions that a VM owns.
+    #[must_use]
+    pub fn region_bytes(&self, owner: usize) -> u64 {
+        self.regions.iter().filter(|region| region.owner == owner).map(|region| region.size.value).sum()
+    }
+}
