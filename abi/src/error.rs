@@ -46,7 +46,7 @@ codes! {
     WrongKind = -20, "WRONG_KIND";
     /// The address is outside what the call may touch.
     BadAddress = -21, "BAD_ADDR";
-    /// The address or length is not a multiple of the page size.
+    /// The address or length is not a multiple of what it must be.
     Misaligned = -22, "MISALIGNED";
     /// Address plus length passes the end.
     Overflow = -23, "OVERFLOW";
