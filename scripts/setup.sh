@@ -84,8 +84,6 @@ setup_close_gaps() { # pass 2 takes the second choice of package or source, wher
     done
 }
 
-setup_qemu_mark() { echo "$(command -v "$setup_qemu"), $("$setup_qemu" --version | head -n 1)"; }
-
 setup_wish_for_pi() { # a QEMU that is usable but has no Pi 4: one try to better it, then the answer is remembered
     setup_memory=$setup_cache/qemu-without-pi
     if setup_has_pi || [ "$(cat "$setup_memory" 2>/dev/null)" = "$(setup_qemu_mark)" ]; then return; fi
@@ -108,7 +106,7 @@ setup_main() {
         setup_show
         [ "${STRATO_SETUP:-}" = check ] && exit 69
         case $setup_plan in *"${setup_tab}sudo "* | *'| sudo '*)
-            command -v sudo >/dev/null 2>&1 || setup_stop 'there is no sudo here: run these commands as root, then start again' ;;
+            command -v sudo >/dev/null 2>&1 || setup_stop 'there is no sudo here: run the lines with sudo as root, then start again' ;;
         esac
         setup_agreed || setup_stop 'nothing was installed. Run the commands yourself, or set STRATO_QEMU to a QEMU of your own'
         setup_locked setup_close_gaps
@@ -118,8 +116,8 @@ setup_main() {
             setup_say 'still missing (the messages above say why):'
             setup_show
             command -v "$setup_qemu" >/dev/null 2>&1 && ! setup_has_qemu &&
-                setup_say "$("$setup_qemu" --version | head -n 1) is too old: 7.2 or newer is needed. Install one from" \
-                    'Homebrew (brew install qemu) or Nix (nix profile install nixpkgs#qemu), and set STRATO_QEMU to its path'
+                setup_say "this system's QEMU is too old, 7.2 or newer is needed. Install one by Homebrew (brew install qemu) or" \
+                    'Nix (nix profile install nixpkgs#qemu), and set STRATO_QEMU to its path'
             setup_stop 'run these commands by hand, then start again; STRATO_SETUP=check lists what is left'
         fi
         setup_say 'done: nothing is missing now'

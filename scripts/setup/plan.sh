@@ -2,6 +2,8 @@
 # The plan: what is missing, and the command that installs it on this system; one place per distribution and per package.
 # Sourced by scripts/setup.sh after the probes. Runs none of the commands.
 
+# shellcheck disable=SC2154 # setup_qemu is of probe.sh
+
 setup_cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/strato
 setup_source=/etc/apt/sources.list.d/strato-bookworm-backports.list
 setup_tab=$(printf '\t')
@@ -44,14 +46,15 @@ setup_add_packages() { # what it is for; the package names for apt, dnf, pacman,
 }
 
 setup_plan_qemu() {
-    setup_package=qemu-system-arm
+    setup_package=qemu-system-arm setup_why='QEMU for AArch64'
+    command -v "$setup_qemu" >/dev/null 2>&1 && setup_why="a newer $setup_why than $(setup_qemu_mark)"
     if [ "$setup_manager $setup_codename $setup_pass" = 'apt-get bookworm 1' ]; then
         # Debian 12 has QEMU 7.2, without the Pi 4; its backports have 10. A second source for them would only warn.
         setup_package='-t bookworm-backports qemu-system-arm'
         apt-get indextargets --format "\$(RELEASE)" 2>/dev/null | grep -qx bookworm-backports ||
             setup_add 'the Debian 12 backports as a package source' "echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main' | ${setup_sudo}tee $setup_source"
     fi
-    setup_add_packages 'QEMU for AArch64' "$setup_package" qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu
+    setup_add_packages "$setup_why" "$setup_package" qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu
 }
 
 setup_plan_host() { # the linker, and what a download needs
