@@ -17,6 +17,35 @@ mod cpu;
 mod cpu;
 
 #[cfg(target_os = "none")]
+pub mod entry;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/entry.rs"]
+pub mod entry;
+
+#[cfg(target_os = "none")]
+pub mod firmware;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/firmware.rs"]
+pub mod firmware;
+
+#[cfg(target_os = "none")]
+pub mod gic_cpu;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/gic_cpu.rs"]
+pub mod gic_cpu;
+
+#[cfg(target_os = "none")]
+pub mod timer;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/timer.rs"]
+pub mod timer;
+
+#[cfg(target_os = "none")]
+mod own_el;
+#[cfg(target_os = "none")]
+mod sysreg;
+
+#[cfg(target_os = "none")]
 mod backing;
 #[cfg(not(target_os = "none"))]
 #[path = "fake/backing.rs"]
@@ -34,10 +63,48 @@ mod watch;
 #[path = "fake/watch.rs"]
 pub mod watch;
 
+pub mod core_base;
+pub mod el2;
+pub mod errata;
+pub mod install;
+pub mod layout;
+pub mod mmio;
+mod mmu;
+#[cfg(target_os = "none")]
+mod run;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/run.rs"]
+mod run;
+
+#[cfg(target_os = "none")]
+pub mod guest;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/guest.rs"]
+pub mod guest;
+
+pub mod el1;
+pub mod epoch;
+pub mod frame;
+pub mod lease;
 pub mod page_box;
+pub mod panic;
 pub mod ram;
+pub mod region;
 pub mod shared;
 pub mod stage2;
 pub mod table;
 
+pub use core_base::CoreIndex;
+#[cfg(not(target_os = "none"))]
+pub use run::{Deed, STORY_END, script};
+pub use run::run;
+
 pub use cpu::{affinity, midr, relax, wait_for_event, wait_for_interrupt};
+
+/// Returns the number of the core that runs this.
+#[must_use]
+pub fn this_core() -> CoreIndex {
+    let index = entry::core_base().index as usize;
+    // Records are written with numbers below MAX_CORES alone.
+    CoreIndex::new(index).unwrap_or(CoreIndex::BOOT)
+}

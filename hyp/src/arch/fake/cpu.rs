@@ -20,3 +20,6 @@ pub fn affinity() -> u64 {
 pub fn midr() -> u64 {
     0x410f_d083
 }
+
+/// Does nothing on a PC.
+pub(in crate::arch) fn set_cpuactlr(_bits: u64) {}

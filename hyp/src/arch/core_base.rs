@@ -1,0 +1,73 @@
+//! Core base: what a core knows about itself through TPIDR_EL2, and the numbers by which cores are called.
+//!
+//! Written before the core runs, read by `entry.S`, `own_el.S` and the backtrace walk. Never holds anything of a VM.
+
+use core::mem::{offset_of, size_of};
+
+/// Most cores that Strato uses; further ones stay off.
+pub const MAX_CORES: usize = 8;
+/// Bytes of a core's stack.
+pub const STACK_BYTES: usize = 16 * 1024;
+/// Bytes of the stack on which exceptions of EL2 itself are reported.
+pub const EMERGENCY_BYTES: usize = 4096;
+
+/// Number of a core in the order of use: 0 is the one that booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoreIndex(u8);
+
+impl CoreIndex {
+    /// The core that booted.
+    pub const BOOT: Self = Self(0);
+
+    /// Returns core number `index`, or `None` at [`MAX_CORES`] and above.
+    #[must_use]
+    pub fn new(index: usize) -> Option<Self> {
+        u8::try_from(index).ok().filter(|_| index < MAX_CORES).map(Self)
+    }
+
+    /// Returns the number, below [`MAX_CORES`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A core's own record, in memory of its own cache line. TPIDR_EL2 points to it.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct CoreBase {
+    /// Number of the core.
+    pub index: u64,
+    /// Highest address of the emergency stack.
+    pub emergency_top: u64,
+    /// Lowest address of the emergency stack.
+    pub emergency_bottom: u64,
+    /// Highest address of the stack.
+    pub stack_top: u64,
+    /// Lowest address of the stack.
+    pub stack_bottom: u64,
+    /// Physical address of the EL2 root table that the core starts with.
+    pub table: u64,
+    /// Not 0 once the core runs on its emergency stack.
+    pub in_emergency: u64,
+    /// Not read; fills the line.
+    pub reserved: u64,
+}
+
+const _: () = assert!(size_of::<CoreBase>() == 64);
+// The record of the boot core is written in entry.S, in this order.
+const _: () = assert!(offset_of!(CoreBase, index) == 0 && offset_of!(CoreBase, emergency_top) == 8);
+const _: () = assert!(offset_of!(CoreBase, emergency_bottom) == 16 && offset_of!(CoreBase, stack_top) == 24);
+const _: () = assert!(offset_of!(CoreBase, stack_bottom) == 32 && offset_of!(CoreBase, table) == 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_number_of_eight_is_refused() {
+        assert_eq!(CoreIndex::new(7).map(CoreIndex::index), Some(7));
+        assert_eq!(CoreIndex::new(8), None);
+        assert_eq!(CoreIndex::new(256), None);
+    }
+}

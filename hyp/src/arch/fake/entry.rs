@@ -1,0 +1,58 @@
+//! Entry on a PC: there is no image, no device tree and no map to switch; boot refuses such a machine.
+
+use crate::arch::core_base::CoreBase;
+use crate::arch::layout::Image;
+use crate::arch::region::Region;
+
+static CORE: CoreBase = CoreBase {
+    index: 0,
+    emergency_top: 0,
+    emergency_bottom: 0,
+    stack_top: 0,
+    stack_bottom: 0,
+    table: 0,
+    in_emergency: 0,
+    reserved: 0,
+};
+
+/// Returns an empty image.
+pub fn image() -> Image {
+    let none = Region { start: 0, end: 0 };
+    Image { start: 0, text_end: 0, rodata_end: 0, data_end: 0, emergency: none, stack: none, end: 0 }
+}
+
+/// Returns 0.
+pub fn build_id() -> u64 {
+    0
+}
+
+/// Returns no bytes.
+pub fn device_tree(_address: u64) -> &'static [u8] {
+    &[]
+}
+
+/// Returns zeros.
+pub fn payload_header() -> [u8; 64] {
+    [0; 64]
+}
+
+/// Returns `None`: nothing is in reach.
+pub(in crate::arch) fn map_boot(_start: u64, _end: u64) -> Option<()> {
+    None
+}
+
+/// Does nothing on a PC.
+///
+/// # Safety
+/// None is asked for.
+pub(in crate::arch) unsafe fn switch_map(_table: u64) {}
+
+/// Returns the record of the one core.
+pub(in crate::arch) fn core_base() -> &'static CoreBase {
+    &CORE
+}
+
+/// Returns 0: there is nothing to walk.
+pub(in crate::arch) fn frame_pointer() -> usize {
+    0
+}

@@ -1,0 +1,39 @@
+//! Firmware on a PC: there is none.
+
+use crate::arch::core_base::CoreIndex;
+use crate::arch::install::Cores;
+
+/// Why a core did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The core has no stacks: it booted, or there are more cores than Strato uses.
+    NoSuchCore,
+    /// There is no firmware that could start it.
+    NoFirmware,
+    /// It runs already.
+    AlreadyOn,
+    /// The firmware refused.
+    Refused,
+}
+
+/// Does nothing on a PC.
+pub fn allow_psci() {}
+
+/// Returns `None`: there is no PSCI.
+pub fn version() -> Option<(u16, u16)> {
+    None
+}
+
+/// Refuses: there is no other core.
+///
+/// # Errors
+/// Always [`StartError::NoFirmware`].
+pub fn start_core(_cores: &Cores, _core: CoreIndex, _affinity: u64) -> Result<(), StartError> {
+    Err(StartError::NoFirmware)
+}
+
+/// Does nothing on a PC.
+pub fn system_off() {}
+
+/// Does nothing on a PC.
+pub fn system_reset() {}

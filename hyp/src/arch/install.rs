@@ -1,0 +1,141 @@
+//! Install: acts on a layout. Builds and enters the final EL2 map, writes the records of the other cores, and mints, for
+//! the one time, the owners of free memory and of device registers.
+
+use aarch64_paging::MapError;
+use core::slice;
+use heapless::Vec;
+
+use super::core_base::{CoreBase, CoreIndex, MAX_CORES};
+use super::entry;
+use super::layout::{Layout, MAX_DEVICES, Stacks};
+use super::maintenance;
+use super::mmio::Device;
+use super::mmu::{self, Carve};
+use super::ram::Pages;
+use super::region::PAGE;
+use crate::sync::{AtomicBool, Ordering};
+
+/// Most separate pieces of free memory; smaller pieces beyond stay unused.
+pub const MAX_FREE: usize = 16;
+
+/// Why the layout cannot be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstallError {
+    /// The boot map cannot reach the memory for stacks and tables.
+    OutOfReach,
+    /// The tables cannot express the layout.
+    Map,
+}
+
+impl From<MapError> for InstallError {
+    fn from(_: MapError) -> Self {
+        Self::Map
+    }
+}
+
+/// What boot owns once the final map is on.
+#[derive(Debug)]
+pub struct Installed {
+    /// Free memory.
+    pub free: Vec<Pages, MAX_FREE>,
+    /// The devices, in the order in which the layout was given them.
+    pub devices: Vec<Device, MAX_DEVICES>,
+    /// The payload as it stands behind the image.
+    pub payload: &'static [u8],
+    /// The records of the cores.
+    pub cores: Cores,
+}
+
+/// The records of the cores, by which they are started.
+#[derive(Debug)]
+pub struct Cores {
+    records: u64,
+    count: usize,
+}
+
+impl Cores {
+    /// Returns the number of cores, the booted one included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns the physical address of a core's record, what it gets in x0 when it is started; `None` for the booted
+    /// core and for those without stacks.
+    #[must_use]
+    pub fn record(&self, core: CoreIndex) -> Option<u64> {
+        let index = core.index();
+        let exists = index > 0 && index < self.count;
+        exists.then(|| self.records + index as u64 * size_of::<CoreBase>() as u64)
+    }
+}
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Builds the final map, switches to it and returns the owners of all that the layout leaves over.
+///
+/// # Errors
+/// See [`InstallError`].
+///
+/// # Panics
+/// When called twice: memory would have two owners.
+pub fn install(layout: &Layout) -> Result<Installed, InstallError> {
+    // Relaxed: one core runs.
+    assert!(!INSTALLED.swap(true, Ordering::Relaxed), "the EL2 map is installed once");
+    entry::map_boot(layout.carve.start, layout.carve.end).ok_or(InstallError::OutOfReach)?;
+    // SAFETY: the layout carves these pages from RAM that nothing else uses, and the boot map now covers them.
+    let carve = unsafe { Carve::new(layout.tables) };
+    let (root, tables_end) = mmu::build(&layout.ranges, carve)?;
+    maintenance::dsb_ishst(); // the walker sees the tables before TTBR0_EL2 names them
+
+    // SAFETY: the layout maps image, stacks and carved memory as they are used (tested in layout_tests.rs).
+    unsafe { entry::switch_map(root) };
+    let cores = write_records(layout, root);
+    let mut free = Vec::new();
+    for region in layout.free(tables_end).map_err(|_| InstallError::Map)? {
+        let count = (region.bytes() / PAGE) as usize;
+        // SAFETY: RAM that the map just entered covers as writable, which the layout keeps apart from image, payload,
+        // stacks, tables and everything reserved; the assertion above makes this the only time.
+        if let Some(pages) = unsafe { Pages::mint(region.start, count) }
+            && let Err(pages) = free.push(pages)
+        {
+            core::mem::forget(pages);
+        }
+    }
+    let mut devices = Vec::new();
+    for region in &layout.devices {
+        let base = core::ptr::with_exposed_provenance_mut(region.start as usize);
+        // SAFETY: the map just entered covers the range as device memory; the assertion above makes this the only owner.
+        // The devices are an interrupt controller and a UART, which access no memory (GICv3 LPIs stay off).
+        if let Some(device) = unsafe { Device::mint(base, region.bytes() as usize) } {
+            devices.push(device).map_err(|_| InstallError::Map)?;
+        }
+    }
+    let start = core::ptr::with_exposed_provenance(layout.payload.start as usize);
+    // SAFETY: RAM behind the image, mapped read-only for good, and given to nobody else.
+    let payload = unsafe { slice::from_raw_parts(start, layout.payload.bytes() as usize) };
+    Ok(Installed { free, devices, payload, cores })
+}
+
+/// Writes the record of each core but the booted one into the first carved page, and cleans it to the point of coherency:
+/// they read it with caches off (platforms, "Boot").
+fn write_records(layout: &Layout, root: u64) -> Cores {
+    let records = layout.carve.start;
+    for (index, Stacks { emergency, stack }) in layout.stacks.iter().enumerate().take(MAX_CORES).skip(1) {
+        let record = CoreBase {
+            index: index as u64,
+            emergency_top: emergency.end,
+            emergency_bottom: emergency.start,
+            stack_top: stack.end,
+            stack_bottom: stack.start,
+            table: root,
+            in_emergency: 0,
+            reserved: 0,
+        };
+        let place = core::ptr::with_exposed_provenance_mut::<CoreBase>(records as usize);
+        // SAFETY: eight records of 64 bytes fit the first carved page, which belongs to this function alone.
+        unsafe { place.add(index).write(record) };
+    }
+    maintenance::clean_to_poc(records as usize, MAX_CORES * size_of::<CoreBase>());
+    Cores { records, count: layout.stacks.len() }
+}

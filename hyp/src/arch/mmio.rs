@@ -1,0 +1,135 @@
+//! MMIO: device registers as values that other rooms may hold. A [`Device`] is the one owner of a range of registers
+//! that the EL2 map covers; it turns into the pointer type of a driver crate or into a register block.
+//!
+//! Never decides which devices exist: `mmu::install` mints them from the layout, once.
+
+use core::fmt;
+use core::mem::{align_of, size_of};
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use safe_mmio::UniqueMmioPointer;
+
+/// The one owner of a range of device registers, mapped as device memory. Linear, as `Pages` are for RAM.
+pub struct Device {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: registers may be accessed from any core, and this is their only owner.
+unsafe impl Send for Device {}
+
+impl Device {
+    /// Returns the owner of `bytes` bytes of registers at `base`, or `None` for a null pointer.
+    ///
+    /// # Safety
+    /// The range is mapped as device memory for as long as the program runs, and no other owner of any of it exists. A
+    /// write to these registers changes no memory that Rust code uses (the device is not a DMA master, or is idle).
+    pub(super) unsafe fn mint(base: *mut u8, bytes: usize) -> Option<Self> {
+        Some(Self { base: NonNull::new(base)?, bytes })
+    }
+
+    /// Returns the physical address of the first register.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.base.addr().get()
+    }
+
+    /// Returns the first `bytes` bytes and the rest as two owners, or `None` when there is no rest.
+    #[must_use]
+    pub fn split(self, bytes: usize) -> Option<(Self, Self)> {
+        let rest = self.bytes.checked_sub(bytes).filter(|&rest| rest > 0)?;
+        // SAFETY: the offset stays inside the range, which is one mapping.
+        let second = unsafe { self.base.add(bytes) };
+        Some((Self { base: self.base, bytes }, Self { base: second, bytes: rest }))
+    }
+
+    /// Returns the pointer that driver crates take, or `None` when `T` is larger than the range or badly aligned.
+    #[must_use]
+    pub fn unique<T>(self) -> Option<UniqueMmioPointer<'static, T>> {
+        let pointer = self.typed::<T>()?;
+        // SAFETY: `self` was the only owner and is consumed; the range is mapped for good and large enough.
+        Some(unsafe { UniqueMmioPointer::new(pointer) })
+    }
+
+    /// Returns a register block that all cores may share, or `None` when `T` is larger than the range or badly aligned.
+    #[must_use]
+    pub fn shared<T: Block>(self) -> Option<Registers<T>> {
+        self.typed().map(Registers)
+    }
+
+    fn typed<T>(&self) -> Option<NonNull<T>> {
+        let fits = size_of::<T>() <= self.bytes && self.address().is_multiple_of(align_of::<T>());
+        fits.then(|| self.base.cast())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({:#x}, {} bytes)", self.address(), self.bytes)
+    }
+}
+
+/// A register block made of tock-registers fields only, each of them volatile and behind an `UnsafeCell`.
+///
+/// # Safety
+/// The type has no other fields, and any bit pattern is a value of it.
+pub unsafe trait Block {}
+
+/// Register blocks that all cores share. An access is one volatile load or store; what two cores write at once is the
+/// device's affair, and its room says why that is right.
+pub struct Registers<T: Block>(NonNull<T>);
+
+// SAFETY: a `Block` is accessed by single volatile loads and stores, which any core may do at any time.
+unsafe impl<T: Block> Send for Registers<T> {}
+// SAFETY: as above.
+unsafe impl<T: Block> Sync for Registers<T> {}
+
+impl<T: Block> Deref for Registers<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: mapped for good and large enough (`Device::shared`); shared references to cells may coexist.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T: Block> fmt::Debug for Registers<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registers({:p})", self.0)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+impl Device {
+    /// Returns registers that are plain memory of `bytes` zero bytes, for tests on a PC. The memory is never freed.
+    #[must_use]
+    pub fn simulated(bytes: usize) -> Self {
+        let words = vec![0_u128; bytes.div_ceil(16)].leak();
+        // SAFETY: leaked memory is valid for good, aligned to 16 bytes, and owned by nobody else.
+        let device = unsafe { Self::mint(words.as_mut_ptr().cast(), bytes) };
+        device.unwrap_or(Self { base: NonNull::dangling(), bytes: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_larger_than_the_range_is_refused() {
+        assert!(Device::simulated(64).unique::<[u32; 17]>().is_none());
+        assert!(Device::simulated(64).unique::<[u32; 16]>().is_some());
+    }
+
+    #[test]
+    fn a_split_gives_two_ranges_in_a_row_and_never_an_empty_one() {
+        let device = Device::simulated(64);
+        let base = device.address();
+        let (first, second) = device.split(16).unwrap();
+        assert_eq!((first.address(), second.address()), (base, base + 16));
+        assert_eq!((first.bytes, second.bytes), (16, 48));
+        assert!(Device::simulated(64).split(64).is_none());
+    }
+}

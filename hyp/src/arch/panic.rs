@@ -1,0 +1,200 @@
+//! Panic: what a dying hypervisor needs of the machine: to be the only one that reports, to stop the other cores, to
+//! write by polling the UART, and to walk its own stack. What the report says is `boot::panic`'s business.
+//!
+//! Uses no lock and nothing that another room owns: everything here works when all else is broken.
+
+use core::fmt;
+
+use super::{core_base::CoreBase, cpu, entry, maintenance, timer};
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Number of the SGI that stops a core.
+pub const STOP_SGI: u8 = 15;
+
+/// 0, or one more than the core that reports. AcqRel: the reporter sees what the losers wrote before.
+static REPORTER: AtomicUsize = AtomicUsize::new(0);
+/// Cores that reached [`stop`]. Release there, Acquire here: their last console lines are in memory.
+static STOPPED: AtomicUsize = AtomicUsize::new(0);
+/// Cores that run Rust.
+static RUNNING: AtomicUsize = AtomicUsize::new(1);
+/// Address of the PL011's registers; 0 before boot knows it. Relaxed: written before other cores run.
+static UART: AtomicUsize = AtomicUsize::new(0);
+/// How the other cores are reached: 0 not yet, 1 by system register (GICv3), else the address of GICD_SGIR (GICv2).
+static SGI: AtomicUsize = AtomicUsize::new(0);
+
+/// How a panic reaches the other cores.
+#[derive(Clone, Copy, Debug)]
+pub enum SgiRoute {
+    /// ICC_SGI1R_EL1.
+    SystemRegister,
+    /// GICD_SGIR of the distributor at this address.
+    Distributor(usize),
+}
+
+/// Who a panicking core is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The first: it reports.
+    Reporter,
+    /// The first, panicking again inside its report.
+    Again,
+    /// Another core reports already.
+    Other,
+}
+
+/// Tells where the UART's registers are mapped, once they are.
+pub fn set_uart(address: usize) {
+    UART.store(address, Ordering::Relaxed);
+}
+
+/// Tells how SGIs are sent, once the interrupt controller is up.
+pub fn set_sgi_route(route: SgiRoute) {
+    let value = match route {
+        SgiRoute::SystemRegister => 1,
+        SgiRoute::Distributor(base) => base + 0xf00,
+    };
+    SGI.store(value, Ordering::Relaxed);
+}
+
+/// Counts a core that has begun to run.
+pub fn count_core() {
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Returns whether some core panicked, so that idle loops can call [`stop`].
+#[must_use]
+pub fn panicked() -> bool {
+    REPORTER.load(Ordering::Relaxed) != 0
+}
+
+/// Returns what the calling core has to do, and makes it the reporter if there is none.
+#[must_use]
+pub fn enter() -> Role {
+    let own = entry::core_base().index as usize + 1;
+    match REPORTER.compare_exchange(0, own, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Role::Reporter,
+        Err(reporter) if reporter == own => Role::Again,
+        Err(_) => Role::Other,
+    }
+}
+
+/// Stops this core for good, because another one panicked.
+pub fn stop() -> ! {
+    STOPPED.fetch_add(1, Ordering::Release);
+    park()
+}
+
+/// Sleeps for ever.
+pub fn park() -> ! {
+    loop {
+        cpu::wait_for_interrupt();
+    }
+}
+
+/// Stops the other cores and waits up to 10 ms for them. Returns how many did not stop.
+pub fn stop_others() -> usize {
+    let others = RUNNING.load(Ordering::Relaxed).saturating_sub(1);
+    if others == 0 {
+        return 0;
+    }
+    maintenance::dsb_sy(); // REPORTER is seen before the interrupt is
+    match SGI.load(Ordering::Relaxed) {
+        0 => {}
+        1 => super::gic_cpu::send_sgi(1 << 40 | u64::from(STOP_SGI) << 24), // IRM: all but self
+        register => store(register, 1 << 24 | u32::from(STOP_SGI)),         // TargetListFilter: all but self
+    }
+    let deadline = timer::now().saturating_add(timer::frequency() / 100);
+    loop {
+        let missing = others.saturating_sub(STOPPED.load(Ordering::Acquire));
+        if missing == 0 || timer::now() > deadline {
+            return missing;
+        }
+        cpu::relax();
+    }
+}
+
+/// Writes to the UART by polling, each character for a bounded time, and adds no carriage return.
+#[derive(Debug)]
+pub struct Polled;
+
+impl fmt::Write for Polled {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let base = UART.load(Ordering::Relaxed);
+        let base = if base == 0 { guess_uart() } else { base };
+        for &byte in text.as_bytes() {
+            // A character takes 87 microseconds at 115,200 baud; a UART that is stuck must not hold the report up.
+            let mut patience = 100_000_u32;
+            while load(base + 0x18) & 1 << 5 != 0 && patience > 0 {
+                patience -= 1;
+                cpu::relax();
+            }
+            store(base, byte.into());
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the UART has sent everything, for a bounded time.
+pub fn drain_uart() {
+    let base = UART.load(Ordering::Relaxed);
+    let mut patience = 1_000_000_u32;
+    while base != 0 && load(base + 0x18) & 1 << 3 != 0 && patience > 0 {
+        patience -= 1;
+        cpu::relax();
+    }
+}
+
+/// Returns the UART that `entry.S` mapped before the device tree was read.
+fn guess_uart() -> usize {
+    if entry::image().start >> 30 != 0 { 0x0900_0000 } else { 0xfe20_1000 }
+}
+
+fn load(register: usize) -> u32 {
+    let pointer = core::ptr::with_exposed_provenance::<u32>(register);
+    // SAFETY: a PL011 register of the UART that is mapped as a device, before (entry.S) or after the final map; the
+    // console's owner of it does not run any more or is this core.
+    unsafe { pointer.read_volatile() }
+}
+
+fn store(register: usize, value: u32) {
+    let pointer = core::ptr::with_exposed_provenance_mut::<u32>(register);
+    // SAFETY: as for `load`, or GICD_SGIR, which any core may write at any time.
+    unsafe { pointer.write_volatile(value) };
+}
+
+/// The return addresses on this core's stack, innermost first.
+#[derive(Debug)]
+pub struct Backtrace {
+    base: &'static CoreBase,
+    frame: usize,
+    left: usize,
+}
+
+/// Returns the walk of the calling core's stack, at most 32 frames deep. It stays inside the core's own two stacks.
+#[must_use]
+pub fn backtrace() -> Backtrace {
+    Backtrace { base: entry::core_base(), frame: entry::frame_pointer(), left: 32 }
+}
+
+impl Iterator for Backtrace {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let at = self.frame as u64;
+        let inside = |bottom: u64, top: u64| bottom <= at && at.saturating_add(16) <= top;
+        let (base, aligned) = (self.base, at.is_multiple_of(16));
+        let stack = inside(base.stack_bottom, base.stack_top);
+        let emergency = inside(base.emergency_bottom, base.emergency_top);
+        if self.left == 0 || !aligned || !(stack || emergency) {
+            return None;
+        }
+        let record = core::ptr::with_exposed_provenance::<[usize; 2]>(self.frame);
+        // SAFETY: 16 aligned bytes inside this core's own stack, which is mapped and which no other core writes.
+        let [next, address] = unsafe { record.read() };
+        self.left -= 1;
+        // Frames lie at rising addresses, but for the step from the emergency stack to the interrupted one.
+        let rises = next > self.frame || (emergency && base.stack_bottom <= next as u64);
+        self.frame = if rises { next } else { 0 };
+        (address != 0).then_some(address as u64)
+    }
+}
