@@ -1,6 +1,11 @@
 //! Strato's rooms, in layer order: what stands lower never imports what stands higher.
 #![cfg_attr(target_os = "none", no_std)]
 
+pub mod allocator;
 pub mod arch;
+pub mod events;
 pub mod lock;
+pub mod scheduler;
 pub mod sync;
+pub mod timer;
+pub mod vcpu;

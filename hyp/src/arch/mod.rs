@@ -95,9 +95,9 @@ pub mod stage2;
 pub mod table;
 
 pub use core_base::CoreIndex;
+pub use run::run;
 #[cfg(not(target_os = "none"))]
 pub use run::{Deed, STORY_END, script};
-pub use run::run;
 
 pub use cpu::{affinity, midr, relax, wait_for_event, wait_for_interrupt};
 

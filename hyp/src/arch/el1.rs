@@ -1,0 +1,89 @@
+//! EL1 state: what a vCPU has besides its frame, as plain data. `guest.rs` moves it to and from the registers.
+
+use core::mem::offset_of;
+
+/// The registers of EL1 and EL0 that are always a vCPU's own; saved and loaded at a vCPU switch.
+///
+/// The translation registers (SCTLR, TCR, TTBR0/1, MAIR, AMAIR, CONTEXTIDR, AFSR0/1) are not among them: they hold
+/// constants, and HCR_EL2.TVM reports a guest that writes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct El1 {
+    /// SP_EL0.
+    pub sp_el0: u64,
+    /// SP_EL1.
+    pub sp_el1: u64,
+    /// ELR_EL1.
+    pub elr: u64,
+    /// SPSR_EL1.
+    pub spsr: u64,
+    /// ESR_EL1.
+    pub esr: u64,
+    /// FAR_EL1.
+    pub far: u64,
+    /// VBAR_EL1.
+    pub vbar: u64,
+    /// TPIDR_EL0.
+    pub tpidr_el0: u64,
+    /// TPIDRRO_EL0.
+    pub tpidrro_el0: u64,
+    /// TPIDR_EL1.
+    pub tpidr_el1: u64,
+    /// CPACR_EL1.
+    pub cpacr: u64,
+    /// CNTKCTL_EL1.
+    pub cntkctl: u64,
+    /// PAR_EL1.
+    pub par: u64,
+    /// CSSELR_EL1.
+    pub csselr: u64,
+    /// CNTV_CTL_EL0: cannot be trapped on Armv8.0, so it is the vCPU's own.
+    pub cntv_ctl: u64,
+    /// CNTV_CVAL_EL0.
+    pub cntv_cval: u64,
+}
+
+impl El1 {
+    /// What a vCPU starts with.
+    pub const RESET: Self = Self {
+        sp_el0: 0,
+        sp_el1: 0,
+        elr: 0,
+        spsr: 0,
+        esr: 0,
+        far: 0,
+        vbar: 0,
+        tpidr_el0: 0,
+        tpidrro_el0: 0,
+        tpidr_el1: 0,
+        cpacr: 0,
+        cntkctl: 0,
+        par: 0,
+        csselr: 0,
+        cntv_ctl: 0,
+        cntv_cval: 0,
+    };
+}
+
+/// FP and SIMD registers of a vCPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct FpState {
+    /// V0 to V31, low half first.
+    pub v: [[u64; 2]; 32],
+    /// FPCR.
+    pub fpcr: u64,
+    /// FPSR.
+    pub fpsr: u64,
+}
+
+impl FpState {
+    /// What a vCPU starts with.
+    pub const RESET: Self = Self { v: [[0; 2]; 32], fpcr: 0, fpsr: 0 };
+}
+
+/// PSTATE of a vCPU that starts: EL1h, everything masked.
+pub const PSTATE_START: u64 = 0x3c5;
+
+const _: () = assert!(size_of::<El1>() == 128 && offset_of!(El1, vbar) == 48 && offset_of!(El1, cntv_cval) == 120);
+const _: () = assert!(size_of::<FpState>() == 528 && offset_of!(FpState, fpcr) == 512);

@@ -1,0 +1,69 @@
+//! Guest registers on a PC: remembers what was set, so that a story can ask what a guest would have seen.
+
+use std::cell::{Cell, RefCell};
+
+use crate::arch::el1::{El1, FpState};
+
+std::thread_local! {
+    static LINE: Cell<bool> = const { Cell::new(false) };
+    static FP_TRAPS: Cell<bool> = const { Cell::new(true) };
+    static EL1: RefCell<El1> = const { RefCell::new(El1::RESET) };
+    static FP: RefCell<FpState> = const { RefCell::new(FpState::RESET) };
+    static VCPU: Cell<u8> = const { Cell::new(0) };
+}
+
+/// Sets what is the same for every guest.
+pub fn init_core() {
+    trap_fp(true);
+    set_line(false);
+}
+
+/// Sets or clears the virtual interrupt.
+pub fn set_line(raised: bool) {
+    LINE.set(raised);
+}
+
+/// Returns whether the virtual interrupt is set.
+#[must_use]
+pub fn line() -> bool {
+    LINE.get()
+}
+
+/// Sets whether FP traps.
+pub fn trap_fp(on: bool) {
+    FP_TRAPS.set(on);
+}
+
+/// Returns whether FP traps.
+#[must_use]
+pub fn fp_traps() -> bool {
+    FP_TRAPS.get()
+}
+
+/// Saves the remembered EL1 registers into `to`.
+pub fn save(to: &mut El1) {
+    EL1.with_borrow(|now| to.clone_from(now));
+}
+
+/// Remembers `from` as the EL1 registers of vCPU `vcpu`.
+pub fn load(from: &El1, vcpu: u8) {
+    EL1.with_borrow_mut(|now| now.clone_from(from));
+    VCPU.set(vcpu);
+}
+
+/// Changes the remembered EL1 registers, as a guest's own instructions would.
+pub fn change(with: impl FnOnce(&mut El1)) {
+    EL1.with_borrow_mut(with);
+}
+
+/// Saves the remembered FP registers and makes FP trap.
+pub fn save_fp(to: &mut FpState) {
+    FP.with_borrow(|now| to.clone_from(now));
+    trap_fp(true);
+}
+
+/// Remembers `from` as the FP registers, which do not trap any more.
+pub fn load_fp(from: &FpState) {
+    trap_fp(false);
+    FP.with_borrow_mut(|now| now.clone_from(from));
+}

@@ -1,0 +1,65 @@
+//! Entering a guest on a PC: plays a script of what the guest does, with the same pointers as the metal.
+
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use crate::arch::frame::{Answer, Answers, FAST_CALLS, Frame, RawExit, Results};
+
+/// What a scripted guest does next.
+#[derive(Debug)]
+pub enum Deed {
+    /// Executes `hvc #0` with the registers in its frame.
+    Hvc,
+    /// Leaves for another reason.
+    Exit(RawExit),
+    /// Ends the story: the loop that runs guests returns.
+    End,
+}
+
+/// One step of a script: changes the registers, then does something.
+pub type Step = Box<dyn FnOnce(&mut Frame) -> Deed>;
+
+std::thread_local! {
+    static SCRIPT: RefCell<VecDeque<Step>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// The value of [`RawExit::vector`] by which a story ends.
+pub const STORY_END: u64 = 99;
+
+/// Adds a step to this thread's script.
+pub fn script(step: impl FnOnce(&mut Frame) -> Deed + 'static) {
+    SCRIPT.with_borrow_mut(|script| script.push_back(Box::new(step)));
+}
+
+/// Runs the guest of `frame` through the next steps of the script, until one is not answered on the spot.
+///
+/// # Panics
+/// When the script is over: a story says how it ends.
+pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
+    let context: *mut C = cx;
+    loop {
+        let step = SCRIPT.with_borrow_mut(VecDeque::pop_front).expect("the script of this story is over");
+        match step(frame) {
+            Deed::Exit(exit) => return exit,
+            Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
+            Deed::Hvc => {
+                let id = frame.x[0] & 0xfffe_ffff;
+                let number = id.wrapping_sub(0xc600_0000);
+                if number >= FAST_CALLS {
+                    return RawExit { esr: 0x5a00_0000, ..RawExit::default() };
+                }
+                let mut results = Results::default();
+                let [_, a, b, c, d, e, f, ..] = frame.x;
+                let answer = answers[usize::try_from(number).unwrap()];
+                // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
+                let verdict = answer(unsafe { &mut *context }, a, b, c, d, e, f, &mut results);
+                frame.x[..18].fill(0);
+                match verdict {
+                    Answer::Stay => frame.x[..4].copy_from_slice(&results.x),
+                    Answer::Leave => return RawExit { vector: 4, ..RawExit::default() },
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Guest frames: the registers that enter and leave with a guest, and the plain bits of why it left.
+//! Filled by `switch.S`; read by every room above. Holds no policy.
+
+use core::mem::offset_of;
+
+/// A guest's general registers, program counter and processor state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Frame {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// Where the guest goes on (ELR_EL2).
+    pub pc: u64,
+    /// Its PSTATE (SPSR_EL2).
+    pub pstate: u64,
+}
+
+impl Frame {
+    /// A frame of zeros: what a vCPU has before it is started.
+    pub const ZERO: Self = Self { x: [0; 31], pc: 0, pstate: 0 };
+
+    /// Returns register `n` as an instruction sees it: 31 is the zero register.
+    #[must_use]
+    pub fn read(&self, n: usize) -> u64 {
+        self.x.get(n).copied().unwrap_or(0)
+    }
+
+    /// Writes register `n`; a write to the zero register (31) is lost.
+    pub fn write(&mut self, n: usize, value: u64) {
+        if let Some(register) = self.x.get_mut(n) {
+            *register = value;
+        }
+    }
+}
+
+/// What the fast path puts into x0 to x3 when a call is answered without leaving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Results {
+    /// x0 to x3; x4 to x17 leave as zero.
+    pub x: [u64; 4],
+}
+
+/// Whether the guest goes on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// The results stand in [`Results`]: back to the guest.
+    Stay = 0,
+    /// `run` returns; what follows stands in the context.
+    Leave = 1,
+}
+
+/// A handler of one call: the context, x1 to x6, and where x0 to x3 go.
+pub type Answerer<C> = extern "C" fn(&mut C, u64, u64, u64, u64, u64, u64, &mut Results) -> Answer;
+
+/// Handlers by call number. The vector answers numbers below [`FAST_CALLS`]; it masks the index to the table's length.
+pub type Answers<C> = [Answerer<C>; 256];
+
+/// Calls below this number (groups 0 to 6) are answered inside `run`; all others take the full exit.
+pub const FAST_CALLS: u64 = 224;
+
+/// Which way a guest left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitKind {
+    /// A synchronous exception; `esr` tells more.
+    Sync,
+    /// A physical interrupt.
+    Irq,
+    /// A physical fast interrupt; none is routed to EL2's use.
+    Fiq,
+    /// A system error.
+    SError,
+    /// A call was answered with [`Answer::Leave`].
+    Answered,
+    /// From AArch32, which no guest may use.
+    Aarch32,
+}
+
+/// Why a guest left, as the processor says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct RawExit {
+    /// Number that the vector gave, see [`RawExit::kind`].
+    pub vector: u64,
+    /// ESR_EL2.
+    pub esr: u64,
+    /// FAR_EL2.
+    pub far: u64,
+    /// HPFAR_EL2.
+    pub hpfar: u64,
+}
+
+impl RawExit {
+    /// Returns which way the guest left.
+    #[must_use]
+    pub const fn kind(&self) -> ExitKind {
+        match self.vector {
+            0 => ExitKind::Sync,
+            1 => ExitKind::Irq,
+            2 => ExitKind::Fiq,
+            3 => ExitKind::SError,
+            4 => ExitKind::Answered,
+            _ => ExitKind::Aarch32,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Frame>() == 264 && offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256);
+const _: () = assert!(size_of::<RawExit>() == 32 && size_of::<Results>() == 32);

@@ -1,0 +1,129 @@
+// A vCPU's registers besides its frame. Offsets are those of `El1` and `FpState` (el1.rs holds them by const asserts).
+
+// In: x0 = &mut El1. Out: nothing. Clobbers: x1, x2.
+.section .text.arch_el1, "ax"
+.global arch_el1_save
+.type arch_el1_save, %function
+.balign 16
+arch_el1_save:
+    mrs     x1, sp_el0
+    mrs     x2, sp_el1
+    stp     x1, x2, [x0, #0]
+    mrs     x1, elr_el1
+    mrs     x2, spsr_el1
+    stp     x1, x2, [x0, #16]
+    mrs     x1, esr_el1
+    mrs     x2, far_el1
+    stp     x1, x2, [x0, #32]
+    mrs     x1, vbar_el1
+    mrs     x2, tpidr_el0
+    stp     x1, x2, [x0, #48]
+    mrs     x1, tpidrro_el0
+    mrs     x2, tpidr_el1
+    stp     x1, x2, [x0, #64]
+    mrs     x1, cpacr_el1
+    mrs     x2, cntkctl_el1
+    stp     x1, x2, [x0, #80]
+    mrs     x1, par_el1
+    mrs     x2, csselr_el1
+    stp     x1, x2, [x0, #96]
+    mrs     x1, cntv_ctl_el0
+    mrs     x2, cntv_cval_el0
+    stp     x1, x2, [x0, #112]
+    ret
+.size arch_el1_save, . - arch_el1_save
+
+// In: x0 = &El1. Out: nothing. Clobbers: x1, x2. The ERET that follows makes the writes take effect.
+.global arch_el1_load
+.type arch_el1_load, %function
+.balign 16
+arch_el1_load:
+    ldp     x1, x2, [x0, #0]
+    msr     sp_el0, x1
+    msr     sp_el1, x2
+    ldp     x1, x2, [x0, #16]
+    msr     elr_el1, x1
+    msr     spsr_el1, x2
+    ldp     x1, x2, [x0, #32]
+    msr     esr_el1, x1
+    msr     far_el1, x2
+    ldp     x1, x2, [x0, #48]
+    msr     vbar_el1, x1
+    msr     tpidr_el0, x2
+    ldp     x1, x2, [x0, #64]
+    msr     tpidrro_el0, x1
+    msr     tpidr_el1, x2
+    ldp     x1, x2, [x0, #80]
+    msr     cpacr_el1, x1
+    msr     cntkctl_el1, x2
+    ldp     x1, x2, [x0, #96]
+    msr     par_el1, x1
+    msr     csselr_el1, x2
+    ldp     x1, x2, [x0, #112]
+    msr     cntv_ctl_el0, x1
+    msr     cntv_cval_el0, x2
+    ret
+.size arch_el1_load, . - arch_el1_load
+
+// The only FP instructions at EL2: they move a vCPU's registers while CPTR_EL2.TFP is clear.
+.arch_extension fp
+.arch_extension simd
+
+// In: x0 = &mut FpState. Clobbers: x1, x2.
+.section .text.arch_fp, "ax"
+.global arch_fp_save
+.type arch_fp_save, %function
+.balign 16
+arch_fp_save:
+    stp     q0, q1, [x0, #0]
+    stp     q2, q3, [x0, #32]
+    stp     q4, q5, [x0, #64]
+    stp     q6, q7, [x0, #96]
+    stp     q8, q9, [x0, #128]
+    stp     q10, q11, [x0, #160]
+    stp     q12, q13, [x0, #192]
+    stp     q14, q15, [x0, #224]
+    stp     q16, q17, [x0, #256]
+    stp     q18, q19, [x0, #288]
+    stp     q20, q21, [x0, #320]
+    stp     q22, q23, [x0, #352]
+    stp     q24, q25, [x0, #384]
+    stp     q26, q27, [x0, #416]
+    stp     q28, q29, [x0, #448]
+    stp     q30, q31, [x0, #480]
+    mrs     x1, fpcr
+    mrs     x2, fpsr
+    add     x0, x0, #512
+    stp     x1, x2, [x0]
+    ret
+.size arch_fp_save, . - arch_fp_save
+
+// In: x0 = &FpState. Clobbers: x1, x2, and every FP register on purpose.
+.global arch_fp_load
+.type arch_fp_load, %function
+.balign 16
+arch_fp_load:
+    ldp     q0, q1, [x0, #0]
+    ldp     q2, q3, [x0, #32]
+    ldp     q4, q5, [x0, #64]
+    ldp     q6, q7, [x0, #96]
+    ldp     q8, q9, [x0, #128]
+    ldp     q10, q11, [x0, #160]
+    ldp     q12, q13, [x0, #192]
+    ldp     q14, q15, [x0, #224]
+    ldp     q16, q17, [x0, #256]
+    ldp     q18, q19, [x0, #288]
+    ldp     q20, q21, [x0, #320]
+    ldp     q22, q23, [x0, #352]
+    ldp     q24, q25, [x0, #384]
+    ldp     q26, q27, [x0, #416]
+    ldp     q28, q29, [x0, #448]
+    ldp     q30, q31, [x0, #480]
+    add     x0, x0, #512
+    ldp     x1, x2, [x0]
+    msr     fpcr, x1
+    msr     fpsr, x2
+    ret
+.size arch_fp_load, . - arch_fp_load
+.arch_extension nosimd
+.arch_extension nofp

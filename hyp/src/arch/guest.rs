@@ -1,0 +1,112 @@
+//! Guest registers: moves a vCPU's state between memory and the core at a switch, and sets what traps while it runs.
+//! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
+
+use aarch64_cpu::registers::{CPTR_EL2, HCR_EL2, Readable, SCTLR_EL1, Writeable};
+
+use super::el1::{El1, FpState};
+use super::maintenance;
+
+core::arch::global_asm!(include_str!("guest.S"));
+
+unsafe extern "C" {
+    fn arch_el1_save(to: *mut El1);
+    fn arch_el1_load(from: *const El1);
+    fn arch_fp_save(to: *mut FpState);
+    fn arch_fp_load(from: *const FpState);
+}
+
+/// HCR_EL2 while a guest with `mmu = "strato"` runs. DC makes stage 1, which is off, Normal cacheable; the traps report
+/// what such a guest has no business with; FB and BSU spread its own maintenance to the cores its siblings run on.
+const HCR_GUEST: u64 = 1          // VM: stage 2 on
+    | 1 << 1                      // SWIO: set/way invalidation cleans too
+    | 1 << 3 | 1 << 4 | 1 << 5    // FMO, IMO, AMO: physical interrupts come here
+    | 1 << 9 | 1 << 10            // FB; BSU = inner shareable
+    | 1 << 12                     // DC
+    | 1 << 13                     // TWI
+    | 1 << 18                     // TID3: identification registers
+    | 1 << 19                     // TSC: SMC
+    | 1 << 20 | 1 << 21 | 1 << 22 // TIDCP, TACR, TSW
+    | 1 << 26                     // TVM: writes of translation registers
+    | 1 << 31; // RW: EL1 is AArch64
+/// HCR_EL2.VI: a virtual interrupt is pending.
+const HCR_VI: u64 = 1 << 7;
+/// SCTLR_EL1 while a guest runs: stage 1 off, alignment of SP checked, EL0 may use DC ZVA, CTR_EL0, WFI, WFE, cache
+/// maintenance by address. 0x30d0_0800 are the bits that are one on Armv8.0.
+const SCTLR_GUEST: u64 = 0x30d0_0800 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
+
+/// Sets on this core what is the same for every guest: stage 1 off at EL1, with every translation register constant.
+///
+/// Called once per core, before its first guest.
+pub fn init_core() {
+    SCTLR_EL1.set(SCTLR_GUEST);
+    // SAFETY: registers of EL1's translation regime, which is off; EL2 does not depend on any of them.
+    unsafe {
+        core::arch::asm!(
+            "msr ttbr0_el1, xzr",
+            "msr ttbr1_el1, xzr",
+            "msr tcr_el1, xzr",
+            "msr mair_el1, xzr",
+            "msr amair_el1, xzr",
+            "msr contextidr_el1, xzr",
+            "msr afsr0_el1, xzr",
+            "msr afsr1_el1, xzr",
+            "msr actlr_el1, xzr",
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    trap_fp(true);
+    set_line(false);
+    maintenance::isb(); // the next guest entry relies on these traps
+}
+
+/// Sets or clears the virtual interrupt of the guest that runs next, with all traps of a guest in place.
+#[inline]
+pub fn set_line(raised: bool) {
+    HCR_EL2.set(if raised { HCR_GUEST | HCR_VI } else { HCR_GUEST });
+}
+
+/// Sets whether FP and SIMD instructions of the guest trap (CPTR_EL2.TFP).
+#[inline]
+pub fn trap_fp(on: bool) {
+    // TTA traps the trace unit; the other bits are RES1 on Armv8.0.
+    CPTR_EL2.set(0x33ff & !(1 << 10) | 1 << 20 | if on { 1 << 10 } else { 0 });
+}
+
+/// Returns whether FP and SIMD instructions trap.
+#[must_use]
+#[inline]
+pub fn fp_traps() -> bool {
+    CPTR_EL2.get() & 1 << 10 != 0
+}
+
+/// Saves what EL1 has on this core into `to`.
+#[inline]
+pub fn save(to: &mut El1) {
+    // SAFETY: follows AAPCS64 and writes the 128 bytes of `to` only.
+    unsafe { arch_el1_save(to) };
+}
+
+/// Loads `from` into this core, with the identity `vcpu` that the guest reads as MPIDR_EL1.
+#[inline]
+pub fn load(from: &El1, vcpu: u8) {
+    // SAFETY: follows AAPCS64 and reads the 128 bytes of `from`; no register of EL1 or EL0 affects EL2.
+    unsafe { arch_el1_load(from) };
+    let mpidr = 1 << 31 | u64::from(vcpu);
+    // SAFETY: VMPIDR_EL2 is what EL1 reads as MPIDR_EL1 and nothing else.
+    unsafe { core::arch::asm!("msr vmpidr_el2, {}", in(reg) mpidr, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Saves the FP registers into `to` and makes FP trap again.
+pub fn save_fp(to: &mut FpState) {
+    // SAFETY: follows AAPCS64 and writes the 528 bytes of `to`; called while FP does not trap.
+    unsafe { arch_fp_save(to) };
+    trap_fp(true);
+}
+
+/// Lets the guest use FP, with its registers loaded from `from`.
+pub fn load_fp(from: &FpState) {
+    trap_fp(false);
+    maintenance::isb(); // the loads below must not trap to EL2 itself
+    // SAFETY: follows AAPCS64 and reads the 528 bytes of `from`; code at EL2 keeps nothing in FP registers.
+    unsafe { arch_fp_load(from) };
+}

@@ -1,0 +1,27 @@
+//! Entering a guest as a function call: `run` returns why the guest came back. Called by the dispatcher's loop alone.
+
+use super::frame::{Answers, FAST_CALLS, Frame, RawExit};
+
+core::arch::global_asm!(include_str!("switch.S"), include_str!("vectors.S"), fast_calls = const FAST_CALLS);
+
+unsafe extern "C" {
+    fn arch_run(frame: *mut Frame, context: *mut u8, answers: *const u8, exit: *mut RawExit);
+}
+
+/// Runs the guest of `frame` until something happens that `answers` does not settle.
+///
+/// The caller has loaded the vCPU's other state (`guest::load`) and its stage 2. A call of a fast group goes to its entry
+/// of `answers` with `cx`; as long as that says `Stay` the guest goes on.
+///
+/// Returns the exit as the processor reports it; `frame` holds the guest's registers, zero in x0 to x17 after `Answered`.
+#[inline]
+pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
+    let mut exit = RawExit::default();
+    // SAFETY: `arch_run` follows AAPCS64. It uses `frame` and `exit` only before the guest's first and after its last
+    // instruction, so no handler sees them; it passes `context` on as the `&mut C` that every entry of `answers` takes,
+    // one call at a time, while this function's own use of `cx` rests. All four outlive the call.
+    unsafe {
+        arch_run(frame, core::ptr::from_mut(cx).cast(), core::ptr::from_ref(answers).cast(), &raw mut exit);
+    }
+    exit
+}

@@ -1,0 +1,237 @@
+//! Pending bits: the event area that a guest shares with us, and the private words beside it.
+//!
+//! The area is the guest's memory: we only OR bits into it, with a bounded number of tries, and believe nothing we read.
+//! What decides whether a vCPU is woken or its line raised is the private [`Sink`].
+
+use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
+
+use crate::arch::shared::SharedPages;
+use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+
+/// Tries of an update of a guest's word before the private word is used instead: a sibling vCPU that hammers the word
+/// can make each exclusive store fail (DDI 0487, load-exclusive/store-exclusive).
+const TRIES: usize = 32;
+const WORDS_PER_RECORD: usize = (EVENT_RECORD_STRIDE / 8) as usize;
+const MASK: usize = EVENT_WORDS;
+const SELECTOR: usize = 2 * EVENT_WORDS;
+/// A selector that makes a consumer look at every word.
+const SELECT_ALL: u64 = (1 << EVENT_WORDS) - 1;
+
+/// The page that a VM's guest and the hypervisor both write.
+#[derive(Debug)]
+pub struct EventArea {
+    pages: SharedPages,
+}
+
+/// What the hypervisor keeps to itself about a vCPU's events.
+#[derive(Debug, Default)]
+pub struct Sink {
+    /// The line: an unmasked event came and was not acknowledged.
+    pub line: AtomicBool,
+    overflowed: AtomicBool,
+    overflow: [AtomicU64; EVENT_WORDS],
+}
+
+/// ORs `bits` into a word that a guest may hammer; returns whether it succeeded within [`TRIES`].
+#[inline]
+fn or_bounded(word: &AtomicU64, bits: u64) -> bool {
+    let mut now = word.load(Ordering::Relaxed);
+    for _ in 0..TRIES {
+        // Release: what the sender did before is seen by whoever takes the bit.
+        match word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(seen) => now = seen,
+        }
+    }
+    false
+}
+
+impl EventArea {
+    /// Returns the area in `pages`, one zeroed page.
+    pub fn new(pages: SharedPages) -> Self {
+        Self { pages }
+    }
+
+    /// Returns the page, for mapping it.
+    #[must_use]
+    pub fn pages(&self) -> &SharedPages {
+        &self.pages
+    }
+
+    /// Gives the page up.
+    pub fn into_pages(self) -> SharedPages {
+        self.pages
+    }
+
+    #[inline]
+    fn word(&self, vcpu: u8, index: usize) -> Option<&AtomicU64> {
+        self.pages.word(usize::from(vcpu).wrapping_mul(WORDS_PER_RECORD).wrapping_add(index))
+    }
+
+    /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
+    ///
+    /// Returns whether it was unmasked: then the vCPU is to be told. Never fails and never waits because of the guest.
+    #[inline]
+    pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
+        let index = usize::from(port / 64) % EVENT_WORDS;
+        let bit = 1 << (port % 64);
+        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else { return false };
+        if !or_bounded(pending, bit) {
+            if let Some(word) = sink.overflow.get(index) {
+                word.fetch_or(bit, Ordering::Release);
+                sink.overflowed.store(true, Ordering::Release);
+            }
+        }
+        // Pairs with the guest's fence between clearing its mask and looking at pending again: one of us sees the other.
+        fence(Ordering::SeqCst);
+        if mask.load(Ordering::Relaxed) & bit != 0 {
+            return false;
+        }
+        self.select(vcpu, 1 << index, sink);
+        true
+    }
+
+    /// ORs `bits` into the selector of `vcpu` and raises its line.
+    #[inline]
+    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) {
+        if let Some(selector) = self.word(vcpu, SELECTOR)
+            && !or_bounded(selector, bits)
+        {
+            sink.overflowed.store(true, Ordering::Release);
+        }
+        sink.line.store(true, Ordering::Release);
+    }
+
+    /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests.
+    fn merge(&self, vcpu: u8, sink: &Sink) {
+        if !sink.overflowed.swap(false, Ordering::Acquire) {
+            return;
+        }
+        for (index, word) in sink.overflow.iter().enumerate() {
+            let bits = word.swap(0, Ordering::Acquire);
+            let is_stored = bits == 0 || self.word(vcpu, index).is_some_and(|pending| or_bounded(pending, bits));
+            if !is_stored {
+                word.fetch_or(bits, Ordering::Release);
+                sink.overflowed.store(true, Ordering::Release);
+            }
+        }
+        self.select(vcpu, SELECT_ALL, sink);
+    }
+
+    /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.
+    ///
+    /// When a sibling vCPU hammers the word, all of it is reported and nothing is lost.
+    #[inline]
+    pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
+        self.merge(vcpu, sink);
+        sink.line.store(false, Ordering::Relaxed);
+        let Some(selector) = self.word(vcpu, SELECTOR) else { return 0 };
+        let mut now = selector.load(Ordering::Relaxed);
+        if now == 0 {
+            return 0;
+        }
+        for _ in 0..TRIES {
+            match selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(taken) => return taken,
+                Err(seen) => now = seen,
+            }
+        }
+        now | SELECT_ALL
+    }
+
+    /// Returns whether `vcpu` has news. The caller has shown that it blocks, with a fence after it: either it sees the
+    /// selector here, or the sender sees that it blocks.
+    #[inline]
+    #[must_use]
+    pub fn has_news(&self, vcpu: u8, sink: &Sink) -> bool {
+        sink.overflowed.load(Ordering::Relaxed)
+            || self.word(vcpu, SELECTOR).is_some_and(|selector| selector.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Looks at `port` again after its mask was cleared: returns whether it is pending, with selector and line set if so.
+    pub fn reevaluate(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
+        self.merge(vcpu, sink);
+        let index = usize::from(port / 64) % EVENT_WORDS;
+        let Some(pending) = self.word(vcpu, index) else { return false };
+        let is_pending = pending.load(Ordering::Acquire) & 1 << (port % 64) != 0;
+        let is_masked =
+            self.word(vcpu, MASK + index).is_some_and(|m| m.load(Ordering::Relaxed) & 1 << (port % 64) != 0);
+        if is_pending && !is_masked {
+            self.select(vcpu, 1 << index, sink);
+        }
+        is_pending
+    }
+
+    /// Takes the pending bit of `port` away from `vcpu`; returns whether it was set.
+    pub fn withdraw(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
+        self.merge(vcpu, sink);
+        let bit = 1 << (port % 64);
+        let Some(pending) = self.word(vcpu, usize::from(port / 64) % EVENT_WORDS) else { return false };
+        let mut now = pending.load(Ordering::Relaxed);
+        for _ in 0..TRIES {
+            if now & bit == 0 {
+                return false;
+            }
+            match pending.compare_exchange_weak(now, now & !bit, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+        true // it stays set too: an extra event is allowed, a lost one is not
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::backing;
+    use std::mem::ManuallyDrop;
+
+    fn area() -> ManuallyDrop<EventArea> {
+        let mut pages = backing::ram(1, 1);
+        pages.scrub();
+        ManuallyDrop::new(EventArea::new(SharedPages::new(pages)))
+    }
+
+    #[test]
+    fn an_event_sets_pending_selector_and_line() {
+        let (area, sink) = (area(), Sink::default());
+        assert!(area.post(1, 65, &sink));
+        assert_eq!(area.word(1, 1).unwrap().load(Ordering::Relaxed), 2);
+        assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
+        assert_eq!(area.take(1, &sink), 2);
+        assert!(!sink.line.load(Ordering::Relaxed) && !area.has_news(1, &sink));
+        assert_eq!(area.take(1, &sink), 0);
+    }
+
+    #[test]
+    fn a_masked_event_is_kept_but_tells_nobody_until_it_is_unmasked() {
+        let (area, sink) = (area(), Sink::default());
+        area.word(0, MASK).unwrap().store(1 << 5, Ordering::Relaxed);
+        assert!(!area.post(0, 5, &sink));
+        assert!(!sink.line.load(Ordering::Relaxed));
+        assert!(area.reevaluate(0, 5, &sink));
+        assert!(!sink.line.load(Ordering::Relaxed), "still masked");
+        area.word(0, MASK).unwrap().store(0, Ordering::Relaxed);
+        assert!(area.reevaluate(0, 5, &sink));
+        assert!(sink.line.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_guest_that_fills_its_area_with_ones_affects_itself_alone() {
+        let (area, sink) = (area(), Sink::default());
+        for index in 0..512 {
+            area.pages.word(index).unwrap().store(u64::MAX, Ordering::Relaxed);
+        }
+        assert!(!area.post(0, 3, &sink), "it masked everything");
+        assert_eq!(area.take(0, &sink), u64::MAX);
+    }
+
+    #[test]
+    fn a_withdrawn_event_is_gone() {
+        let (area, sink) = (area(), Sink::default());
+        area.post(0, 1023, &sink);
+        assert!(area.withdraw(0, 1023, &sink));
+        assert!(!area.withdraw(0, 1023, &sink));
+    }
+}

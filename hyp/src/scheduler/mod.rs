@@ -1,0 +1,135 @@
+//! Scheduler: which vCPU runs next on a core.
+//!
+//! Owns each core's run queue and the choice among what is ready. Called by the dispatcher, on the queue's own core only.
+//! Never touches a vCPU's registers and never sends an interrupt.
+
+pub mod queue;
+
+pub use queue::RunQueue;
+
+/// A vCPU as queues and deadlines name it: place of its VM and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VcpuRef(u16);
+
+impl VcpuRef {
+    /// Returns vCPU `vcpu` (0 to 7) of the VM in place `vm` (0 to 63), or `None` beyond.
+    #[must_use]
+    pub const fn new(vm: u8, vcpu: u8) -> Option<Self> {
+        if vm < 64 && vcpu < 8 { Some(Self(vm as u16 * 8 + vcpu as u16)) } else { None }
+    }
+
+    /// Returns the vCPU of a queue number below 512.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        if number < 512 { Some(Self(number)) } else { None }
+    }
+
+    /// Returns the number, below 512.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Returns the number as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the place of the VM, below 64.
+    #[must_use]
+    pub const fn vm(self) -> u8 {
+        (self.0 / 8) as u8
+    }
+
+    /// Returns the vCPU's number in its VM, below 8.
+    #[must_use]
+    pub const fn vcpu(self) -> u8 {
+        (self.0 % 8) as u8
+    }
+}
+
+/// Who has the core, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The vCPU.
+    pub vcpu: VcpuRef,
+    /// Its priority.
+    pub priority: u8,
+    /// End of its slice in ticks; it counts only while an equal waits.
+    pub until: u64,
+}
+
+/// Returns whose turn it is at `now`, and puts what it displaces back into the queue.
+///
+/// `current` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
+/// displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
+pub fn pick(
+    queue: &mut RunQueue,
+    current: Option<Turn>,
+    now: u64,
+    slice: u64,
+    priority_of: impl Fn(VcpuRef) -> u8,
+) -> Option<Turn> {
+    if let Some(turn) = current {
+        let goes_on = match queue.highest() {
+            None => true,
+            Some(waiting) if waiting > turn.priority => false,
+            Some(waiting) => waiting < turn.priority || now < turn.until,
+        };
+        if goes_on {
+            return Some(turn);
+        }
+        let keeps_its_slice = queue.highest() > Some(turn.priority);
+        queue.push(turn.vcpu, turn.priority, keeps_its_slice);
+    }
+    let vcpu = queue.pop()?;
+    Some(Turn { vcpu, priority: priority_of(vcpu), until: now.saturating_add(slice) })
+}
+
+/// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
+#[must_use]
+pub fn slice_end(queue: &RunQueue, turn: &Turn) -> u64 {
+    if queue.highest() >= Some(turn.priority) { turn.until } else { u64::MAX }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::FromZeros;
+
+    fn vcpu(n: u16) -> VcpuRef {
+        VcpuRef::from_number(n).unwrap()
+    }
+
+    #[test]
+    fn a_lone_vcpu_keeps_the_core_beyond_its_slice() {
+        let mut queue = RunQueue::new_zeroed();
+        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+        assert_eq!(pick(&mut queue, Some(turn), 1000, 10, |_| 5), Some(turn));
+        assert_eq!(slice_end(&queue, &turn), u64::MAX);
+    }
+
+    #[test]
+    fn an_equal_takes_over_at_the_end_of_the_slice_and_not_before() {
+        let mut queue = RunQueue::new_zeroed();
+        queue.push(vcpu(2), 5, false);
+        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+        assert_eq!(slice_end(&queue, &turn), 10);
+        assert_eq!(pick(&mut queue, Some(turn), 9, 10, |_| 5), Some(turn));
+        let next = pick(&mut queue, Some(turn), 10, 10, |_| 5).unwrap();
+        assert_eq!((next.vcpu, next.until), (vcpu(2), 20));
+        assert!(queue.contains(vcpu(1)));
+    }
+
+    #[test]
+    fn a_higher_priority_takes_over_at_once_and_a_lower_one_never() {
+        let mut queue = RunQueue::new_zeroed();
+        queue.push(vcpu(3), 1, false);
+        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+        assert_eq!(pick(&mut queue, Some(turn), 99, 10, |_| 1), Some(turn));
+        queue.push(vcpu(2), 9, false);
+        assert_eq!(pick(&mut queue, Some(turn), 0, 10, |_| 9).unwrap().vcpu, vcpu(2));
+        assert_eq!(queue.pop(), Some(vcpu(1)), "it is first among what is left");
+    }
+}

@@ -1,0 +1,5 @@
+//! Timer: when things are due. The hardware behind it is `arch::timer`.
+
+pub mod deadlines;
+
+pub use deadlines::{Deadlines, NEVER};

@@ -1,0 +1,185 @@
+//! Virtual CPUs: a private half that its core leases, and a public half that every core may touch.
+//!
+//! Owns what a vCPU is and which moves between its states are legal. Only the home core changes a run state; others set a
+//! request bit and send an interrupt. Never decides when a vCPU runs.
+
+pub mod state;
+
+use strato_abi::vcpu::RunState;
+
+use crate::arch::el1::{El1, FpState, PSTATE_START};
+use crate::arch::frame::Frame;
+use crate::arch::lease::Leased;
+use crate::events::Sink;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// What another core asks a vCPU's home core to do, as bits of [`Public::requests`].
+pub mod request {
+    /// Something came for it: wake it if it blocks, refresh its line if it runs.
+    pub const WAKE: u32 = 1;
+    /// Start it at the entry that stands in the public half.
+    pub const START: u32 = 2;
+    /// Its VM ends: take it off the core for good.
+    pub const STOP: u32 = 4;
+}
+
+/// What only the core that holds the lease touches.
+#[derive(Debug)]
+pub struct Owned {
+    /// The guest's general registers.
+    pub frame: Frame,
+    /// The rest of it.
+    pub context: Context,
+}
+
+/// What a vCPU has besides its frame; the frame stays apart so that a call in progress cannot reach it.
+#[derive(Debug)]
+pub struct Context {
+    /// EL1 registers while the vCPU is not resident on its core.
+    pub el1: El1,
+    /// FP registers while they are not loaded.
+    pub fp: FpState,
+    /// WAIT answers when the vCPU runs again.
+    pub is_waiting: bool,
+    /// Calls of CORE.NOP.
+    pub nops: u64,
+    /// Address and reason of the last fault that was delivered or reported, for AS.QUERY.
+    pub last_fault: (u64, u64),
+}
+
+impl Context {
+    /// What a vCPU starts with.
+    pub const RESET: Self =
+        Self { el1: El1::RESET, fp: FpState::RESET, is_waiting: false, nops: 0, last_fault: (u64::MAX, 0) };
+}
+
+/// What every core may read, and change one word at a time.
+#[derive(Debug)]
+pub struct Public {
+    state: AtomicU8,
+    /// What others want, see [`request`].
+    pub requests: AtomicU32,
+    /// Whether VI is used: upcall mode.
+    pub has_upcalls: AtomicBool,
+    /// Line and overflow of its events.
+    pub sink: Sink,
+    /// Core that alone changes the run state.
+    pub home: u8,
+    /// Scheduling priority.
+    pub priority: u8,
+    is_starting: AtomicBool,
+    start_entry: AtomicU64,
+    start_argument: AtomicU64,
+}
+
+/// A virtual CPU.
+#[derive(Debug)]
+pub struct Vcpu {
+    /// The public half.
+    pub public: Public,
+    /// The private half.
+    pub owned: Leased<Owned>,
+}
+
+impl Vcpu {
+    /// Returns a vCPU that is off, at home on core `home`.
+    #[must_use]
+    pub fn new(home: u8, priority: u8) -> Self {
+        let public = Public {
+            state: AtomicU8::new(state::number(RunState::Off)),
+            requests: AtomicU32::new(0),
+            has_upcalls: AtomicBool::new(false),
+            sink: Sink::default(),
+            home,
+            priority,
+            is_starting: AtomicBool::new(false),
+            start_entry: AtomicU64::new(0),
+            start_argument: AtomicU64::new(0),
+        };
+        Self { public, owned: Leased::new(Owned { frame: Frame::ZERO, context: Context::RESET }) }
+    }
+}
+
+impl Owned {
+    /// Makes everything as it is for a vCPU that starts at `entry` with these x0 to x3.
+    pub fn reset(&mut self, entry: u64, arguments: [u64; 4]) {
+        self.frame = Frame::ZERO;
+        self.frame.pc = entry;
+        self.frame.pstate = PSTATE_START;
+        if let Some(first) = self.frame.x.first_chunk_mut::<4>() {
+            *first = arguments;
+        }
+        self.context = Context::RESET;
+    }
+}
+
+impl Public {
+    /// Returns the run state.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> RunState {
+        state::from_number(self.state.load(Ordering::SeqCst))
+    }
+
+    /// Moves to `to`; called by the home core alone. Returns whether the move is legal; if not, nothing changed.
+    #[inline]
+    pub fn enter(&self, to: RunState) -> bool {
+        let is_legal = state::is_legal(self.state(), to);
+        if is_legal {
+            self.state.store(state::number(to), Ordering::SeqCst);
+        }
+        is_legal
+    }
+
+    /// Notes where the vCPU is to start. Returns whether the caller is the one that starts it; a second one is not.
+    pub fn claim_start(&self, entry: u64, argument: u64) -> bool {
+        if self.state() != RunState::Off || self.is_starting.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.start_entry.store(entry, Ordering::Relaxed);
+        self.start_argument.store(argument, Ordering::Relaxed);
+        true
+    }
+
+    /// Returns whether a start was claimed and has not happened yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.is_starting.load(Ordering::Acquire)
+    }
+
+    /// Returns entry and argument of the start, which is thereby done.
+    pub fn take_start(&self) -> (u64, u64) {
+        let start = (self.start_entry.load(Ordering::Relaxed), self.start_argument.load(Ordering::Relaxed));
+        self.is_starting.store(false, Ordering::Release);
+        start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_start_of_a_vcpu_wins() {
+        let vcpu = Vcpu::new(0, 1);
+        assert!(vcpu.public.claim_start(0x4000_0000, 7));
+        assert!(!vcpu.public.claim_start(0x4000_1000, 8));
+        assert_eq!(vcpu.public.take_start(), (0x4000_0000, 7));
+        assert!(vcpu.public.enter(RunState::Runnable));
+        assert!(!vcpu.public.claim_start(0x4000_1000, 8), "it is not off");
+    }
+
+    #[test]
+    fn a_started_vcpu_sees_its_arguments_and_nothing_else() {
+        let vcpu = Vcpu::new(0, 1);
+        let mut owned = vcpu.owned.lease().unwrap();
+        owned.frame.x.fill(0xdead);
+        owned.context.el1.tpidr_el1 = 0xdead;
+        owned.context.fp.v[3] = [1, 2];
+        owned.reset(0x4000_0000, [1, 2, 3, 4]);
+        assert_eq!(&owned.frame.x[..5], &[1, 2, 3, 4, 0]);
+        assert!(owned.frame.x[5..].iter().all(|&x| x == 0));
+        assert_eq!((owned.frame.pc, owned.frame.pstate), (0x4000_0000, 0x3c5));
+        assert_eq!((&owned.context.el1, &owned.context.fp), (&El1::RESET, &FpState::RESET));
+    }
+}
