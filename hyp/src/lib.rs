@@ -3,6 +3,8 @@
 
 pub mod allocator;
 pub mod arch;
+pub mod board;
+pub mod boot;
 pub mod events;
 pub mod lock;
 pub mod scheduler;

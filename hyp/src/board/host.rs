@@ -1,0 +1,6 @@
+//! A board that Strato does not know, and the PC on which the tests run: nothing is assumed.
+
+use super::Known;
+
+/// Matches no device tree by its string.
+pub(super) static BOARD: Known = Known { name: "unknown", compatible: "", uart_clock_hz: 0, has_stock_stub: false };

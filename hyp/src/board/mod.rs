@@ -1,0 +1,113 @@
+//! Board: what the machine is made of, and what a device tree does not say about the boards that Strato knows. Data
+//! alone; boot fills [`BoardInfo`] from the device tree, everybody else reads it.
+
+use heapless::Vec;
+
+use crate::arch::core_base::MAX_CORES;
+use crate::arch::region::Region;
+
+mod host;
+mod qemu_virt;
+mod rpi4;
+
+/// Most regions of memory in the device tree.
+pub const MAX_RAM: usize = 8;
+/// Most reserved regions in the device tree.
+pub const MAX_RESERVED: usize = 16;
+
+/// A board's own facts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Name in messages and in the manifest's `[board.NAME]`.
+    pub name: &'static str,
+    /// The root node's `compatible` string.
+    pub compatible: &'static str,
+    /// Clock of the PL011, which sets the baud rate; 0 where the firmware's setting stays.
+    pub uart_clock_hz: u32,
+    /// Whether the firmware is the Raspberry Pi's stub: cores wait for a spin table, and it opens CPUACTLR_EL1 to EL2.
+    pub has_stock_stub: bool,
+}
+
+/// The boards that Strato knows; another one with the same devices boots under the last, which matches any.
+static KNOWN: [&Known; 3] = [&qemu_virt::BOARD, &rpi4::BOARD, &host::BOARD];
+
+/// Returns the facts of the first known board among the `compatible` strings of the device tree's root, or those of an
+/// unknown one.
+pub fn find<'a>(mut compatible: impl Iterator<Item = &'a str>) -> &'static Known {
+    compatible.find_map(|name| KNOWN.into_iter().find(|known| known.compatible == name)).unwrap_or(&host::BOARD)
+}
+
+/// The interrupt controller's register frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GicInfo {
+    /// GICv2: distributor and CPU interface.
+    V2 {
+        /// GICD.
+        distributor: Region,
+        /// GICC, both pages of it.
+        cpu: Region,
+    },
+    /// GICv3 or 4: distributor and one block of redistributors.
+    V3 {
+        /// GICD.
+        distributor: Region,
+        /// GICR of all cores, in a row.
+        redistributors: Region,
+    },
+}
+
+/// The UART of the console, a PL011.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UartInfo {
+    /// Its registers.
+    pub registers: Region,
+    /// Its interrupt.
+    pub intid: u32,
+}
+
+/// How other cores are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreMethod {
+    /// PSCI by SMC.
+    PsciSmc,
+    /// By no way that Strato speaks: PSCI by HVC (EL2 is ours), a spin table, or none. The other cores stay off.
+    None,
+}
+
+/// What the device tree says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardInfo {
+    /// The board's own facts.
+    pub known: &'static Known,
+    /// Memory, reserved parts included.
+    pub ram: Vec<Region, MAX_RAM>,
+    /// What is not to be touched.
+    pub reserved: Vec<Region, MAX_RESERVED>,
+    /// Affinity fields of each core's MPIDR_EL1, the booted core first; at most [`MAX_CORES`].
+    pub cores: Vec<u64, MAX_CORES>,
+    /// Cores that the device tree has beyond those.
+    pub cores_left_out: usize,
+    /// How cores are started.
+    pub method: CoreMethod,
+    /// The interrupt controller.
+    pub gic: GicInfo,
+    /// The console's UART.
+    pub uart: UartInfo,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_is_found_by_any_of_its_compatible_strings() {
+        assert_eq!(find(["linux,dummy-virt"].into_iter()).name, "qemu-virt");
+        assert_eq!(find(["raspberrypi,4-model-b", "brcm,bcm2711"].into_iter()).name, "rpi4");
+    }
+
+    #[test]
+    fn an_unknown_board_has_no_facts_of_its_own() {
+        assert_eq!(find(["acme,board"].into_iter()), &host::BOARD);
+        assert!(!host::BOARD.has_stock_stub);
+    }
+}
