@@ -1,5 +1,12 @@
 //! The host tool of Strato, as a library: build, check, pack, run, test, bench, size, gdb, lint.
 //!
-//! Rooms, lower never uses higher: [`system`] (TOML to a checked system).
+//! Rooms: [`system`] (TOML to a checked system), [`image`] (a guest's ELF to segments), [`pack`] (one bootable image),
+//! [`project`] (the workspace and cargo), [`exit`] (what a status means).
 
+pub mod cli;
+pub mod commands;
+pub mod exit;
+pub mod image;
+pub mod pack;
+pub mod project;
 pub mod system;

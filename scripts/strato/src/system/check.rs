@@ -15,9 +15,21 @@ pub const BOARD_MEMORY: u64 = 512 << 20;
 /// Bytes of it that guests cannot have: hypervisor, packed image, device tree.
 pub const BOARD_RESERVE: u64 = 16 << 20;
 
+const VMS_MAX: usize = 64;
+const _: () = assert!(strato_abi::limit::LimitKey::Vms.value() == 64);
+
 /// Adds what is wrong with `system` as a whole.
 pub fn check(system: &System, problems: &Problems) {
     labels(system, problems);
+    if let Some(vm) = system.vms.get(VMS_MAX) {
+        let fix = "drop some of them";
+        problems.add(Problem::new(
+            format!("there are more than {VMS_MAX} VMs"),
+            &vm.label.span,
+            "this one is too many",
+            fix,
+        ));
+    }
     for (number, vm) in system.vms.iter().enumerate() {
         memory(vm, problems);
         handles(system, number, vm, problems);
@@ -136,15 +148,6 @@ fn regions(system: &System, problems: &Problems) {
         } else if let Some(first) = seen.insert(name, span) {
             problems.add(twice(format!("two regions are called `{name}`"), span, first));
         }
-        if region.grants.is_empty() {
-            let fix = "add `map = [{ vm = \"name\", rights = \"rw\" }]`";
-            problems.add(Problem::new(
-                format!("nobody can see the region `{name}`"),
-                span,
-                "it is mapped by no VM",
-                fix,
-            ));
-        }
         let mut holders: BTreeMap<usize, &Span> = BTreeMap::new();
         for grant in &region.grants {
             let label = system.label(grant.vm.value);
@@ -197,7 +200,10 @@ fn total(system: &System, problems: &Problems) {
             problems.add(Problem::new(
                 format!("the system does not fit a board of {}", size::show(BOARD_MEMORY)),
                 &vm.memory.span,
-                format!("with this VM the sum of memory, quotas and regions is {}", size::show(sum)),
+                format!(
+                    "with this VM the sum of memory, quotas and regions is {}",
+                    size::show(sum.next_multiple_of(1 << 20))
+                ),
                 format!("give the VMs less; together they can have {}", size::show(room)),
             ));
         }

@@ -40,7 +40,7 @@ fn fixed<'s>(vm: &'s Vm, problems: &Problems) -> Vec<Taken<'s>> {
     }
     let ram = format!("`ram` of `{}`", vm.label.value);
     vec![
-        Taken { start: 0, end: PAGE_SIZE, by: "page 0, which is never mapped".into(), span: None },
+        Taken { start: 0, end: PAGE_SIZE, by: "page 0, never mapped,".into(), span: None },
         Taken { start: WINDOW_BASE, end: WINDOW_BASE + WINDOW_SIZE, by: "the hypervisor's window".into(), span: None },
         Taken { start: RAM_BASE, end, by: ram, span: Some(&vm.memory.span) },
     ]

@@ -10,7 +10,7 @@ use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
-const RIGHTS: [(&str, u16); 6] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7), ("w", 2), ("x", 4)];
+const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
 const DEFAULT_QUOTA: u64 = 256 << 10;
 const DEFAULT_HANDLES: u64 = 64;
 
@@ -21,7 +21,8 @@ pub fn read(root: Table<'_>, folder: &Path, name: &str, problems: &Problems) -> 
     let mut system = head(root.table("system", "[system]"), name);
     let vm_tables = root.tables("vm", "[[vm]]");
     if vm_tables.is_empty() {
-        root.missing("vm", "...`, written as a table `[[vm]]` with `name`, `image` and `memory");
+        let fix = "add a table `[[vm]]` with `name`, `image` and `memory`";
+        problems.add(Problem::new("the system has no VM", root.span(), "there is no `[[vm]]` in this file", fix));
     }
     system.vms = vm_tables.into_iter().filter_map(|table| vm(table, folder)).collect();
     let names = Names::of(&system);
@@ -102,7 +103,8 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
 
 fn image_ref(text: &str, folder: &Path) -> ImageRef {
     if text.contains('/') || text.ends_with(".elf") {
-        ImageRef::Path(folder.join(text))
+        // Collecting the components drops every `./`.
+        ImageRef::Path(folder.join(text).components().collect())
     } else {
         ImageRef::Package(text.to_owned())
     }
@@ -177,8 +179,12 @@ fn region(table: Table<'_>, names: &Names) -> Option<Region> {
         table.missing_size("size", "\"4KiB\"");
     }
     let owner = table.needed_text("owner", "\"vm\"").and_then(|at| names.vm(&at.value, &at.span, table.problems()));
-    let grants = table.tables("map", "map = [{ vm = \"a\", rights = \"rw\" }]");
-    let grants = grants.into_iter().filter_map(|table| grant(table, names)).collect();
+    let tables = table.tables("map", "`map` of [[region]]");
+    if tables.is_empty() {
+        let fix = "add `map = [{ vm = \"name\", rights = \"rw\" }]`";
+        table.problems().add(Problem::new("nobody can see this region", table.span(), "no VM maps it", fix));
+    }
+    let grants = tables.into_iter().filter_map(|table| grant(table, names)).collect();
     table.finish();
     Some(Region { name: name?, size: size?, owner: owner?, grants })
 }

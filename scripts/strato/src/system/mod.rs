@@ -32,8 +32,11 @@ pub fn load(path: &Path, shown: &str) -> anyhow::Result<(System, Source)> {
     Ok((parse(&source, folder, &default_name(path))?, source))
 }
 
-// `demo.toml` is `demo`; `hello/system.toml` is `hello`.
-fn default_name(path: &Path) -> String {
+/// Returns the name of a system without one of its own.
+///
+/// `demo.toml` is `demo`, `hello/system.toml` is `hello`.
+#[must_use]
+pub fn default_name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     let name = if stem == "system" { path.parent().and_then(Path::file_name).unwrap_or(stem) } else { stem };
     name.to_string_lossy().into_owned()

@@ -1,0 +1,69 @@
+//! The command line: what can be said to the tool. `main` hands it to `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo strato run                    boot the demo system in QEMU
+  cargo strato run hello --gic 2      boot one example on a GICv2
+  cargo strato check my/system.toml   say what is wrong with a system, line by line
+  cargo strato pack demo -o demo.img  make one bootable image
+  cargo strato test ping --cores 4    run the scenarios with `ping` in their name on 4 cores
+  cargo strato bench --check          measure, and fail when a bar is missed
+
+Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
+
+/// Builds, checks, packs, runs and measures systems of guests on Strato.
+#[derive(Debug, Parser)]
+#[command(name = "strato", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the tool can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the hypervisor and the guests that a system needs
+    Build {
+        /// Name or path of a system; without it only the hypervisor is built
+        system: Option<String>,
+    },
+    /// Say what is wrong with a system file, with line and fix
+    Check {
+        /// Name or path of a system
+        system: String,
+    },
+    /// Make one bootable image of a system
+    Pack {
+        /// Name or path of a system
+        system: String,
+        /// File to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// The machine that QEMU plays.
+#[derive(Clone, Debug, Args)]
+pub struct Machine {
+    /// Board
+    #[arg(long, value_enum, default_value_t = Board::QemuVirt)]
+    pub board: Board,
+    /// Version of the interrupt controller
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3), default_value_t = 3)]
+    pub gic: u8,
+    /// CPU model
+    #[arg(long, default_value = "cortex-a72")]
+    pub cpu: String,
+}
+
+/// Boards that can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Board {
+    /// QEMU's machine `virt`
+    QemuVirt,
+}

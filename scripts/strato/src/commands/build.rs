@@ -1,0 +1,70 @@
+//! `strato build`, `check` and `pack`: everything up to the image. Called by `commands::run`.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::{Ready, ready};
+use crate::exit::PASSED;
+use crate::image::Image;
+use crate::pack::{self, hypervisor};
+use crate::project::Project;
+use crate::system::size;
+
+/// Builds the hypervisor and what `system` needs.
+///
+/// # Errors
+/// The system is refused, or a build failed.
+pub fn build(project: &mut Project, system: Option<&str>) -> anyhow::Result<u8> {
+    let hypervisor = project.hypervisor()?;
+    println!("{}", project.shown(&hypervisor));
+    if let Some(system) = system {
+        for loaded in ready(project, system)?.images {
+            println!("{}", project.shown(&loaded.file));
+        }
+    }
+    Ok(PASSED)
+}
+
+/// Checks a system and says what it is.
+///
+/// # Errors
+/// The system is refused, or a build failed.
+pub fn check(project: &mut Project, system: &str) -> anyhow::Result<u8> {
+    let Ready { system, source, images } = ready(project, system)?;
+    for (vm, loaded) in system.vms.iter().zip(&images) {
+        let (_, image_size) = loaded.image.extent();
+        let (memory, vcpus) = (size::show(vm.memory.value), vm.vcpus);
+        println!("{:<16} {memory:>8}, {vcpus} vCPU(s), image {image_size} bytes", vm.label.value);
+    }
+    println!(
+        "{}: ok, {} VM(s), {} channel(s), {} region(s)",
+        source.path,
+        system.vms.len(),
+        system.channels.len(),
+        system.regions.len()
+    );
+    Ok(PASSED)
+}
+
+/// Packs a system into one bootable image.
+///
+/// # Errors
+/// The system is refused, a build failed, or the file cannot be written.
+pub fn pack(project: &mut Project, system: &str, output: &Path) -> anyhow::Result<u8> {
+    let ready = ready(project, system)?;
+    let image = image(project, &ready, None)?;
+    std::fs::write(output, &image).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}: {} bytes, {}", output.display(), image.len(), ready.system.name);
+    Ok(PASSED)
+}
+
+/// Returns the packed image of a system; home cores count modulo `cores`, if given.
+///
+/// # Errors
+/// The hypervisor does not build, or is no image.
+pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+    let hypervisor = hypervisor::flatten(&std::fs::read(project.hypervisor()?)?)?;
+    let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
+    Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores)?))
+}

@@ -1,0 +1,53 @@
+//! One file per subcommand: each strings rooms together and prints. Called by `main`; no room calls a command.
+
+use std::path::Path;
+
+use crate::cli::{Cli, Command};
+use crate::image::load::{self, Loaded};
+use crate::project::Project;
+use crate::system::{self, Source, System};
+
+pub mod build;
+
+/// Runs what the command line says and returns the exit status.
+///
+/// # Errors
+/// `exit::status` tells the status of each.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    let mut project = Project::find()?;
+    match cli.command {
+        Command::Build { system } => build::build(&mut project, system.as_deref()),
+        Command::Check { system } => build::check(&mut project, &system),
+        Command::Pack { system, output } => build::pack(&mut project, &system, &output),
+    }
+}
+
+/// A system with its images, checked.
+#[derive(Debug)]
+pub struct Ready {
+    /// The system.
+    pub system: System,
+    /// Text of its file, for messages.
+    pub source: Source,
+    /// The image of each VM.
+    pub images: Vec<Loaded>,
+}
+
+/// Returns the system of a name or path, checked, with its images built and checked.
+///
+/// # Errors
+/// There is none, it is refused, or a build failed.
+pub fn ready(project: &mut Project, name: &str) -> anyhow::Result<Ready> {
+    let path = project.system(name)?;
+    ready_path(project, &path)
+}
+
+/// As [`ready`], from the path of a system file.
+///
+/// # Errors
+/// As [`ready`].
+pub fn ready_path(project: &mut Project, path: &Path) -> anyhow::Result<Ready> {
+    let (system, source) = system::load(path, &project.shown(path))?;
+    let images = load::images(&system, &source, project)?;
+    Ok(Ready { system, source, images })
+}

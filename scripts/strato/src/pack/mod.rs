@@ -1,0 +1,208 @@
+//! Room `pack`: a checked system and its images become the payload that boot replays, and with the hypervisor in front
+//! one bootable image. Owns the order of records. Called by the commands; `hypervisor` flattens the ELF.
+
+use strato_abi::plan::{
+    ANY_CORE, Channel, CreateRegion, CreateVm, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
+    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_JIT, checksum,
+};
+use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::image::Image;
+use crate::system::{System, Vm};
+
+pub mod hypervisor;
+
+/// Returns the packed image: the hypervisor, then the payload on the next page.
+#[must_use]
+pub fn image(hypervisor: &hypervisor::Flat, payload: &[u8]) -> Vec<u8> {
+    let mut image = hypervisor.bytes.clone();
+    image.extend_from_slice(payload);
+    image
+}
+
+/// Returns the payload of `system`, whose VMs run `images`; home cores count modulo `cores`, if given.
+///
+/// # Errors
+/// A number of the system is beyond what a record can say.
+pub fn payload(system: &System, images: &[Image], cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+    let mut plan = Plan::default();
+    // Offsets count from the payload's first byte: records first, so their length is needed before any offset.
+    let records_len = records_len(system, images);
+    let start = size_of::<PayloadHeader>() + records_len;
+    for (number, (vm, image)) in system.vms.iter().zip(images).enumerate() {
+        let command_line = start + plan.data(vm.command_line.as_bytes());
+        plan.record(&create_vm(system, number, vm, image, u64::try_from(command_line)?, cores)?);
+    }
+    for (number, image) in images.iter().enumerate() {
+        for segment in &image.segments {
+            let offset = start + plan.data(&segment.bytes);
+            plan.record(&Load {
+                header: Load::header(u16::try_from(number)?),
+                address: segment.address,
+                offset: u64::try_from(offset)?,
+                file_len: u64::try_from(segment.bytes.len())?,
+                mem_len: segment.mem_len,
+                attributes: segment.attributes.bits(),
+            });
+        }
+    }
+    links(system, &mut plan)?;
+    for number in 0..system.vms.len() {
+        plan.record(&Start { header: Start::header(u16::try_from(number)?) });
+    }
+    debug_assert_eq!(plan.records.len(), records_len);
+    finish(system, plan)
+}
+
+fn records_len(system: &System, images: &[Image]) -> usize {
+    let loads: usize = images.iter().map(|image| image.segments.len()).sum();
+    let grants: usize = system.regions.iter().map(|region| region.grants.len()).sum();
+    system.vms.len() * (size_of::<CreateVm>() + size_of::<Start>())
+        + loads * size_of::<Load>()
+        + system.regions.len() * size_of::<CreateRegion>()
+        + grants * size_of::<GrantRegion>()
+        + system.peers.len() * size_of::<Peer>()
+        + system.channels.len() * size_of::<Channel>()
+}
+
+/// Records and data in the making.
+#[derive(Default)]
+struct Plan {
+    records: Vec<u8>,
+    count: u32,
+    data: Vec<u8>,
+}
+
+impl Plan {
+    fn record(&mut self, record: &(impl IntoBytes + Immutable)) {
+        self.records.extend_from_slice(record.as_bytes());
+        self.count += 1;
+    }
+
+    // Returns the offset in the data; every piece begins on eight bytes.
+    fn data(&mut self, bytes: &[u8]) -> usize {
+        let offset = self.data.len();
+        self.data.extend_from_slice(bytes);
+        self.data.resize(self.data.len().next_multiple_of(8), 0);
+        offset
+    }
+}
+
+fn create_vm(
+    system: &System,
+    number: usize,
+    vm: &Vm,
+    image: &Image,
+    command_line: u64,
+    cores: Option<u8>,
+) -> anyhow::Result<CreateVm> {
+    let flags = [
+        (VM_FP, vm.has_fp),
+        (VM_JIT, vm.is_jit),
+        (VM_FAULT_HANDLER, image.note.flags & FLAG_FAULT_HANDLER != 0),
+        (VM_CONSOLE_INPUT, vm.has_console_input),
+    ];
+    let (image_base, image_size) = image.extent();
+    let own = vm.memory.value + vm.quota + system.region_bytes(number);
+    Ok(CreateVm {
+        header: CreateVm::header(u16::try_from(number)?),
+        label: padded(&vm.label.value),
+        ram_size: vm.memory.value,
+        entry: image.entry,
+        image_base,
+        image_size,
+        command_line,
+        command_line_len: u32::try_from(vm.command_line.len())?,
+        quota_pages: u32::try_from(own.div_ceil(PAGE_SIZE))?,
+        calls: vm.calls,
+        cores: home_cores(vm, cores),
+        flags: flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum(),
+        vcpus: vm.vcpus,
+        handles: u16::try_from(vm.handles.value)?,
+        priority: vm.priority,
+        reserved: [0; 7],
+    })
+}
+
+fn home_cores(vm: &Vm, cores: Option<u8>) -> [u8; 8] {
+    let mut homes = [ANY_CORE; 8];
+    for (home, core) in homes.iter_mut().zip(vm.cores.iter().cycle()).take(usize::from(vm.vcpus)) {
+        *home = cores.map_or(*core, |count| core % count.max(1));
+    }
+    homes
+}
+
+fn links(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
+    for region in &system.regions {
+        plan.record(&CreateRegion {
+            header: CreateRegion::header(u16::try_from(region.owner)?),
+            size: region.size.value,
+        });
+    }
+    for (number, region) in system.regions.iter().enumerate() {
+        for grant in &region.grants {
+            let owner = if grant.vm.value == region.owner { Rights::OWNER.bits() } else { 0 };
+            plan.record(&GrantRegion {
+                header: GrantRegion::header(u16::try_from(grant.vm.value)?),
+                region: u16::try_from(number)?,
+                rights: grant.rights.value | owner,
+                reserved: 0,
+                address: grant.address.as_ref().map_or(0, |address| address.value),
+                name: padded(&region.name.value),
+            });
+        }
+    }
+    for peer in &system.peers {
+        plan.record(&Peer {
+            header: Peer::header(u16::try_from(peer.of)?),
+            peer: u16::try_from(peer.to)?,
+            reserved: [0; 3],
+            name: padded(system.label(peer.to)),
+        });
+    }
+    for channel in &system.channels {
+        let (near, far) = (&channel.a.value, &channel.b.value);
+        plan.record(&Channel {
+            header: Channel::header(u16::try_from(near.vm)?),
+            peer: u16::try_from(far.vm)?,
+            vcpu: near.vcpu,
+            peer_vcpu: far.vcpu,
+            reserved: 0,
+            name: padded(&near.port),
+            peer_name: padded(&far.port),
+        });
+    }
+    Ok(())
+}
+
+fn finish(system: &System, plan: Plan) -> anyhow::Result<Vec<u8>> {
+    let mut body = plan.records;
+    let records_len = u32::try_from(body.len())?;
+    body.extend_from_slice(&plan.data);
+    let sum = checksum(&body);
+    let header = PayloadHeader {
+        magic: PAYLOAD_MAGIC,
+        version: PAYLOAD_VERSION,
+        abi_version: ABI_VERSION,
+        total_len: u64::try_from(size_of::<PayloadHeader>() + body.len())?,
+        checksum: sum,
+        records_len,
+        records: plan.count,
+        vms: u32::try_from(system.vms.len())?,
+        log_level: system.log_level,
+        slice_us: system.slice_us,
+        reserved: 0,
+        build_id: sum,
+    };
+    let mut payload = header.as_bytes().to_vec();
+    payload.extend_from_slice(&body);
+    Ok(payload)
+}
+
+/// Returns `name`, whose length was checked, padded with zeros.
+fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    bytes
+}

@@ -1,0 +1,195 @@
+//! The workspace on disk: where it is, how its packages are built, where systems are found.
+//! Owns every call of cargo. Never reads what was built.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::exit::{Missing, Usage};
+use crate::image::load::{Absent, Supply};
+use crate::system::ImageRef;
+use crate::system::reader::nearest;
+
+/// Target of the hypervisor and of guests without FP.
+pub const TARGET: &str = "aarch64-unknown-none-softfloat";
+/// Target of guests with FP.
+pub const FP_TARGET: &str = "aarch64-unknown-none";
+
+/// The workspace that this tool belongs to.
+#[derive(Debug)]
+pub struct Project {
+    root: PathBuf,
+    built: BTreeMap<(String, &'static str), PathBuf>,
+}
+
+impl Project {
+    /// Returns the workspace around the current folder, else the one that the tool was built in.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find() -> anyhow::Result<Self> {
+        let here = std::env::current_dir().context("cannot tell the current folder")?;
+        let built_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = here.ancestors().chain(built_in.ancestors()).find(|folder| folder.join("scripts/strato").is_dir());
+        let root = root.context("this is not a Strato workspace; run the tool inside of it")?.to_owned();
+        Ok(Self { root, built: BTreeMap::new() })
+    }
+
+    /// Returns the root folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns a path as messages show it: relative to the root if it lies there.
+    #[must_use]
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+
+    /// Returns the system files that tests consider: `scripts/systems/*.toml`, then `example-guests/*/system.toml`.
+    #[must_use]
+    pub fn systems(&self) -> Vec<PathBuf> {
+        let list = |folder: &str| {
+            let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
+            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            paths.sort();
+            paths
+        };
+        let systems = list("scripts/systems").into_iter().filter(|path| path.extension().is_some_and(|e| e == "toml"));
+        let examples =
+            list("example-guests").into_iter().map(|path| path.join("system.toml")).filter(|path| path.is_file());
+        systems.chain(examples).collect()
+    }
+
+    /// Returns the system file that `name` means: a path, a file of `scripts/systems`, or an example guest.
+    ///
+    /// # Errors
+    /// [`Usage`]: there is no such system.
+    pub fn system(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let is_path = name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml");
+        let candidates = if is_path {
+            vec![PathBuf::from(name), Path::new(name).join("system.toml")]
+        } else {
+            vec![
+                self.root.join(format!("scripts/systems/{name}.toml")),
+                self.root.join(format!("example-guests/{name}/system.toml")),
+            ]
+        };
+        if let Some(path) = candidates.iter().find(|path| path.is_file()) {
+            return Ok(path.clone());
+        }
+        let known: Vec<String> = self.systems().iter().map(|path| short_name(path)).collect();
+        let fix = match nearest(name, known.iter().map(String::as_str)) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => format!("give the path of a system file, or one of: {}", known.join(", ")),
+        };
+        Err(Usage { what: format!("there is no system `{name}`"), fix }.into())
+    }
+
+    /// Returns the hypervisor's ELF, built.
+    ///
+    /// # Errors
+    /// [`Missing`] toolchain, or the build failed.
+    pub fn hypervisor(&mut self) -> anyhow::Result<PathBuf> {
+        self.build("strato-hyp", TARGET)
+    }
+
+    /// Returns the ELF of a guest package, built.
+    ///
+    /// # Errors
+    /// [`Missing`] toolchain, or the build failed.
+    pub fn guest(&mut self, package: &str, has_fp: bool) -> anyhow::Result<PathBuf> {
+        self.build(package, if has_fp { FP_TARGET } else { TARGET })
+    }
+
+    /// Returns the names of the example guests.
+    #[must_use]
+    pub fn guests(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root.join("example-guests")).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.path().join("Cargo.toml").is_file());
+        let mut names: Vec<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn build(&mut self, package: &str, target: &'static str) -> anyhow::Result<PathBuf> {
+        let key = (package.to_owned(), target);
+        if let Some(path) = self.built.get(&key) {
+            return Ok(path.clone());
+        }
+        self.need_target(target)?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["build", "--quiet", "--locked", "--release", "--target", target, "--package", package, "--bins"])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start cargo")?;
+        if !output.status.success() {
+            bail!("`cargo build --release --target {target} --package {package}` failed");
+        }
+        let path = executable(&output.stdout).with_context(|| format!("the package `{package}` builds no program"))?;
+        self.built.insert(key, path.clone());
+        Ok(path)
+    }
+
+    // Without its target folder rustc fails much later, with a message that names no cure.
+    fn need_target(&self, target: &str) -> anyhow::Result<()> {
+        if sysroot()?.join("lib/rustlib").join(target).is_dir() {
+            return Ok(());
+        }
+        let fix = format!("install it with `rustup target add {target}`, or run scripts/run, which does");
+        Err(Missing { what: format!("the Rust target {target} is not installed"), fix }.into())
+    }
+}
+
+impl Supply for Project {
+    fn file(&mut self, image: &ImageRef, has_fp: bool) -> anyhow::Result<Result<PathBuf, Absent>> {
+        match image {
+            ImageRef::Path(path) if path.is_file() => Ok(Ok(path.clone())),
+            ImageRef::Path(path) => Ok(Err(Absent {
+                why: format!("there is no file {}", self.shown(path)),
+                fix: "correct the path, which begins at the system file's folder, or build the image".into(),
+            })),
+            ImageRef::Package(name) => {
+                let guests = self.guests();
+                if guests.contains(name) {
+                    return self.guest(name, has_fp).map(Ok);
+                }
+                let fix = match nearest(name, guests.iter().map(String::as_str)) {
+                    Some(close) => format!("did you mean \"{close}\"?"),
+                    None => "name a package of example-guests, or the path of an ELF file with a `/` in it".into(),
+                };
+                Ok(Err(Absent { why: format!("there is no guest package `{name}`"), fix }))
+            }
+        }
+    }
+}
+
+/// Returns the folder of the Rust toolchain.
+///
+/// # Errors
+/// `rustc` does not run.
+pub fn sysroot() -> anyhow::Result<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).stdin(Stdio::null()).output();
+    let output = output.context("cannot start rustc")?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// Returns the name that a user gives a system by: `demo`, or the example's folder.
+#[must_use]
+pub fn short_name(path: &Path) -> String {
+    crate::system::default_name(path)
+}
+
+// The last artifact with an executable is the package's program; dependencies have none.
+fn executable(messages: &[u8]) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(messages);
+    let values = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    values.filter_map(|value| value.get("executable")?.as_str().map(PathBuf::from)).next_back()
+}
