@@ -12,6 +12,7 @@ use strato_abi::{Call, Code, Kind, Reason};
 
 const SPEC: &str = include_str!("../SPEC.md");
 const TABLE_OF_CALLS: &str = include_str!("../src/call.rs");
+const README: &str = include_str!("../../README.md");
 
 /// Returns the cells of a table row, without the outer bars; an escaped bar belongs to its cell.
 fn cells(line: &str) -> Vec<String> {
@@ -259,4 +260,21 @@ fn the_identity_of_the_hypervisor_stands_there_as_words_and_as_uuid() {
     for id in [FUNCTION_UID, FUNCTION_REVISION] {
         assert!(text.contains(&format!("`0x{:04X}_{:04X}`", id >> 16, id & 0xffff)));
     }
+}
+
+#[test]
+fn the_readme_lists_every_call_with_its_number_and_a_link_to_its_section() {
+    let listed: Vec<(String, Option<u64>)> = rows(README)
+        .iter()
+        .filter(|row| row.first().is_some_and(|cell| cell.contains("SPEC.md#")) && row.len() == 3)
+        .filter_map(|row| Some((row.first()?.clone(), code(row.get(1)?).and_then(number))))
+        .collect();
+    let expected: Vec<(String, Option<u64>)> = Call::ALL
+        .iter()
+        .map(|call| {
+            let anchor = call.name().to_lowercase().replace('.', "");
+            (format!("[{}](abi/SPEC.md#{anchor})", call.name()), Some(u64::from(call.function_id())))
+        })
+        .collect();
+    assert_eq!(listed, expected);
 }
