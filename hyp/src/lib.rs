@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod arch;
 pub mod board;
 pub mod boot;
+pub mod console;
 pub mod events;
 pub mod lock;
 pub mod scheduler;

@@ -1,0 +1,245 @@
+//! Console: one ring of whole lines that the UART's transmit interrupt drains, so that nobody waits for the line: 112
+//! bytes take 10 ms at 115,200 baud. Called by boot, the dispatcher (its interrupt), the CON calls, and `log`.
+//!
+//! Every line says whose it is: `strato: text` or `[label] text`. A guest's line that finds no room stays with the guest,
+//! which is told how much was taken; a line of the hypervisor is dropped and counted.
+
+use core::fmt::{self, Write};
+
+use heapless::{String, Vec};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::arch::mmio::Device;
+use crate::lock::{CONSOLE, Lock};
+
+mod line;
+mod ring;
+mod uart;
+
+pub use line::{LINE_BYTES, LineBuffer};
+use ring::Ring;
+use uart::Uart;
+
+/// Bytes that wait for the UART.
+const RING_BYTES: usize = 16 * 1024;
+/// Bytes that wait for the VM with console input.
+const INPUT_BYTES: usize = 256;
+/// Most bytes of a hypervisor line; the rest is cut off.
+const LOG_BYTES: usize = 240;
+
+/// The machine's console. One exists, in the image's static data.
+pub struct Console {
+    state: Lock<State, CONSOLE>,
+}
+
+struct State {
+    output: Ring<RING_BYTES>,
+    input: Ring<INPUT_BYTES>,
+    uart: Option<Uart>,
+    dropped: u32,
+}
+
+impl State {
+    /// Puts a line of the hypervisor, or counts it.
+    fn put_own(&mut self, text: &[u8]) {
+        if self.dropped > 0 {
+            let mut note = String::<48>::new();
+            // 48 bytes hold any count.
+            let _ = writeln!(note, "strato: {} lines dropped", self.dropped);
+            if self.output.room() >= note.len() + text.len() && self.output.put(note.as_bytes()) {
+                self.dropped = 0;
+            }
+        }
+        if self.dropped > 0 || !self.output.put(text) {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.send();
+    }
+
+    fn send(&mut self) {
+        if let Some(uart) = &mut self.uart {
+            uart.send(&mut self.output);
+        }
+    }
+}
+
+impl Console {
+    /// Returns a console without a UART: lines wait in the ring until [`Console::attach`].
+    #[must_use]
+    pub const fn new() -> Self {
+        let state = State { output: Ring::new(), input: Ring::new(), uart: None, dropped: 0 };
+        Self { state: Lock::new(state) }
+    }
+
+    /// Makes this the place where `log` goes; lines less important than `level` are not even formatted.
+    pub fn start_log(&'static self, level: LevelFilter) {
+        // The error says that a logger exists, which is this one.
+        let _ = log::set_logger(self);
+        log::set_max_level(level);
+    }
+
+    /// Gives the console its UART, a PL011 with the given clock (0: leave the line settings alone), and sends what
+    /// waits. Returns whether `device` can be one.
+    pub fn attach(&self, device: Device, clock_hz: u32) -> bool {
+        let uart = Uart::new(device, clock_hz);
+        let mut state = self.state.lock_leaf();
+        state.uart = uart;
+        state.send();
+        state.uart.is_some()
+    }
+
+    /// Takes bytes that a guest wrote; whole lines go out as `[label] text`, the rest waits in `line`. Returns how many
+    /// bytes were taken: fewer than all when the ring has no room, and the guest keeps those.
+    pub fn guest_write(&self, label: &str, line: &mut LineBuffer, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        for &byte in bytes {
+            let is_done = match byte {
+                b'\n' => self.guest_flush(label, line, true),
+                _ => line.push(byte) || (self.guest_wrap(label, line) && line.push(byte)),
+            };
+            if !is_done {
+                break;
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Sends what waits in `line` as a line of its own; an empty one only if `and_empty`. Returns `false`, with `line`
+    /// as it was, when the ring has no room.
+    pub fn guest_flush(&self, label: &str, line: &mut LineBuffer, and_empty: bool) -> bool {
+        if line.is_empty() && !and_empty {
+            return true;
+        }
+        let is_put = self.put_line(&line.finished(label));
+        if is_put {
+            line.clear();
+        }
+        is_put
+    }
+
+    fn guest_wrap(&self, label: &str, line: &mut LineBuffer) -> bool {
+        let (out, shown) = line.wrapped(label);
+        let is_put = self.put_line(&out);
+        if is_put {
+            line.forget(shown);
+        }
+        is_put
+    }
+
+    fn put_line(&self, out: &[u8]) -> bool {
+        let mut state = self.state.lock_leaf();
+        let is_put = state.output.put(out);
+        state.send();
+        is_put
+    }
+
+    /// Serves the UART's interrupt: takes what arrived and sends what waits, both bounded by the FIFOs. Returns whether
+    /// input arrived.
+    pub fn on_interrupt(&self) -> bool {
+        let mut guard = self.state.lock_leaf();
+        let state = &mut *guard;
+        let Some(uart) = &mut state.uart else { return false };
+        let has_input = uart.receive(&mut state.input);
+        uart.send(&mut state.output);
+        has_input
+    }
+
+    /// Moves received bytes into `buffer`. Returns how many.
+    pub fn read(&self, buffer: &mut [u8]) -> usize {
+        let mut state = self.state.lock_leaf();
+        let mut count = 0;
+        for (place, byte) in buffer.iter_mut().zip(core::iter::from_fn(|| state.input.take())) {
+            *place = byte;
+            count += 1;
+        }
+        count
+    }
+
+    /// Sends everything by polling, before the machine stops. A console in use by a core that was stopped is left alone
+    /// after a while: better no old lines than no report.
+    pub fn flush_polled(&self) {
+        for _ in 0..100_000 {
+            if let Some(mut guard) = self.state.try_lock() {
+                let state = &mut *guard;
+                if let Some(uart) = &mut state.uart {
+                    uart.send_polled(&mut state.output);
+                }
+                return;
+            }
+            crate::arch::relax();
+        }
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Console")
+    }
+}
+
+impl Log for Console {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut text = OwnLine::new(record.level());
+        // Too long a line is cut off, which is no error here.
+        let _ = text.write_fmt(*record.args());
+        self.state.lock_leaf().put_own(text.finish());
+    }
+
+    fn flush(&self) {
+        self.flush_polled();
+    }
+}
+
+/// A line of the hypervisor while it is formatted.
+struct OwnLine(Vec<u8, LOG_BYTES>);
+
+impl OwnLine {
+    fn new(level: Level) -> Self {
+        let prefix = match level {
+            Level::Error => "strato: error: ",
+            Level::Warn => "strato: warning: ",
+            Level::Info => "strato: ",
+            Level::Debug => "strato: debug: ",
+            Level::Trace => "strato: trace: ",
+        };
+        let mut bytes = Vec::new();
+        // The prefix is far shorter than the line.
+        let _ = bytes.extend_from_slice(prefix.as_bytes());
+        Self(bytes)
+    }
+
+    /// Returns the line with its line feed, and three dots where it was cut off.
+    fn finish(&mut self) -> &[u8] {
+        if self.0.is_full() {
+            self.0.truncate(LOG_BYTES - 4);
+            let _ = self.0.extend_from_slice(b"...");
+        }
+        let _ = self.0.push(b'\n');
+        &self.0
+    }
+}
+
+impl Write for OwnLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            let byte = if byte == b'\n' { b' ' } else { byte };
+            self.0.push(byte).map_err(|_| fmt::Error)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "console_tests.rs"]
+mod tests;
