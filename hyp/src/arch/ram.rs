@@ -195,6 +195,12 @@ impl Pages {
         }
     }
 
+    /// Returns the frames as ones that may hold anything: somebody could write to them.
+    pub fn into_dirty(mut self) -> Self {
+        self.scrubbed = false;
+        self
+    }
+
     /// Returns the pointer to the first byte, valid for all bytes of the frames as long as this owner exists.
     #[inline]
     pub(super) fn pointer(&self) -> NonNull<u8> {

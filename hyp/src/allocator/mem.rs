@@ -1,0 +1,186 @@
+//! Mem objects: memory that guests map. An object is one extent with one owner; the ledger counts its mapped pages and the
+//! handles to it, and it goes back to the pool only when both are zero.
+//!
+//! Called by `vm` and by the calls of the groups MEM and AS. Who may map what is decided by the VM's handle table.
+
+use crate::arch::ram::{Pa, Pages, Scrub};
+use crate::arch::shared::SharedFrames;
+
+use super::ledger::{Entry, Kind, Owner, State};
+use super::{Account, AllocError, Allocator, MAX_ORDER};
+
+/// The name of a Mem object: never used again for another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MemId {
+    index: u16,
+    generation: u64,
+}
+
+/// What the ledger knows of a Mem object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemInfo {
+    /// Physical address of its first frame; a multiple of its size.
+    pub base: Pa,
+    /// Its pages, a power of two.
+    pub pages: u64,
+    /// Whom it belongs to.
+    pub owner: Owner,
+    /// Pages of it that are mapped, in all address spaces together.
+    pub mapped: u32,
+    /// Handles to it, in all VMs together.
+    pub references: u16,
+}
+
+impl Allocator {
+    /// Returns a new Mem object of `1 << order` zero pages that belongs to the account's owner.
+    ///
+    /// Scrubs what is not clean yet: callers whose time is bounded use [`Allocator::begin_take`] with [`Kind::Mem`], then
+    /// [`Allocator::mem_finish`].
+    ///
+    /// # Errors
+    /// [`AllocError::Quota`], [`AllocError::NoMemory`]; nothing is charged or taken then.
+    pub fn mem_create(&mut self, order: u32, account: &mut Account) -> Result<MemId, AllocError> {
+        let pages = self.take(order, Kind::Mem, account)?;
+        self.mem_finish(pages).map_err(|_| unreachable!("frames just taken for a Mem object become one"))
+    }
+
+    /// Returns the Mem object made of `pages`, which were taken as [`Kind::Mem`] and scrubbed.
+    ///
+    /// # Errors
+    /// The frames, when they are not a whole extent taken as [`Kind::Mem`], or not scrubbed.
+    pub fn mem_finish(&mut self, pages: Pages) -> Result<MemId, Pages> {
+        let Some(index) = self.ledger.find(pages.pa()) else { return Err(pages) };
+        let Some(entry) = self.ledger.get_mut(index) else { return Err(pages) };
+        let whole = entry.state == State::Taken && pages.count() == 1 << entry.slot.order();
+        if !whole || entry.kind != Kind::Mem || !pages.is_scrubbed() {
+            return Err(pages);
+        }
+        entry.slot.put(pages)?;
+        Ok(MemId { index, generation: entry.generation })
+    }
+
+    /// Returns what the ledger knows of `id`, or `None` when it is gone.
+    #[must_use]
+    pub fn mem_info(&self, id: MemId) -> Option<MemInfo> {
+        let entry = self.mem(id)?;
+        Some(MemInfo {
+            base: entry.slot.base(),
+            pages: 1 << entry.slot.order(),
+            owner: entry.owner,
+            mapped: entry.mapped,
+            references: entry.references,
+        })
+    }
+
+    /// Returns the object's memory, which a guest may be changing, or `None` when the object is gone.
+    #[must_use]
+    pub fn mem_frames(&self, id: MemId) -> Option<SharedFrames<'_>> {
+        self.mem(id)?.slot.shared()
+    }
+
+    /// Returns the Mem object that `pa` belongs to, and the page of it, or `None` when it is not a Mem object's.
+    #[must_use]
+    pub fn mem_at(&self, pa: Pa) -> Option<(MemId, u64)> {
+        let (index, page) = self.extent_at(pa)?;
+        let entry = self.ledger.get(index)?;
+        let is_mem = entry.kind == Kind::Mem && entry.slot.is_held();
+        is_mem.then_some((MemId { index, generation: entry.generation }, page))
+    }
+
+    /// Returns the entry of the extent that `pa` belongs to, and the page of it.
+    fn extent_at(&self, pa: Pa) -> Option<(u16, u64)> {
+        (0..=MAX_ORDER).find_map(|order| {
+            let first = pa.frame() >> order << order;
+            let index = self.ledger.find_frame(first)?;
+            let page = pa.frame().wrapping_sub(first);
+            (page >> self.ledger.get(index)?.slot.order() == 0).then_some((index, page))
+        })
+    }
+
+    /// Counts `pages` pages from `pa` on as unmapped, whichever Mem objects they belong to; the invalidation is complete.
+    /// Pages that are no Mem object's (the hypervisor's own, shown to a guest) are not counted.
+    pub fn mem_unmapped(&mut self, pa: Pa, pages: u64) {
+        let mut next = Some((pa, pages));
+        while let Some((pa, pages)) = next.take() {
+            let Some((index, page)) = self.extent_at(pa) else { return };
+            let Some(entry) = self.ledger.get_mut(index) else { return };
+            let here = pages.min((1 << entry.slot.order()) - page); // `extent_at` found `page` inside
+            if entry.kind == Kind::Mem {
+                let count = u32::try_from(here).unwrap_or(u32::MAX);
+                debug_assert!(count <= entry.mapped, "more unmapped than mapped");
+                entry.mapped = entry.mapped.saturating_sub(count);
+            }
+            next = pa.checked_add(here << 12).filter(|_| here < pages).map(|pa| (pa, pages - here));
+        }
+    }
+
+    /// Counts `pages` more pages of the object as mapped.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`]; [`AllocError::Busy`] when the count would overflow.
+    pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
+        let entry = self.mem_mut(id)?;
+        entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
+        Ok(())
+    }
+
+    /// Counts `pages` pages of the object as unmapped; the invalidation is complete.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`].
+    pub fn mem_sub_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
+        let entry = self.mem_mut(id)?;
+        debug_assert!(pages <= entry.mapped, "more unmapped than mapped");
+        entry.mapped = entry.mapped.saturating_sub(pages);
+        Ok(())
+    }
+
+    /// Counts one more handle to the object.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`]; [`AllocError::Busy`] when the count would overflow.
+    pub fn mem_add_reference(&mut self, id: MemId) -> Result<(), AllocError> {
+        let entry = self.mem_mut(id)?;
+        entry.references = entry.references.checked_add(1).ok_or(AllocError::Busy)?;
+        Ok(())
+    }
+
+    /// Counts one handle to the object less; returns how many are left.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`].
+    pub fn mem_drop_reference(&mut self, id: MemId) -> Result<u16, AllocError> {
+        let entry = self.mem_mut(id)?;
+        debug_assert!(entry.references != 0, "more handles dropped than held");
+        entry.references = entry.references.saturating_sub(1);
+        Ok(entry.references)
+    }
+
+    /// Ends the object and returns the scrub of its frames, which end in [`Allocator::give_back`] with the same account.
+    /// The name is stale from now on.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`]; [`AllocError::Busy`] while a page is mapped, a handle is held, or when it belongs to another
+    /// owner than the account's.
+    pub fn mem_free(&mut self, id: MemId, account: &Account) -> Result<Scrub, AllocError> {
+        let entry = self.mem_mut(id)?;
+        if entry.mapped != 0 || entry.references != 0 || entry.owner != account.owner() {
+            return Err(AllocError::Busy);
+        }
+        let pages = entry.slot.take().ok_or(AllocError::Stale)?;
+        entry.generation = entry.generation.wrapping_add(1); // 64 bits: no machine runs that long
+        Ok(Scrub::new(pages.into_dirty()))
+    }
+
+    fn mem(&self, id: MemId) -> Option<&Entry> {
+        self.ledger.get(id.index).filter(|entry| is_mem(entry, id))
+    }
+
+    fn mem_mut(&mut self, id: MemId) -> Result<&mut Entry, AllocError> {
+        self.ledger.get_mut(id.index).filter(|entry| is_mem(entry, id)).ok_or(AllocError::Stale)
+    }
+}
+
+fn is_mem(entry: &Entry, id: MemId) -> bool {
+    entry.kind == Kind::Mem && entry.generation == id.generation && entry.slot.is_held()
+}

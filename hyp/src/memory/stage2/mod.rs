@@ -1,0 +1,158 @@
+//! Stage 2: an address space, the guest's only translation. Owns its tables, its VMID and the order of every change.
+//!
+//! Called under the lock of the address space by `vm`, by the calls of group AS and by the handling of aborts. Never
+//! decides whose memory it maps, and never runs while an interrupt waits: every function that works on pages does at
+//! most [`UNITS`] of them (a block counts as one), asks for interrupts every 16, and tells how many pages are done.
+//!
+//! Every change is prepared, then committed: ranges are checked and tables taken first; once an entry has changed,
+//! nothing fails. An invalidation is made once per call, before a table or a mapped page is anybody else's.
+//!
+//! | function | does | refuses |
+//! |---|---|---|
+//! | [`AddressSpace::map`] | new leaves, blocks where address and size allow | overlap |
+//! | [`AddressSpace::unmap`] | takes leaves away, splits blocks, gives empty tables back | holes |
+//! | [`AddressSpace::protect`] | rewrites permissions, no break-before-make | holes, another memory type |
+//! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::nearest`] | read only | |
+//! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
+
+mod map;
+mod protect;
+mod run;
+mod split;
+mod teardown;
+mod unmap;
+mod walk;
+
+pub use map::Mapped;
+pub use teardown::Progress;
+pub use walk::{Access, Leaf, Region};
+
+use strato_abi::addr::{IPA_BITS, Ipa, PAGE_SIZE};
+
+use super::source::TableSource;
+use crate::allocator::{AllocError, Vmid};
+use crate::arch::ram::Pages;
+use crate::arch::stage2::{self, Scope, Vttbr};
+use crate::arch::table::Table;
+
+/// Most leaves that one call works on (ABI rule P5).
+pub const UNITS: u64 = 128;
+/// Leaves between two looks at the interrupt line.
+const UNITS_PER_LOOK: u64 = 16;
+/// Most table entries that one step of a teardown visits.
+pub const TEARDOWN_UNITS: u64 = 64;
+
+/// Why an address space refused. Nothing has changed then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpaceError {
+    /// The range is empty, not page aligned, holds page 0 or leaves the address space.
+    BadRange,
+    /// Something is mapped in the range.
+    Exists,
+    /// Something in the range is not mapped.
+    NotMapped,
+    /// The memory type is not that of the mapping.
+    BadAttribute,
+    /// No frame is left for a table.
+    NoMemory,
+    /// The account has no page left for a table.
+    Quota,
+    /// The address space is being torn down.
+    Dying,
+}
+
+impl From<AllocError> for SpaceError {
+    fn from(error: AllocError) -> Self {
+        match error {
+            AllocError::Quota => Self::Quota,
+            AllocError::NoMemory | AllocError::Stale | AllocError::Busy => Self::NoMemory,
+        }
+    }
+}
+
+/// One address space of one VM.
+#[derive(Debug)]
+pub struct AddressSpace {
+    root: Table,
+    vmid: Vmid,
+    vttbr: Vttbr,
+    /// An empty table for the next need, so that a table does not come and go with each page.
+    spare: Option<Table>,
+    /// Frames that the address space holds: root, tables, spare.
+    tables: u64,
+    teardown: teardown::State,
+}
+
+impl AddressSpace {
+    /// Returns the empty address space with `root` as its root table.
+    ///
+    /// # Errors
+    /// Both, when `root` is not exactly one frame.
+    pub fn new(root: Pages, vmid: Vmid) -> Result<Self, (Pages, Vmid)> {
+        match Table::new(root) {
+            Ok(root) => {
+                let vttbr = Vttbr::new(&root, vmid.get());
+                Ok(Self { root, vmid, vttbr, spare: None, tables: 1, teardown: teardown::State::Alive })
+            }
+            Err(root) => Err((root, vmid)),
+        }
+    }
+
+    /// Returns the value of VTTBR_EL2 that selects the address space.
+    #[must_use]
+    #[inline]
+    pub const fn vttbr(&self) -> Vttbr {
+        self.vttbr
+    }
+
+    /// Returns the frames that the address space holds for tables.
+    #[must_use]
+    pub const fn tables(&self) -> u64 {
+        self.tables
+    }
+
+    /// Invalidates what any core may hold of `ipa` alone: an abort that the entry now permits came from an old one.
+    pub fn forget(&self, ipa: Ipa) {
+        stage2::invalidate(self.vttbr, Scope::Page(ipa.page_base().bytes()));
+    }
+
+    /// Returns an empty table: the spare one, or one on the account.
+    fn take_table(&mut self, source: &mut impl TableSource) -> Result<Table, SpaceError> {
+        if let Some(table) = self.spare.take() {
+            return Ok(table);
+        }
+        match Table::new(source.take_table()?) {
+            Ok(table) => {
+                self.tables = self.tables.saturating_add(1);
+                Ok(table)
+            }
+            Err(pages) => {
+                source.give_table_back(pages);
+                Err(SpaceError::NoMemory)
+            }
+        }
+    }
+
+    /// Keeps an empty table that no walker can reach as the spare one, or gives it back.
+    fn put_table(&mut self, table: Table, source: &mut impl TableSource) {
+        if self.spare.is_none() {
+            self.spare = Some(table);
+        } else {
+            self.give_table(table, source);
+        }
+    }
+
+    fn give_table(&mut self, table: Table, source: &mut impl TableSource) {
+        self.tables = self.tables.saturating_sub(1);
+        source.give_table_back(table.into_pages());
+    }
+}
+
+/// Checks a range of guest pages; returns its first byte.
+#[inline]
+fn check_range(ipa: Ipa, pages: u64) -> Result<u64, SpaceError> {
+    let start = ipa.bytes();
+    let end = pages.checked_mul(PAGE_SIZE).and_then(|bytes| start.checked_add(bytes));
+    let inside = end.is_some_and(|end| end <= 1 << IPA_BITS);
+    if inside && pages != 0 && start != 0 && ipa.is_page_aligned() { Ok(start) } else { Err(SpaceError::BadRange) }
+}

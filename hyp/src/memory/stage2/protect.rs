@@ -1,0 +1,85 @@
+//! Protect: permissions of what is mapped. The entry is rewritten and then invalidated, without a break in between, so
+//! that a sibling vCPU never faults on a page that it may use (DDI 0487: permissions need no break-before-make).
+
+use strato_abi::addr::Ipa;
+
+use super::run::{Run, Runs};
+use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
+use crate::arch::stage2::{self, Scope};
+use crate::arch::table::Edit;
+use crate::memory::descriptor::{Attr, Level, PERMISSIONS, decode};
+use crate::memory::source::TableSource;
+
+impl AddressSpace {
+    /// Gives `pages` mapped pages from `ipa` on the rights of `attr`; returns how many pages, from the first on. Fewer
+    /// than asked when the call reached its bound or an interrupt waits.
+    ///
+    /// # Errors
+    /// [`SpaceError::BadRange`], [`SpaceError::NotMapped`], [`SpaceError::Dying`]; [`SpaceError::BadAttribute`] when a
+    /// page has another memory type than `attr`; [`SpaceError::NoMemory`] and [`SpaceError::Quota`] when a block must be
+    /// split. All rights are as before then.
+    pub fn protect(
+        &mut self,
+        ipa: Ipa,
+        pages: u64,
+        attr: Attr,
+        source: &mut impl TableSource,
+    ) -> Result<u64, SpaceError> {
+        let start = check_range(ipa, pages)?;
+        self.check_alive()?;
+        self.split_around(start, pages, source)?;
+        let runs = self.mapped_runs(start, pages)?;
+        if !self.have_type(&runs, attr) {
+            return Err(SpaceError::BadAttribute);
+        }
+        let (mut done, mut units) = (0u64, 0);
+        for run in &runs {
+            let count = self.with_table(*run, |table| rewrite(table, *run, attr, &mut units, source));
+            done = done.saturating_add(Run { count, ..*run }.pages());
+            if count < run.count {
+                break;
+            }
+        }
+        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
+        stage2::invalidate(self.vttbr, if one_page { Scope::Page(start) } else { Scope::All });
+        Ok(done)
+    }
+
+    /// Returns whether all leaves of `runs` have the memory type of `attr`.
+    fn have_type(&self, runs: &Runs, attr: Attr) -> bool {
+        runs.iter().all(|run| {
+            let (table, _) = self.leaf_table(run.ipa);
+            (0..run.count).all(|unit| {
+                let leaf = decode(table.entry(run.index(unit)));
+                leaf.is_some_and(|(_, old)| old.memory() == attr.memory())
+            })
+        })
+    }
+
+    /// Returns what `change` makes of the table that `run` stands in.
+    fn with_table(&mut self, run: Run, change: impl FnOnce(&mut Edit<'_>) -> u64) -> u64 {
+        let mut root = self.root.edit();
+        if run.level == Level::One {
+            return change(&mut root);
+        }
+        let second = root.child(Level::One.index(run.ipa));
+        let table = match run.level {
+            Level::Three => second.and_then(|second| second.into_child(Level::Two.index(run.ipa))),
+            Level::One | Level::Two => second,
+        };
+        table.map_or(0, |mut table| change(&mut table))
+    }
+}
+
+fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, units: &mut u64, source: &mut impl TableSource) -> u64 {
+    let mut unit = 0;
+    while unit < run.count {
+        let index = run.index(unit);
+        table.set_leaf(index, table.entry(index) & !PERMISSIONS | attr.bits() & PERMISSIONS);
+        (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
+        if *units % UNITS_PER_LOOK == 0 && *units < UNITS && source.interrupt_pending() {
+            break;
+        }
+    }
+    unit
+}

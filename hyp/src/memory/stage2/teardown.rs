@@ -1,0 +1,177 @@
+//! Teardown: everything an address space holds, given back in bounded steps.
+//!
+//! First all entries of the root become invalid and one invalidation follows; from then on no walker can reach a table,
+//! even if a core still selects the address space. Then the tables are emptied and freed from the lowest address on.
+
+use super::{AddressSpace, SpaceError, TEARDOWN_UNITS};
+use crate::allocator::Vmid;
+use crate::arch::ram::Pa;
+use crate::arch::stage2::{self, Scope};
+use crate::arch::table::{ENTRIES, Edit, Table, VALID, owns};
+use crate::memory::descriptor::Level;
+use crate::memory::source::TableSource;
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// In use.
+    Alive,
+    /// Root entries from this index on are still visible to walkers.
+    Hiding(usize),
+    /// Nothing is visible; everything from this address on is still held.
+    Freeing(u64),
+    /// Only the root and the spare table are left.
+    Empty,
+}
+
+/// Whether a stepwise work is done.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Another step is due.
+    More,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// One past the last address that the root translates.
+const END: u64 = (ENTRIES as u64) << Level::One.shift();
+
+impl AddressSpace {
+    /// Refuses an address space that is being torn down.
+    #[inline]
+    pub(super) fn check_alive(&self) -> Result<(), SpaceError> {
+        if self.teardown == State::Alive { Ok(()) } else { Err(SpaceError::Dying) }
+    }
+
+    /// Gives back at most [`TEARDOWN_UNITS`] entries' worth of mappings and tables. From the first step on the address
+    /// space refuses changes; it may still be selected on a core until [`AddressSpace::finish`].
+    pub fn teardown_step(&mut self, source: &mut impl TableSource) -> Progress {
+        match self.teardown {
+            State::Alive => self.hide_from(0),
+            State::Hiding(index) => self.hide_from(index),
+            State::Freeing(at) => self.free_from(at, source),
+            State::Empty => return Progress::Done,
+        }
+        if self.teardown == State::Empty { Progress::Done } else { Progress::More }
+    }
+
+    /// Gives the root back and returns the VMID, for the pool: nothing was translated under it since the invalidation.
+    /// No core selects the address space any more.
+    ///
+    /// # Errors
+    /// The address space, when [`AddressSpace::teardown_step`] has not said `Done` yet.
+    pub fn finish(mut self, source: &mut impl TableSource) -> Result<Vmid, Self> {
+        if self.teardown != State::Empty {
+            return Err(self);
+        }
+        if let Some(spare) = self.spare.take() {
+            self.give_table(spare, source);
+        }
+        source.give_table_back(self.root.into_pages());
+        Ok(self.vmid)
+    }
+
+    fn hide_from(&mut self, index: usize) {
+        let end = index.saturating_add(TEARDOWN_UNITS as usize & (ENTRIES - 1)).min(ENTRIES);
+        let mut root = self.root.edit();
+        for index in index..end {
+            let entry = root.entry(index);
+            if owns(entry) {
+                root.hide(index);
+            } else if entry & VALID != 0 {
+                root.set_leaf(index, entry & !VALID);
+            }
+        }
+        if end < ENTRIES {
+            self.teardown = State::Hiding(end);
+        } else {
+            stage2::invalidate(self.vttbr, Scope::All);
+            self.teardown = State::Freeing(0);
+        }
+    }
+
+    fn free_from(&mut self, start: u64, source: &mut impl TableSource) {
+        let (mut at, mut gone) = (start, None);
+        for _ in 0..TEARDOWN_UNITS {
+            if at >= END {
+                break;
+            }
+            let (size, table) = visit(&mut self.root.edit(), at, &mut gone, source);
+            match table {
+                Some(table) => self.give_table(table, source), // and look at its entry once more
+                None => at = (at & !(size.bytes() - 1)).saturating_add(size.bytes()),
+            }
+        }
+        tell(&mut gone, source);
+        self.teardown = if at >= END { State::Empty } else { State::Freeing(at) };
+    }
+}
+
+/// Clears the leaf that holds `at`, or takes out the table that holds it when it is empty. Returns what was visited: the
+/// level of the entry, and the table.
+fn visit(
+    root: &mut Edit<'_>,
+    at: u64,
+    gone: &mut Option<(Pa, u64)>,
+    source: &mut impl TableSource,
+) -> (Level, Option<Table>) {
+    let top = Level::One.index(at);
+    let top_used = root.used(top);
+    let Some(mut second) = root.child(top) else {
+        clear(root, top, Level::One, gone, source);
+        return (Level::One, None);
+    };
+    if top_used == 0 {
+        return (Level::One, root.unlink(top));
+    }
+    let place = Level::Two.index(at);
+    let used = second.used(place);
+    if let Some(mut third) = second.child(place) {
+        if used == 0 {
+            let table = second.unlink(place);
+            root.set_used(top, top_used.saturating_sub(1));
+            return (Level::Two, table);
+        }
+        if clear(&mut third, Level::Three.index(at), Level::Three, gone, source) {
+            second.set_used(place, used.saturating_sub(1));
+        }
+        return (Level::Three, None);
+    }
+    if clear(&mut second, place, Level::Two, gone, source) {
+        root.set_used(top, top_used.saturating_sub(1));
+    }
+    (Level::Two, None)
+}
+
+/// Clears entry `index`, a leaf or nothing; returns whether it was a leaf. Neighbors are told to the source in one word.
+fn clear(
+    table: &mut Edit<'_>,
+    index: usize,
+    level: Level,
+    gone: &mut Option<(Pa, u64)>,
+    source: &mut impl TableSource,
+) -> bool {
+    let entry = table.entry(index);
+    if entry == 0 {
+        return false;
+    }
+    table.set_leaf(index, 0);
+    let pa = Pa::of_entry(entry);
+    match gone {
+        Some((first, pages)) if first.bytes().wrapping_add(*pages << 12) == pa.bytes() => {
+            *pages = pages.saturating_add(level.pages());
+        }
+        _ => {
+            tell(gone, source);
+            *gone = Some((pa, level.pages()));
+        }
+    }
+    true
+}
+
+fn tell(gone: &mut Option<(Pa, u64)>, source: &mut impl TableSource) {
+    if let Some((first, pages)) = gone.take() {
+        source.unmapped(first, pages);
+    }
+}

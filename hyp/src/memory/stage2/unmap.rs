@@ -1,0 +1,196 @@
+//! Unmap: leaves taken away, in the order of break-before-make. A page whose table stays takes the short way.
+//!
+//! Entries first lose their VALID bit and keep the address; after the one invalidation they become 0, and only then the
+//! ledger hears of the pages and empty tables go. So nobody can be given a page that some core still reaches.
+
+use heapless::Vec;
+use strato_abi::addr::Ipa;
+
+use super::run::{Run, clip};
+use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
+use crate::arch::ram::Pa;
+use crate::arch::stage2::{self, Scope};
+use crate::arch::table::{Edit, Table, VALID};
+use crate::memory::descriptor::{Level, decode};
+use crate::memory::source::TableSource;
+
+/// Tables that became empty in one call: at most one of level 2 and one of level 3 for each run.
+type Emptied = Vec<Table, 16>;
+
+impl AddressSpace {
+    /// Takes the mappings of `pages` pages from `ipa` on away; returns how many pages, from the first on. Fewer than
+    /// asked when the call reached its bound or an interrupt waits.
+    ///
+    /// # Errors
+    /// [`SpaceError::BadRange`], [`SpaceError::NotMapped`], [`SpaceError::Dying`]; [`SpaceError::NoMemory`] and
+    /// [`SpaceError::Quota`] when a block must be split. All translations are as before then.
+    #[inline]
+    pub fn unmap(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
+        let start = check_range(ipa, pages)?;
+        self.check_alive()?;
+        match self.unmap_page(start, pages, source) {
+            Some(result) => result,
+            None => self.unmap_runs(start, pages, source),
+        }
+    }
+
+    /// The short way: one page, whose table keeps other entries. `None` when it is anything else.
+    #[inline(always)]
+    fn unmap_page(&mut self, start: u64, pages: u64, source: &mut impl TableSource) -> Option<Result<u64, SpaceError>> {
+        if pages != 1 {
+            return None;
+        }
+        let mut second = self.root.edit().into_child(Level::One.index(start))?;
+        let place = Level::Two.index(start);
+        let used = second.used(place);
+        let mut third = second.child(place)?;
+        let index = Level::Three.index(start);
+        let entry = third.entry(index);
+        let Some((pa, _)) = decode(entry) else { return Some(Err(SpaceError::NotMapped)) };
+        if used == 1 {
+            return None; // the table goes too
+        }
+        third.set_leaf(index, 0);
+        second.set_used(place, used.wrapping_sub(1));
+        stage2::invalidate(self.vttbr, Scope::Page(start));
+        source.unmapped(pa, 1);
+        Some(Ok(1))
+    }
+
+    /// The long way: split at both ends, check, break, invalidate, sweep.
+    #[cold]
+    #[inline(never)]
+    fn unmap_runs(&mut self, start: u64, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
+        self.split_around(start, pages, source)?;
+        let runs = self.mapped_runs(start, pages)?;
+        let (mut broken, mut units, mut stopped) = (Vec::<Run, 8>::new(), 0, false);
+        for run in &runs {
+            if stopped {
+                break;
+            }
+            let count = self.break_run(*run, &mut units, source);
+            stopped = count < run.count;
+            let _ = broken.push(Run { count, ..*run }); // as many as `runs` at most
+        }
+        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
+        stage2::invalidate(self.vttbr, if one_page { Scope::Page(start) } else { Scope::All });
+        let (mut emptied, mut linked, mut done) = (Emptied::new(), false, 0u64);
+        for run in &broken {
+            linked |= self.sweep_run(*run, &mut emptied, source);
+            done = done.saturating_add(run.pages());
+        }
+        if linked {
+            stage2::invalidate(self.vttbr, Scope::All); // a table of level 2 that walkers could reach until now
+        }
+        for table in emptied {
+            self.put_table(table, source);
+        }
+        Ok(done)
+    }
+
+    /// Makes the leaves of `run` invalid, and hides the tables that become empty by that; returns how many leaves before
+    /// an interrupt waited.
+    fn break_run(&mut self, run: Run, units: &mut u64, source: &mut impl TableSource) -> u64 {
+        let mut root = self.root.edit();
+        let top = Level::One.index(run.ipa);
+        if run.level == Level::One {
+            return break_leaves(&mut root, run, units, source);
+        }
+        let top_used = root.used(top) as u64;
+        let Some(mut second) = root.child(top) else { unreachable!("the run was found in this table") };
+        let (count, second_empties) = if run.level == Level::Two {
+            let count = break_leaves(&mut second, run, units, source);
+            (count, count == top_used)
+        } else {
+            let place = Level::Two.index(run.ipa);
+            let used = second.used(place) as u64;
+            let Some(mut third) = second.child(place) else { unreachable!("the run was found in this table") };
+            let count = break_leaves(&mut third, run, units, source);
+            if count == used {
+                second.hide(place);
+            }
+            (count, count == used && top_used == 1)
+        };
+        if second_empties {
+            root.hide(top);
+        }
+        count
+    }
+
+    /// Clears the broken leaves of `run`, tells the source, and takes empty tables out; returns whether one of those was
+    /// still visible to walkers.
+    fn sweep_run(&mut self, run: Run, emptied: &mut Emptied, source: &mut impl TableSource) -> bool {
+        let mut root = self.root.edit();
+        let top = Level::One.index(run.ipa);
+        if run.level == Level::One {
+            sweep_leaves(&mut root, run, source);
+            return false;
+        }
+        let Some(mut second) = root.child(top) else { unreachable!("the run was found in this table") };
+        let mut visible = false;
+        let removed = if run.level == Level::Two {
+            sweep_leaves(&mut second, run, source);
+            run.count as usize
+        } else {
+            let place = Level::Two.index(run.ipa);
+            let Some(mut third) = second.child(place) else { unreachable!("the run was found in this table") };
+            sweep_leaves(&mut third, run, source);
+            drop_used(&mut second, place, run.count as usize, emptied, &mut visible)
+        };
+        if removed != 0 {
+            drop_used(&mut root, top, removed, emptied, &mut visible);
+        }
+        visible
+    }
+}
+
+/// Takes `removed` off the used entries of the table that entry `index` owns, and takes the table out when none is left;
+/// returns the number of entries that this freed in `parent`.
+fn drop_used(parent: &mut Edit<'_>, index: usize, removed: usize, emptied: &mut Emptied, visible: &mut bool) -> usize {
+    let left = parent.used(index).saturating_sub(removed);
+    if left != 0 {
+        parent.set_used(index, left);
+        return 0;
+    }
+    *visible |= parent.entry(index) & VALID != 0;
+    let Some(table) = parent.unlink(index) else { unreachable!("the entry owns the table that was worked on") };
+    if emptied.push(table).is_err() {
+        unreachable!("a run empties two tables at most")
+    }
+    1
+}
+
+fn break_leaves(table: &mut Edit<'_>, run: Run, units: &mut u64, source: &mut impl TableSource) -> u64 {
+    let mut unit = 0;
+    while unit < run.count {
+        let index = run.index(unit);
+        table.set_leaf(index, table.entry(index) & !VALID);
+        (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
+        if *units % UNITS_PER_LOOK == 0 && *units < UNITS && source.interrupt_pending() {
+            break;
+        }
+    }
+    unit
+}
+
+/// Clears the leaves of `run` and tells the source of them, neighbors in one word.
+fn sweep_leaves(table: &mut Edit<'_>, run: Run, source: &mut impl TableSource) {
+    let mut gone: Option<(Pa, u64)> = None;
+    for unit in 0..clip(run.count, run.index(0)) {
+        let pa = Pa::of_entry(table.entry(run.index(unit)));
+        table.set_leaf(run.index(unit), 0);
+        match &mut gone {
+            Some((first, pages)) if first.bytes().wrapping_add(*pages << 12) == pa.bytes() => {
+                *pages = pages.saturating_add(run.level.pages());
+            }
+            _ => {
+                if let Some((first, pages)) = gone.replace((pa, run.level.pages())) {
+                    source.unmapped(first, pages);
+                }
+            }
+        }
+    }
+    if let Some((first, pages)) = gone {
+        source.unmapped(first, pages);
+    }
+}
