@@ -45,6 +45,44 @@ pub enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Boot a system in QEMU and show what its guests print
+    Run {
+        /// Name (a file of scripts/systems, or an example guest) or path of a system
+        #[arg(default_value = "demo")]
+        system: String,
+        /// The machine
+        #[command(flatten)]
+        machine: Machine,
+        /// Cores of the machine [default: as the system says, else 1]
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        cores: Option<u8>,
+        /// Seconds after which the run is ended as failed [default: as the system says, else 30]
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+        /// Show the serial line as it is: no colors, no resolved addresses
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Run every scenario on every configuration
+    ///
+    /// Scenarios are scripts/systems/*.toml and example-guests/*/system.toml, each on GICv2 and GICv3 with 1 and 4 cores,
+    /// and with 2 where the system says `smp = true`.
+    Test {
+        /// Only scenarios with one of these texts in their name
+        filter: Vec<String>,
+        /// Print a JSON record per case instead of lines
+        #[arg(long)]
+        json: bool,
+        /// Only this version of the interrupt controller
+        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+        gic: Option<u8>,
+        /// Only this number of cores
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        cores: Option<u8>,
+        /// Machines that run at once
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+    },
 }
 
 /// The machine that QEMU plays.

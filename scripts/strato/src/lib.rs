@@ -9,4 +9,7 @@ pub mod exit;
 pub mod image;
 pub mod pack;
 pub mod project;
+pub mod qemu;
+pub mod scenario;
 pub mod system;
+pub mod transcript;

@@ -7,7 +7,10 @@ use crate::image::load::{self, Loaded};
 use crate::project::Project;
 use crate::system::{self, Source, System};
 
+pub mod boot;
 pub mod build;
+pub mod run;
+pub mod test;
 
 /// Runs what the command line says and returns the exit status.
 ///
@@ -19,6 +22,12 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Build { system } => build::build(&mut project, system.as_deref()),
         Command::Check { system } => build::check(&mut project, &system),
         Command::Pack { system, output } => build::pack(&mut project, &system, &output),
+        Command::Run { system, machine, cores, timeout, raw } => {
+            run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw })
+        }
+        Command::Test { filter, json, gic, cores, jobs } => {
+            test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, jobs })
+        }
     }
 }
 

@@ -1,0 +1,119 @@
+//! Boots a packed system in QEMU and judges the run. Called by `run`, `test` and `bench`; prints nothing itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::Ready;
+use crate::qemu::session::{self, End};
+use crate::qemu::{Qemu, Virt};
+use crate::scenario;
+use crate::transcript::Transcript;
+use crate::transcript::backtrace::{Symbols, address_after};
+
+/// A file that is removed with the value.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Returns a new file of the temporary folder that holds `bytes`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn new(bytes: &[u8]) -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Relaxed: the number only has to differ from the others.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("strato-{}-{number}.img", std::process::id()));
+        let scratch = Self(path);
+        std::fs::write(&scratch.0, bytes).with_context(|| format!("cannot write {}", scratch.0.display()))?;
+        Ok(scratch)
+    }
+
+    /// Returns where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing is lost when a file in the temporary folder stays.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a run showed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What it printed.
+    pub transcript: Transcript,
+    /// How it ended.
+    pub end: End,
+    /// Why it is not as expected; nothing when it passed.
+    pub reasons: Vec<String>,
+}
+
+/// Boots `image`, the packed form of `ready`, and hands each line to `on_line`.
+///
+/// # Errors
+/// QEMU does not start, or the image cannot be written.
+pub fn boot(
+    qemu: &Qemu,
+    machine: &Virt,
+    image: &[u8],
+    ready: &Ready,
+    limit: Duration,
+    mut on_line: impl FnMut(&str),
+) -> anyhow::Result<Run> {
+    let file = Scratch::new(image)?;
+    let mut transcript = Transcript::default();
+    let end = session::run(qemu.command(machine, file.path()), limit, |line| {
+        on_line(line);
+        transcript.lines.push(line.to_owned());
+    })?;
+    let reasons = scenario::judge(&ready.system, &transcript, &end);
+    Ok(Run { transcript, end, reasons })
+}
+
+/// Resolves the addresses in reports to functions and lines.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    hypervisor: Vec<u8>,
+    guests: Vec<(String, Vec<u8>)>,
+}
+
+impl Resolver {
+    /// Returns a resolver for a hypervisor and the images of a system; a file that cannot be read resolves nothing.
+    #[must_use]
+    pub fn new(hypervisor: &Path, ready: &Ready) -> Self {
+        let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+        let vms = ready.system.vms.iter().zip(&ready.images);
+        let guests = vms.map(|(vm, loaded)| (vm.label.value.clone(), read(&loaded.file))).collect();
+        Self { hypervisor: read(hypervisor), guests }
+    }
+
+    /// Returns the functions and lines that a line of the transcript points at, to be shown under it.
+    #[must_use]
+    pub fn explain(&self, line: &str) -> Vec<String> {
+        if !line.starts_with("strato: ") {
+            return Vec::new();
+        }
+        if let Some(address) = address_after(line, "image+") {
+            // A return address points behind its call.
+            return resolve(&self.hypervisor, address.saturating_sub(1));
+        }
+        let named = |(label, _): &&(String, Vec<u8>)| line.contains(&format!("vm {label}: "));
+        match (self.guests.iter().find(named), address_after(line, "pc ")) {
+            (Some((_, file)), Some(address)) => resolve(file, address),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn resolve(file: &[u8], address: u64) -> Vec<String> {
+    Symbols::of(file).map(|symbols| symbols.resolve(address)).unwrap_or_default()
+}

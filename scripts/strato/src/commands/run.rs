@@ -1,0 +1,66 @@
+//! `strato run`: boots one system and shows each VM's lines with its name. Called by `commands::run`.
+
+use std::time::Duration;
+
+use super::boot::{self, Resolver};
+use super::{build, ready};
+use crate::cli::Machine;
+use crate::exit::{FAILED, PASSED, TIMED_OUT};
+use crate::project::Project;
+use crate::qemu::session::End;
+use crate::qemu::{Qemu, Virt};
+use crate::transcript::show::Palette;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name or path of the system.
+    pub system: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Cores, or as the system says.
+    pub cores: Option<u8>,
+    /// Time limit, or as the system says.
+    pub timeout_s: Option<u32>,
+    /// Whether lines are shown as they are.
+    pub is_raw: bool,
+}
+
+/// Boots a system and returns 0 when every VM ended as expected.
+///
+/// # Errors
+/// QEMU or the toolchain is missing, the system is refused, or a build failed.
+pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
+    let qemu = Qemu::find()?;
+    let ready = ready(project, &request.system)?;
+    let cores = request.cores.unwrap_or(ready.system.cores);
+    let image = build::image(project, &ready, Some(cores))?;
+    let machine =
+        Virt { gic: request.machine.gic, cores, cpu: request.machine.cpu.clone(), is_counted: false, gdb_port: None };
+    let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
+    let palette = Palette::new(ready.system.vms.iter().map(|vm| vm.label.value.clone()));
+    let resolver = if request.is_raw { Resolver::default() } else { Resolver::new(&project.hypervisor()?, &ready) };
+    let run = boot::boot(&qemu, &machine, &image, &ready, limit, |line| {
+        if request.is_raw {
+            println!("{line}");
+            return;
+        }
+        anstream::println!("{}", palette.paint(line));
+        for frame in resolver.explain(line) {
+            anstream::println!("{}", palette.paint(&format!("strato:     {frame}")));
+        }
+    })?;
+    verdict(&ready.system.name, &run)
+}
+
+fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
+    if run.reasons.is_empty() {
+        return Ok(PASSED);
+    }
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{red}{name}: failed{red:#}");
+    for reason in &run.reasons {
+        anstream::eprintln!("  {reason}");
+    }
+    Ok(if run.end == End::TimedOut { TIMED_OUT } else { FAILED })
+}

@@ -1,0 +1,197 @@
+//! `strato test`: every scenario on every configuration, several machines at once. Called by `commands::run`.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::boot::{self, Resolver};
+use super::{Ready, build, ready_path};
+use crate::exit::{FAILED, Missing, PASSED, Usage};
+use crate::project::{Project, short_name};
+use crate::qemu::{Qemu, Virt};
+use crate::system;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Texts of which a scenario's name has to contain one; none means all.
+    pub filter: Vec<String>,
+    /// Whether results are JSON.
+    pub is_json: bool,
+    /// Only this version of the interrupt controller.
+    pub gic: Option<u8>,
+    /// Only this number of cores.
+    pub cores: Option<u8>,
+    /// Machines at once.
+    pub jobs: u8,
+}
+
+/// One scenario on one configuration.
+struct Case {
+    id: String,
+    machine: Virt,
+    /// The packed image, or why there is none.
+    image: Result<(Arc<Ready>, Vec<u8>), String>,
+}
+
+/// One result, as `--json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Name of the scenario.
+    pub id: String,
+    /// `virt-gicv2` or `virt-gicv3`.
+    pub board: String,
+    /// Number of cores.
+    pub cores: u8,
+    /// `passed` or `failed`.
+    pub status: &'static str,
+    /// Instructions that the run took, if it was counted.
+    pub instructions: Option<u64>,
+}
+
+/// A result and what to show when it is a failure.
+struct Report {
+    record: Record,
+    details: Vec<String>,
+}
+
+/// Runs the scenarios and returns 0 when all passed.
+///
+/// # Errors
+/// QEMU or the toolchain is missing, or no scenario is left by the filter.
+pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
+    let qemu = Qemu::find()?;
+    let cases = cases(project, request)?;
+    let hypervisor = project.hypervisor()?;
+    let (total, queue) = (cases.len(), Arc::new(Mutex::new(VecDeque::from(cases))));
+    let (sender, results) = mpsc::channel();
+    let workers: Vec<_> = (0..request.jobs)
+        .map(|_| {
+            let (queue, sender, qemu, hypervisor) = (queue.clone(), sender.clone(), qemu.clone(), hypervisor.clone());
+            thread::spawn(move || {
+                while let Some(case) = next(&queue) {
+                    if sender.send(run(&qemu, &hypervisor, case)).is_err() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(sender);
+    let mut records = Vec::new();
+    for report in results {
+        if !request.is_json {
+            show(&report);
+        }
+        records.push(report.record);
+    }
+    for worker in workers {
+        // A worker that panicked has lost its case: the count below says so.
+        let _ = worker.join();
+    }
+    records.sort_by(|a, b| (&a.id, &a.board, a.cores).cmp(&(&b.id, &b.board, b.cores)));
+    let passed = records.iter().filter(|record| record.status == "passed").count();
+    let failed = total.saturating_sub(passed);
+    if request.is_json {
+        for record in &records {
+            println!("{}", serde_json::to_string(record)?);
+        }
+    } else {
+        println!("{passed} passed, {failed} failed");
+    }
+    Ok(if failed == 0 { PASSED } else { FAILED })
+}
+
+fn next(queue: &Mutex<VecDeque<Case>>) -> Option<Case> {
+    // A panic in another worker leaves the queue as good as it was.
+    queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
+}
+
+fn cases(project: &mut Project, request: &Request) -> anyhow::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for path in project.systems() {
+        let id = short_name(&path);
+        if !request.filter.is_empty() && !request.filter.iter().any(|part| id.contains(part)) {
+            continue;
+        }
+        cases.extend(cases_of(project, request, &id, &path)?);
+    }
+    if cases.is_empty() {
+        let what = format!("no scenario matches {}", request.filter.join(", "));
+        return Err(Usage { what, fix: "give a part of a name that `strato run` knows, or nothing".into() }.into());
+    }
+    Ok(cases)
+}
+
+fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> anyhow::Result<Vec<Case>> {
+    // The file may be broken: then every configuration fails with its message, which counts as one case.
+    let is_smp = match system::load(path, &project.shown(path)) {
+        Ok((system, _)) if !system.is_test => return Ok(Vec::new()),
+        Ok((system, _)) => system.is_smp,
+        Err(_) => false,
+    };
+    let ready = match ready_path(project, path) {
+        Ok(ready) => Ok(Arc::new(ready)),
+        Err(error) if error.is::<Missing>() => return Err(error),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let mut cases = Vec::new();
+    for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
+        let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
+        for cores in request.cores.map_or(usual, |only| vec![only]) {
+            let machine = Virt { gic, cores, cpu: "cortex-a72".into(), is_counted: false, gdb_port: None };
+            let image = match &ready {
+                Ok(ready) => Ok((ready.clone(), build::image(project, ready, Some(cores))?)),
+                Err(why) => Err(why.clone()),
+            };
+            cases.push(Case { id: id.to_owned(), machine, image });
+        }
+    }
+    Ok(cases)
+}
+
+fn run(qemu: &Qemu, hypervisor: &Path, case: Case) -> Report {
+    let mut record = Record {
+        id: case.id,
+        board: case.machine.board(),
+        cores: case.machine.cores,
+        status: "failed",
+        instructions: None,
+    };
+    let (ready, image) = match case.image {
+        Ok(packed) => packed,
+        Err(why) => return Report { record, details: why.lines().map(Into::into).collect() },
+    };
+    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
+    let run = match boot::boot(qemu, &case.machine, &image, &ready, limit, |_| {}) {
+        Ok(run) => run,
+        Err(error) => return Report { record, details: vec![format!("{error:#}")] },
+    };
+    record.instructions = run.transcript.number("executed ", " instructions");
+    if run.reasons.is_empty() {
+        record.status = "passed";
+        return Report { record, details: Vec::new() };
+    }
+    let resolver = Resolver::new(hypervisor, &ready);
+    let mut details: Vec<String> = run.reasons;
+    for line in &run.transcript.lines {
+        details.push(format!("| {line}"));
+        details.extend(resolver.explain(line).into_iter().map(|frame| format!("|     {frame}")));
+    }
+    Report { record, details }
+}
+
+fn show(report: &Report) {
+    let Record { id, board, cores, status, .. } = &report.record;
+    let (word, color) =
+        if *status == "passed" { ("ok", anstyle::AnsiColor::Green) } else { ("FAILED", anstyle::AnsiColor::Red) };
+    let style = color.on_default().bold();
+    anstream::println!("{style}{word}{style:#} {id} {board} {cores}");
+    for line in &report.details {
+        anstream::println!("    {line}");
+    }
+}

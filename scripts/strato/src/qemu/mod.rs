@@ -1,0 +1,180 @@
+//! Room `qemu`: finds QEMU, says how to install it, knows its command line, runs it under a time limit.
+//! Never reads what the serial line says. QEMU never runs with semihosting: a guest could end it and write files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::exit::Missing;
+
+pub mod session;
+
+/// The program that is looked for.
+pub const PROGRAM: &str = "qemu-system-aarch64";
+
+/// A QEMU that was found and probed.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    program: PathBuf,
+}
+
+impl Qemu {
+    /// Returns the QEMU that `STRATO_QEMU` names, else the one on `PATH`.
+    ///
+    /// # Errors
+    /// [`Missing`]: there is none, or it is too old for the machine that Strato needs.
+    pub fn find() -> Result<Self, Missing> {
+        let named = std::env::var_os("STRATO_QEMU").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let program = match named {
+            Some(path) if path.is_file() => path,
+            Some(path) => {
+                let what = format!("STRATO_QEMU names {}, which is not there", path.display());
+                return Err(Missing { what, fix: "correct the path, or unset STRATO_QEMU".into() });
+            }
+            None => on_path(PROGRAM).ok_or_else(|| missing(format!("{PROGRAM} is not installed")))?,
+        };
+        // The machine's options tell more than a version number: distributions patch.
+        let output = Command::new(&program).args(["-M", "virt,help"]).stdin(Stdio::null()).output();
+        let help = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        if ["dtb-randomness", "virtualization", "gic-version"].iter().any(|option| !help.contains(option)) {
+            return Err(missing(format!("{} is too old, or does not run", program.display())));
+        }
+        Ok(Self { program })
+    }
+
+    /// Returns the command that boots `image` on `machine`.
+    #[must_use]
+    pub fn command(&self, machine: &Virt, image: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(machine.arguments()).arg("-kernel").arg(image).stdin(Stdio::null());
+        command
+    }
+}
+
+/// Returns the file that `program` means on `PATH`.
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn missing(what: String) -> Missing {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let fix =
+        format!("install it with `{}`, or run scripts/run, which does; STRATO_QEMU names another", install(&release));
+    Missing { what, fix }
+}
+
+/// Returns the command that installs QEMU on the system that `release` (the text of os-release) describes.
+#[must_use]
+pub fn install(release: &str) -> &'static str {
+    let value = |key: &str| {
+        let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"')
+    };
+    let family = format!(" {} {} ", value("ID"), value("ID_LIKE"));
+    let is = |name: &str| family.contains(&format!(" {name} "));
+    if value("VERSION_CODENAME") == "bookworm" {
+        "apt-get install -t bookworm-backports --no-install-recommends qemu-system-arm"
+    } else if is("debian") || is("ubuntu") {
+        "apt-get install --no-install-recommends qemu-system-arm"
+    } else if is("fedora") || is("rhel") {
+        "dnf install qemu-system-aarch64-core"
+    } else if is("arch") {
+        "pacman -S qemu-system-aarch64"
+    } else if is("suse") || is("opensuse") {
+        "zypper install qemu-arm"
+    } else {
+        "brew install qemu"
+    }
+}
+
+/// QEMU's machine `virt` as Strato boots on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Virt {
+    /// Version of the interrupt controller: 2 or 3.
+    pub gic: u8,
+    /// Number of cores.
+    pub cores: u8,
+    /// CPU model.
+    pub cpu: String,
+    /// Whether a tick is an instruction and every run is the same.
+    pub is_counted: bool,
+    /// Port of the debugger's stub on the loopback address; the machine waits for it.
+    pub gdb_port: Option<u16>,
+}
+
+impl Virt {
+    /// Returns the board's name in results: `virt-gicv3`.
+    #[must_use]
+    pub fn board(&self) -> String {
+        format!("virt-gicv{}", self.gic)
+    }
+
+    /// Returns the arguments, all but the image.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let machine = format!("virt,virtualization=on,gic-version={},dtb-randomness=off", self.gic);
+        let clock = if self.is_counted { ",cntfrq=1000000000" } else { "" };
+        let (cpu, cores) = (format!("{}{clock}", self.cpu), self.cores.to_string());
+        let mut arguments: Vec<String> =
+            ["-M", &machine, "-cpu", &cpu, "-m", "512", "-smp", &cores].map(Into::into).to_vec();
+        // Without -nodefaults QEMU stops on the missing ROM of a network card.
+        arguments.extend(
+            ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"].map(Into::into),
+        );
+        if self.is_counted {
+            arguments.extend(["-icount", "shift=0,align=off,sleep=off"].map(Into::into));
+        }
+        if let Some(port) = self.gdb_port {
+            arguments.extend(["-S".into(), "-gdb".into(), format!("tcp:127.0.0.1:{port}")]);
+        }
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn virt() -> Virt {
+        Virt { gic: 2, cores: 4, cpu: "cortex-a72".into(), is_counted: false, gdb_port: None }
+    }
+
+    #[test]
+    fn the_command_line_is_the_one_that_is_known_to_work() {
+        let expected = "-M virt,virtualization=on,gic-version=2,dtb-randomness=off -cpu cortex-a72 -m 512 -smp 4 -nodefaults \
+                        -display none -monitor none -serial stdio -no-reboot";
+        assert_eq!(virt().arguments().join(" "), expected);
+    }
+
+    #[test]
+    fn a_counted_machine_makes_a_tick_an_instruction() {
+        let line = Virt { is_counted: true, ..virt() }.arguments().join(" ");
+        assert!(
+            line.contains("-cpu cortex-a72,cntfrq=1000000000") && line.contains("-icount shift=0,align=off,sleep=off")
+        );
+    }
+
+    #[test]
+    fn semihosting_is_never_asked_for() {
+        for is_counted in [false, true] {
+            let line = Virt { is_counted, gdb_port: Some(1234), ..virt() }.arguments().join(" ");
+            assert!(!line.contains("semihosting") && line.contains("-gdb tcp:127.0.0.1:1234"));
+        }
+    }
+
+    #[test]
+    fn the_message_names_the_command_of_the_system() {
+        for (release, command) in [
+            ("ID=debian\nVERSION_CODENAME=bookworm", "apt-get install -t bookworm-backports"),
+            ("ID=debian\nVERSION_CODENAME=trixie", "apt-get install --no"),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"", "apt-get install --no"),
+            ("ID=fedora", "dnf"),
+            ("ID=arch", "pacman"),
+            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"", "zypper"),
+            ("", "brew"),
+        ] {
+            assert!(install(release).starts_with(command), "{release}");
+        }
+    }
+}

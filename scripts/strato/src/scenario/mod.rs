@@ -1,0 +1,120 @@
+//! Room `scenario`: a system and its transcript to a verdict: every reason why the run is not what the file expects.
+//! Called by `run` and `test`. Never runs anything.
+
+use crate::qemu::session::End;
+use crate::system::{Outcome, System};
+use crate::transcript::Transcript;
+
+pub mod glob;
+
+/// Returns why the run is not as expected; nothing when it passed.
+#[must_use]
+pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String> {
+    let mut reasons = Vec::new();
+    reasons.extend(transcript.panic().map(|line| format!("the hypervisor panicked: {line}")));
+    match end {
+        End::PoweredOff { .. } => {}
+        End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
+        End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
+        End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
+    }
+    reasons.extend(system.vms.iter().filter_map(|vm| outcome(&vm.label.value, &vm.expect, transcript)));
+    for (number, vm) in system.vms.iter().enumerate() {
+        let label = &vm.label.value;
+        let expected = system.expect.lines.iter().filter(|(vm, _)| *vm == number).map(|(_, text)| text.as_str());
+        if let Some(lost) = first_absent(expected, transcript.guest(label), glob::matches) {
+            reasons.push(format!("`{label}` did not print, in this place: {lost}"));
+        }
+    }
+    let expected = system.expect.hypervisor.iter().map(String::as_str);
+    if let Some(lost) = first_absent(expected, transcript.hypervisor(), |part, text| text.contains(part)) {
+        reasons.push(format!("the hypervisor did not print, in this place: {lost}"));
+    }
+    reasons
+}
+
+fn outcome(label: &str, expected: &Outcome, transcript: &Transcript) -> Option<String> {
+    let show = |outcome: &Outcome| match outcome {
+        Outcome::Exited(0) => "to end ok".to_owned(),
+        Outcome::Exited(code) => format!("to end with exit code {code}"),
+        Outcome::Stopped => "to be stopped".to_owned(),
+    };
+    match transcript.outcome(label) {
+        Some((found, _)) if found == *expected => None,
+        Some((_, words)) => Some(format!("`{label}` had {}, but: {words}", show(expected))),
+        None => Some(format!("`{label}` had {}, but never ended", show(expected))),
+    }
+}
+
+// Lines may stand between the expected ones.
+fn first_absent<'e, 't>(
+    expected: impl Iterator<Item = &'e str>,
+    mut lines: impl Iterator<Item = &'t str>,
+    is_match: impl Fn(&str, &str) -> bool,
+) -> Option<&'e str> {
+    expected.into_iter().find(|pattern| !lines.any(|line| is_match(pattern, line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::system::{self, Source};
+
+    fn reasons(expect: &str, transcript: &str, end: End) -> Vec<String> {
+        let text = format!(
+            "[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"\n[[vm]]\nname = \"b\"\nimage = \"x\"\n\
+             memory = \"1MiB\"\nexpect = \"stopped\"\n{expect}"
+        );
+        let system = system::parse(&Source { path: "x".into(), text }, Path::new("."), "x").unwrap();
+        let transcript = Transcript { lines: transcript.lines().map(Into::into).collect() };
+        judge(&system, &transcript, &end)
+    }
+
+    fn off() -> End {
+        End::PoweredOff { messages: String::new() }
+    }
+
+    const GOOD: &str = "[a] one\n[b] two\n[a] three 33\nstrato: vm b: stopped: x\nstrato: vm a: ended, exit code 0";
+
+    #[test]
+    fn a_run_as_expected_has_no_reason_against_it() {
+        let expect =
+            "[expect]\nlines = [\"[a] one\", \"[b] two\", \"[a] three *\"]\nhypervisor = [\"b: stopped\", \"ended\"]";
+        assert_eq!(reasons(expect, GOOD, off()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_outcome_is_a_reason() {
+        let bad = GOOD.replace("exit code 0", "exit code 1").replace("vm b: stopped: x", "vm b: ended, exit code 0");
+        let expected = ["`a` had to end ok, but: ended, exit code 1", "`b` had to be stopped, but: ended, exit code 0"];
+        assert_eq!(reasons("", &bad, off()), expected);
+    }
+
+    #[test]
+    fn a_vm_that_never_ends_is_a_reason() {
+        assert_eq!(reasons("", "strato: vm b: stopped: x", off()), ["`a` had to end ok, but never ended"]);
+    }
+
+    #[test]
+    fn lines_out_of_order_are_a_reason() {
+        let expect = "[expect]\nlines = [\"[a] three 33\", \"[a] one\"]";
+        assert_eq!(reasons(expect, GOOD, off()), ["`a` did not print, in this place: one"]);
+        let expect = "[expect]\nhypervisor = [\"ended\", \"stopped\"]";
+        assert_eq!(reasons(expect, GOOD, off()), ["the hypervisor did not print, in this place: stopped"]);
+    }
+
+    #[test]
+    fn a_panic_is_always_a_reason() {
+        let bad = format!("{GOOD}\nstrato: panic: core 0: at somewhere");
+        assert_eq!(reasons("", &bad, off()), ["the hypervisor panicked: panic: core 0: at somewhere"]);
+    }
+
+    #[test]
+    fn a_machine_that_does_not_power_off_is_a_reason() {
+        assert_eq!(reasons("", GOOD, End::TimedOut), ["the machine did not power off within the time limit"]);
+        let failed = End::Failed { messages: "no".into() };
+        assert_eq!(reasons("", GOOD, failed), ["QEMU failed: no"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Room `transcript`: what the serial line says: whose line it is, how each VM ended, whether the hypervisor panicked.
+//! Owns the line protocol on the tool's side. Never runs anything and never judges (that is `scenario`).
+
+use crate::system::Outcome;
+
+pub mod backtrace;
+pub mod show;
+
+/// Whose line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'t> {
+    /// A guest's: `[label] text`.
+    Guest {
+        /// The VM's label.
+        label: &'t str,
+        /// What the guest wrote.
+        text: &'t str,
+    },
+    /// The hypervisor's: `strato: text`.
+    Hypervisor(&'t str),
+    /// Anything else, such as firmware's.
+    Other(&'t str),
+}
+
+impl<'t> Line<'t> {
+    /// Returns whose line it is. The hypervisor escapes guests' bytes, so that no guest can forge another's line.
+    #[must_use]
+    pub fn parse(line: &'t str) -> Self {
+        if let Some(text) = line.strip_prefix("strato: ") {
+            return Self::Hypervisor(text);
+        }
+        match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((label, text)) if !label.is_empty() => {
+                Self::Guest { label, text: text.strip_prefix(' ').unwrap_or(text) }
+            }
+            _ => Self::Other(line),
+        }
+    }
+}
+
+/// Everything that one run printed.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    /// Lines in order.
+    pub lines: Vec<String>,
+}
+
+impl Transcript {
+    /// Returns the lines of the hypervisor without their prefix and level.
+    pub fn hypervisor(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(|line| match Line::parse(line) {
+            Line::Hypervisor(text) => Some(without_level(text)),
+            Line::Guest { .. } | Line::Other(_) => None,
+        })
+    }
+
+    /// Returns the lines of a guest.
+    pub fn guest(&self, vm: &str) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(move |line| match Line::parse(line) {
+            Line::Guest { label, text } if label == vm => Some(text),
+            Line::Guest { .. } | Line::Hypervisor(_) | Line::Other(_) => None,
+        })
+    }
+
+    /// Returns how a VM ended and the hypervisor's words for it, or `None` when nothing says that it did.
+    #[must_use]
+    pub fn outcome(&self, vm: &str) -> Option<(Outcome, &str)> {
+        self.hypervisor().find_map(|text| {
+            let what = text.strip_prefix("vm ")?.strip_prefix(vm)?.strip_prefix(": ")?;
+            if let Some(code) = what.strip_prefix("ended, exit code ") {
+                let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
+                return Some((Outcome::Exited(digits.parse().ok()?), what));
+            }
+            what.starts_with("stopped").then_some((Outcome::Stopped, what))
+        })
+    }
+
+    /// Returns the first line of the hypervisor's panic report, if there is one.
+    #[must_use]
+    pub fn panic(&self) -> Option<&str> {
+        self.hypervisor().find(|text| text.starts_with("panic"))
+    }
+
+    /// Returns the whole number that stands between `before` and `after` in a line of the hypervisor.
+    #[must_use]
+    pub fn number(&self, before: &str, after: &str) -> Option<u64> {
+        self.hypervisor().find_map(|text| {
+            let (_, rest) = text.split_once(before)?;
+            let (digits, _) = rest.split_once(after)?;
+            digits.trim().parse().ok()
+        })
+    }
+}
+
+fn without_level(text: &str) -> &str {
+    ["error: ", "warning: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcript(text: &str) -> Transcript {
+        Transcript { lines: text.lines().map(Into::into).collect() }
+    }
+
+    #[test]
+    fn lines_are_told_apart_by_their_prefix() {
+        assert_eq!(Line::parse("strato: booting"), Line::Hypervisor("booting"));
+        assert_eq!(Line::parse("[ping] hello"), Line::Guest { label: "ping", text: "hello" });
+        assert_eq!(Line::parse("[ping]"), Line::Guest { label: "ping", text: "" });
+        assert_eq!(
+            Line::parse("[ping] strato: vm pong: stopped"),
+            Line::Guest { label: "ping", text: "strato: vm pong: stopped" }
+        );
+        assert_eq!(Line::parse("U-Boot 2024"), Line::Other("U-Boot 2024"));
+        assert_eq!(Line::parse(""), Line::Other(""));
+    }
+
+    #[test]
+    fn the_outcome_of_each_vm_is_read() {
+        let t = transcript(
+            "strato: vm a: ended, exit code 0\nstrato: vm ab: ended, exit code 3\n[a] strato: vm c: ended, exit code 0\n\
+             strato: warning: vm d: stopped: access to 0x0, which is not mapped",
+        );
+        assert_eq!(t.outcome("a").map(|(outcome, _)| outcome), Some(Outcome::Exited(0)));
+        assert_eq!(t.outcome("ab").map(|(outcome, _)| outcome), Some(Outcome::Exited(3)));
+        assert_eq!(t.outcome("c"), None);
+        assert_eq!(t.outcome("d"), Some((Outcome::Stopped, "stopped: access to 0x0, which is not mapped")));
+    }
+
+    #[test]
+    fn a_guest_that_talks_of_panic_is_no_panic() {
+        assert_eq!(transcript("[a] strato: panic: at home").panic(), None);
+        assert_eq!(transcript("strato: panic: core 0: oh").panic(), Some("panic: core 0: oh"));
+    }
+
+    #[test]
+    fn numbers_are_found_between_their_words() {
+        let t = transcript("strato: first guest instruction at 281234 ticks");
+        assert_eq!(t.number("first guest instruction at ", " ticks"), Some(281_234));
+        assert_eq!(t.number("second guest instruction at ", " ticks"), None);
+    }
+}
