@@ -1,2 +1,48 @@
-//! The library that a guest of Strato links against.
+//! The library that a guest of Strato links against: entry, console, typed calls, events, faults.
+//!
+//! A guest is a program with an entry function and the line `entry!(function, NEEDS)`. Modules named after groups of
+//! calls ([`core`], [`vcpu`], [`address_space`], [`event`], [`console`]) hold one safe function per call; each has a twin
+//! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
+//! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`time`].
 #![no_std]
+#![deny(missing_docs)]
+
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod address_space;
+mod arch;
+pub mod conduit;
+pub mod console;
+pub mod core;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod event_area;
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "nothing causes an exception on a PC"))]
+pub mod exception;
+pub mod fault;
+pub mod info;
+mod logger;
+pub mod memory;
+pub mod needs;
+mod panic;
+pub mod print;
+#[cfg(not(target_os = "none"))]
+pub mod recorder;
+pub mod smccc;
+pub mod time;
+pub mod upcall;
+pub mod vcpu;
+pub mod vcpu_area;
+
+pub use arch::{Hvc, StackMemory};
+pub use conduit::{Conduit, make};
+pub use error::{Error, Result};
+pub use info::Info;
+pub use needs::Needs;
+#[cfg(not(target_os = "none"))]
+pub use recorder::Recorder;
+pub use strato_abi as abi;
+pub use vcpu::Stack;

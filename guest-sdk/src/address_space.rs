@@ -1,0 +1,78 @@
+//! Group AS: the guest's MMU. One function per call; [`memory`](crate::memory) has the forms that loop over any count.
+//!
+//! The functions are safe, though a guest can pull pages from under its own program with them: they change the machine
+//! that the program runs on, not the program's values, and what then goes wrong is a fault. Rust's rules about memory are
+//! kept as long as no page of the image is replaced by another one.
+
+use strato_abi::address_space::{Attributes, LastFault, UnmapFlags};
+use strato_abi::call::{AsMap, AsProtect, AsQuery, AsUnmap};
+use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
+
+use crate::conduit::wrappers;
+
+/// What AS.MAP did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Level of the last leaf: 3 for a page, 2 for a block of 2 MiB.
+    pub level: u64,
+    /// Pages that were mapped; the rest needs another call.
+    pub done: u64,
+}
+
+/// What AS.QUERY found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The object.
+    pub mem: MemHandle,
+    /// Bytes into the object.
+    pub offset: u64,
+    /// Permissions.
+    pub attributes: Attributes,
+    /// Level of the leaf.
+    pub level: u64,
+    /// Why the address last faulted; `None` for a reason of a later version.
+    pub fault: Option<LastFault>,
+}
+
+const fn last_fault(number: u64) -> Option<LastFault> {
+    Some(match number {
+        0 => LastFault::None,
+        1 => LastFault::Translation,
+        2 => LastFault::Permission,
+        _ => return None,
+    })
+}
+
+wrappers! {
+    /// Maps `pages` pages of `mem`, from `offset` bytes on, at `address` (AS.MAP).
+    ///
+    /// # Errors
+    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `EXISTS`, `BAD_ATTR`, `DENIED`, `QUOTA`, `NO_MEMORY`, handle errors.
+    fn map(
+        space: AddressSpaceHandle, address: Ipa, mem: MemHandle, offset: u64, pages: u64, attributes: Attributes,
+    ) -> Mapped = AsMap { space, address, mem, offset, pages, attributes },
+        |reply| Mapped { level: reply.level, done: reply.done };
+    /// Unmaps `pages` pages at `address` and returns how many were done; no vCPU reaches those any more (AS.UNMAP).
+    ///
+    /// # Errors
+    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `NOT_MAPPED`, `NO_MEMORY`, `QUOTA`, handle errors.
+    fn unmap(space: AddressSpaceHandle, address: Ipa, pages: u64, flags: UnmapFlags) -> u64 =
+        AsUnmap { space, address, pages, flags }, |reply| reply.done;
+    /// Gives `pages` mapped pages at `address` other permissions and returns how many were done (AS.PROTECT).
+    ///
+    /// # Errors
+    /// Those of [`unmap`], `BAD_ATTR`, `DENIED`.
+    fn protect(space: AddressSpaceHandle, address: Ipa, pages: u64, attributes: Attributes, flags: UnmapFlags) -> u64 =
+        AsProtect { space, address, pages, attributes, flags }, |reply| reply.done;
+    /// Returns what is mapped at `address` (AS.QUERY).
+    ///
+    /// # Errors
+    /// `BAD_ADDR`, `NOT_MAPPED`, handle errors.
+    fn query(space: AddressSpaceHandle, address: Ipa) -> Mapping = AsQuery { space, address }, |reply| Mapping {
+        mem: reply.mem,
+        offset: reply.offset,
+        attributes: reply.attributes,
+        level: reply.level,
+        fault: last_fault(reply.fault),
+    };
+}

@@ -1,0 +1,71 @@
+//! What stands in for a guest's vCPU on a PC: no hypervisor below, one vCPU, an event area in plain memory.
+
+use ::core::ops::Range;
+use ::core::sync::atomic::AtomicU64;
+
+use strato_abi::{Code, Ipa, Regs};
+
+use crate::conduit::Conduit;
+use crate::event_area::EventCells;
+use crate::fault::Fault;
+use crate::vcpu_area::VcpuCells;
+
+/// The conduit of a PC, where no hypervisor answers: every call is `NOT_SUPPORTED`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hvc;
+
+impl Conduit for Hvc {
+    fn call(&self, _: u32, _: Regs) -> (i64, Regs) {
+        (Code::NotSupported as i64, [0; 15])
+    }
+}
+
+static EVENTS: EventCells = EventCells::new();
+static VCPU: VcpuCells = [const { AtomicU64::new(0) }; 32];
+
+pub(crate) fn counter() -> u64 {
+    0
+}
+pub(crate) fn relax() {
+    std::thread::yield_now();
+}
+pub(crate) fn wait_for_interrupt() {
+    std::thread::yield_now();
+}
+pub(crate) fn vcpu_number() -> usize {
+    0
+}
+pub(crate) fn mask_interrupts() -> u64 {
+    0
+}
+pub(crate) fn restore_interrupts(_: u64) {}
+pub(crate) fn unmask_interrupts() {}
+
+pub(crate) fn event_cells(_: usize) -> &'static EventCells {
+    &EVENTS
+}
+pub(crate) fn vcpu_cells(vcpu: usize) -> Option<&'static VcpuCells> {
+    (vcpu == 0).then_some(&VCPU)
+}
+pub(crate) fn info_bytes() -> &'static [u8] {
+    &[]
+}
+pub(crate) fn image_range() -> Range<u64> {
+    strato_abi::addr::RAM_BASE..strato_abi::addr::RAM_BASE + 0x1_0000
+}
+pub(crate) fn stack_guard() -> Range<u64> {
+    0..0
+}
+pub(crate) fn vcpu_entry() -> usize {
+    0
+}
+
+/// Returns the fault of any access: nothing is mapped on a PC.
+pub(crate) fn load(address: Ipa) -> Result<u64, Fault> {
+    Err(Fault { syndrome: 0x9600_0007, address: address.bytes(), pc: 0, status: 0 })
+}
+
+/// Returns the fault of any access: nothing is mapped on a PC.
+pub(crate) fn store(address: Ipa, _: u64) -> Result<(), Fault> {
+    Err(Fault { syndrome: 0x9600_0047, address: address.bytes(), pc: 0, status: 0 })
+}
