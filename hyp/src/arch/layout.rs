@@ -99,7 +99,12 @@ impl Layout {
     /// # Errors
     /// See [`LayoutError`].
     pub fn plan(
-        ram: &[Region], reserved: &[Region], image: &Image, payload: u64, cores: usize, devices: &[Region],
+        ram: &[Region],
+        reserved: &[Region],
+        image: &Image,
+        payload: u64,
+        cores: usize,
+        devices: &[Region],
     ) -> Result<Self, LayoutError> {
         let whole = Region { start: image.start, end: image.end };
         let payload = Region::new(image.end, payload);
@@ -130,7 +135,7 @@ impl Layout {
             let pages = device.outer_pages();
             if pages.end <= LIMIT {
                 add(&mut ranges, pages, Access::Device)?;
-                own_devices.push(*device).map_err(|_| LayoutError::TooManyRegions)?;
+                own_devices.push(Region { start: device.start, end: pages.end }).map_err(|_| LayoutError::TooManyRegions)?;
             }
         }
 
@@ -168,9 +173,7 @@ impl Layout {
     }
 }
 
-fn add(
-    ranges: &mut Vec<(Region, Access), MAX_RANGES>, region: Region, access: Access,
-) -> Result<(), LayoutError> {
+fn add(ranges: &mut Vec<(Region, Access), MAX_RANGES>, region: Region, access: Access) -> Result<(), LayoutError> {
     if region.bytes() == 0 {
         return Ok(());
     }

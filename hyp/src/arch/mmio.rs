@@ -35,13 +35,17 @@ impl Device {
         self.base.addr().get()
     }
 
-    /// Returns the first `bytes` bytes and the rest as two owners, or `None` when there is no rest.
-    #[must_use]
-    pub fn split(self, bytes: usize) -> Option<(Self, Self)> {
-        let rest = self.bytes.checked_sub(bytes).filter(|&rest| rest > 0)?;
+    /// Returns the first `bytes` bytes and the rest as two owners.
+    ///
+    /// # Errors
+    /// This owner again when nothing would be left for the second.
+    pub fn split(self, bytes: usize) -> Result<(Self, Self), Self> {
+        let Some(rest) = self.bytes.checked_sub(bytes).filter(|&rest| rest > 0) else {
+            return Err(self);
+        };
         // SAFETY: the offset stays inside the range, which is one mapping.
         let second = unsafe { self.base.add(bytes) };
-        Some((Self { base: self.base, bytes }, Self { base: second, bytes: rest }))
+        Ok((Self { base: self.base, bytes }, Self { base: second, bytes: rest }))
     }
 
     /// Returns the pointer that driver crates take, or `None` when `T` is larger than the range or badly aligned.
@@ -108,9 +112,25 @@ impl Device {
     pub fn simulated(bytes: usize) -> Self {
         let words = vec![0_u128; bytes.div_ceil(16)].leak();
         // SAFETY: leaked memory is valid for good, aligned to 16 bytes, and owned by nobody else.
-        let device = unsafe { Self::mint(words.as_mut_ptr().cast(), bytes) };
+        let device = unsafe { Self::mint(core::ptr::with_exposed_provenance_mut(words.as_mut_ptr().expose_provenance()), bytes) };
         device.unwrap_or(Self { base: NonNull::dangling(), bytes: 0 })
     }
+}
+
+/// Returns the word at an address of simulated registers.
+#[cfg(test)]
+pub(crate) fn peek(address: usize) -> u32 {
+    let word = core::ptr::with_exposed_provenance::<u32>(address);
+    // SAFETY: tests pass addresses inside memory that `simulated` leaked.
+    unsafe { word.read_volatile() }
+}
+
+/// Changes the word at an address of simulated registers.
+#[cfg(test)]
+pub(crate) fn poke(address: usize, value: u32) {
+    let word = core::ptr::with_exposed_provenance_mut::<u32>(address);
+    // SAFETY: tests pass addresses inside memory that `simulated` leaked.
+    unsafe { word.write_volatile(value) };
 }
 
 #[cfg(test)]
@@ -130,6 +150,6 @@ mod tests {
         let (first, second) = device.split(16).unwrap();
         assert_eq!((first.address(), second.address()), (base, base + 16));
         assert_eq!((first.bytes, second.bytes), (16, 48));
-        assert!(Device::simulated(64).split(64).is_none());
+        assert!(Device::simulated(64).split(64).is_err());
     }
 }

@@ -66,6 +66,7 @@ pub mod watch;
 pub mod core_base;
 pub mod el2;
 pub mod errata;
+pub mod gicv2;
 pub mod install;
 pub mod layout;
 pub mod mmio;

@@ -1,3 +1,164 @@
-//! Boot: from the first line of Rust to the hand-over, `boot::start`.
+//! Boot: from the first line of Rust to the hand-over. [`cold`] turns a machine in an unknown state into [`Parts`], each
+//! part owned once. Called by the image's entry; runs on one core, with interrupts masked.
+//!
+//! Steps: (1) entry.S, (2) log, (3) device tree, (4) payload, (5) layout and final EL2 map, (6) console, (7) interrupt
+//! controller, (8) hand-over. Other cores start later, by [`secondary`].
+
+use core::fmt;
+
+use heapless::Vec;
+use log::{LevelFilter, info, warn};
+use strato_abi::plan::{PAYLOAD_MAGIC, PayloadHeader};
+use zerocopy::FromBytes;
+
+use crate::arch::install::{Cores, Installed, MAX_FREE};
+use crate::arch::layout::{Layout, LayoutError};
+use crate::arch::ram::Pages;
+use crate::arch::region::Region;
+use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled};
+use crate::board::{BoardInfo, CoreMethod, GicInfo};
+use crate::console::Console;
+use crate::gic::Gic;
 
 pub mod device_tree;
+pub mod panic;
+pub mod secondary;
+
+/// Bytes of a redistributor with virtual LPIs, the largest kind.
+const REDISTRIBUTOR_BYTES: u64 = 0x4_0000;
+
+/// What boot hands over: the machine, with each part owned once.
+#[derive(Debug)]
+pub struct Parts {
+    /// What the device tree says.
+    pub board: BoardInfo,
+    /// The console, attached to its UART; its interrupt is enabled and routed to the booted core.
+    pub console: &'static Console,
+    /// The interrupt controller, ready on the booted core.
+    pub gic: Gic,
+    /// All memory that nobody uses, not scrubbed.
+    pub free: Vec<Pages, MAX_FREE>,
+    /// The payload as the loader left it, empty when there is none; only its magic and length were checked.
+    pub payload: &'static [u8],
+    /// The cores' records, by which they are started.
+    pub cores: Cores,
+    /// The counter when the first instruction ran.
+    pub started_ticks: u64,
+}
+
+/// Returns the machine's parts. `tree` is the device tree's address, `started_ticks` the counter at entry.
+///
+/// A machine that cannot be used is refused: one line on the UART, power off where there is PSCI, else a core that
+/// sleeps for ever.
+pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
+    console.start_log(LevelFilter::Info);
+    errata::apply(arch::midr(), false);
+    let board = device_tree::parse(entry::device_tree(tree), arch::affinity()).unwrap_or_else(|error| refuse(error));
+    if board.method == CoreMethod::PsciSmc {
+        firmware::allow_psci();
+    }
+    let payload = payload_length(&entry::payload_header());
+    let (gic_first, gic_second) = gic_frames(&board);
+    let devices = [gic_first, gic_second, board.uart.registers];
+    let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
+        .unwrap_or_else(|error| refuse(layout_text(error)));
+    let Installed { free, devices, payload, cores } = install::install(&layout)
+        .unwrap_or_else(|_| refuse("the EL2 map does not fit the memory that boot can reach"));
+    errata::apply(arch::midr(), board.known.has_stock_stub);
+
+    let Ok([gic_first, gic_second, uart]) = devices.into_array() else {
+        refuse("a device of the hypervisor lies beyond 512 GiB")
+    };
+    arch::panic::set_uart(uart.address());
+    if !console.attach(uart, board.known.uart_clock_hz) {
+        refuse("the console's registers are too small for a PL011");
+    }
+    let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(error));
+    arch::panic::set_sgi_route(gic.stop_route());
+    gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
+    gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
+    greet(&board, &gic);
+    Parts { board, console, gic, free, payload, cores, started_ticks }
+}
+
+/// Returns the bytes of the payload that this header starts: 0 if it is none. Whether the payload is whole is checked
+/// when it is replayed; here it is kept from being handed out as free memory.
+fn payload_length(header: &[u8]) -> u64 {
+    let header = PayloadHeader::read_from_prefix(header);
+    header.ok().filter(|(header, _)| header.magic == PAYLOAD_MAGIC).map_or(0, |(header, _)| header.total_len)
+}
+
+/// Returns the two register frames of the interrupt controller, the redistributors only as far as there are cores.
+fn gic_frames(board: &BoardInfo) -> (Region, Region) {
+    match board.gic {
+        GicInfo::V2 { distributor, cpu } => (distributor, cpu),
+        GicInfo::V3 { distributor, redistributors } => {
+            let cores = (board.cores.len() + board.cores_left_out) as u64;
+            let bytes = redistributors.bytes().min(cores * REDISTRIBUTOR_BYTES);
+            (distributor, Region::new(redistributors.start, bytes))
+        }
+    }
+}
+
+fn greet(board: &BoardInfo, gic: &Gic) {
+    let mib: u64 = board.ram.iter().map(|region| region.bytes() >> 20).sum();
+    let (name, cores, version) = (board.known.name, board.cores.len(), gic.version());
+    info!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), entry::build_id());
+    info!("board {name}, {cores} cores, {mib} MiB, GICv{version}, {}", Psci(firmware::version()));
+    if board.cores_left_out > 0 {
+        warn!("{} more cores stay off: this version uses 8", board.cores_left_out);
+    }
+    if board.method == CoreMethod::None && cores > 1 {
+        warn!("the other cores stay off: the device tree has no PSCI with method smc");
+    }
+}
+
+struct Psci(Option<(u16, u16)>);
+
+impl fmt::Display for Psci {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some((major, minor)) => write!(f, "PSCI {major}.{minor}"),
+            None => f.write_str("no PSCI"),
+        }
+    }
+}
+
+fn layout_text(error: LayoutError) -> &'static str {
+    match error {
+        LayoutError::ImageOutsideRam => "the device tree has no memory where the image stands",
+        LayoutError::PayloadOutsideRam => "the payload is longer than the memory behind the image",
+        LayoutError::NoRoom => "there is no memory for stacks and tables",
+        LayoutError::TooManyRegions => "the memory is in too many pieces",
+    }
+}
+
+/// Says why the machine cannot be used, by polling, and stops it.
+pub fn refuse(why: impl fmt::Display) -> ! {
+    use fmt::Write;
+    // Polled never fails.
+    let _ = writeln!(Polled, "strato: cannot boot: {why}");
+    arch::panic::drain_uart();
+    firmware::system_off();
+    arch::panic::park()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    #[test]
+    fn what_is_no_payload_has_no_length() {
+        assert_eq!(payload_length(&[0; 64]), 0);
+        assert_eq!(payload_length(&[0xff; 64]), 0);
+        assert_eq!(payload_length(&PAYLOAD_MAGIC.to_le_bytes()), 0);
+    }
+
+    #[test]
+    fn a_payload_is_as_long_as_its_header_says() {
+        let mut header = PayloadHeader::read_from_bytes([0; 64].as_slice()).unwrap();
+        (header.magic, header.total_len) = (PAYLOAD_MAGIC, 0x1_2345);
+        assert_eq!(payload_length(header.as_bytes()), 0x1_2345);
+    }
+}

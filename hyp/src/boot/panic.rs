@@ -1,0 +1,49 @@
+//! Panic: the one report when the hypervisor itself is wrong. Works without a lock that cannot be had and without memory;
+//! ends with the machine off, so that a test run ends at once. A board without PSCI sleeps instead.
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+
+use crate::arch::panic::{Polled, Role, backtrace, drain_uart, enter, park, stop, stop_others};
+use crate::arch::{entry, firmware, this_core};
+use crate::console::Console;
+
+/// Reports `info` once, stops every core and the machine. Called by the image's panic handler on whichever core.
+pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
+    match enter() {
+        Role::Reporter => {}
+        Role::Other => stop(),
+        Role::Again => {
+            line(format_args!("panic while reporting a panic"));
+            finish()
+        }
+    }
+    let missing = stop_others();
+    console.flush_polled();
+    let start = entry::image().start;
+    line(format_args!("on core {}, build {:016x}: {}", this_core().index(), entry::build_id(), info.message()));
+    if let Some(place) = info.location() {
+        line(format_args!("at {}:{}", place.file(), place.line()));
+    }
+    line(format_args!("image at {start:#x}; called from, innermost first:"));
+    for address in backtrace() {
+        line(format_args!("  +{:#x} ({address:#x})", address.wrapping_sub(start)));
+    }
+    if missing > 0 {
+        line(format_args!("{missing} cores did not stop"));
+    } else {
+        line(format_args!("all cores stopped"));
+    }
+    finish()
+}
+
+fn line(text: core::fmt::Arguments<'_>) {
+    // Polled never fails; an error of a Display implementation leaves a shorter line.
+    let _ = writeln!(Polled, "strato: panic: {text}");
+}
+
+fn finish() -> ! {
+    drain_uart();
+    firmware::system_off();
+    park()
+}

@@ -1,0 +1,86 @@
+//! Secondary: brings up the other cores and notices those that do not come. Called by boot once the EL2 map is final; a
+//! core that stays away is reported and left out, the rest run.
+//!
+//! Keeps (platforms, "Boot"): a core reads its own record with caches off, so `install` cleaned it to the point of
+//! coherency; cores are started by PSCI only when the device tree says so.
+
+use log::warn;
+
+use crate::arch::core_base::MAX_CORES;
+use crate::arch::firmware::{self, StartError};
+use crate::arch::install::Cores;
+use crate::arch::{self, CoreIndex, maintenance, timer};
+use crate::board::{BoardInfo, CoreMethod};
+use crate::sync::{AtomicU8, Ordering};
+
+/// How long a core may take from CPU_ON to Rust, as a fraction of a second.
+const PATIENCE: u64 = 10;
+
+/// A bit for each core that runs Rust. Release by the core, Acquire by the one that waits: what the core did before is
+/// seen. The booted core is there from the start.
+static ARRIVED: AtomicU8 = AtomicU8::new(1);
+
+const _: () = assert!(MAX_CORES <= 8, "ARRIVED has a bit for each core");
+
+/// Says that the calling core runs; the first thing that a started core does.
+pub fn arrive(core: CoreIndex) {
+    arch::panic::count_core();
+    ARRIVED.fetch_or(1 << core.index(), Ordering::Release);
+}
+
+/// Starts every core but the calling one and returns at once; [`wait_all`] tells which came.
+pub fn start_all(board: &BoardInfo, cores: &Cores) {
+    if board.method != CoreMethod::PsciSmc {
+        return;
+    }
+    for (index, affinity) in board.cores.iter().enumerate().skip(1) {
+        let Some(core) = CoreIndex::new(index) else { break };
+        match firmware::start_core(cores, core, *affinity) {
+            Ok(()) => {}
+            Err(StartError::AlreadyOn) => warn!("core {index} runs already and cannot be used"),
+            Err(_) => warn!("the firmware does not start core {index}"),
+        }
+    }
+}
+
+/// Waits until every core came, or long enough, and warns about those that did not. Returns a bit for each core that runs.
+pub fn wait_all(board: &BoardInfo) -> u8 {
+    let expected = match board.method {
+        CoreMethod::PsciSmc => u8::MAX >> (MAX_CORES - board.cores.len().clamp(1, MAX_CORES)),
+        CoreMethod::None => 1,
+    };
+    let deadline = timer::now().saturating_add(timer::frequency() / PATIENCE);
+    loop {
+        let arrived = ARRIVED.load(Ordering::Acquire);
+        if arrived & expected == expected {
+            return arrived;
+        }
+        if timer::now() > deadline {
+            for core in (0..MAX_CORES).filter(|core| (expected & !arrived) >> core & 1 != 0) {
+                warn!("core {core} was started and never came");
+            }
+            return arrived;
+        }
+        arch::relax();
+    }
+}
+
+/// Waits on a started core until `published` returns something: what boot publishes when all is ready, followed by
+/// [`announce`].
+pub fn await_published<T>(mut published: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(value) = published() {
+            return value;
+        }
+        if arch::panic::panicked() {
+            arch::panic::stop();
+        }
+        arch::wait_for_event();
+    }
+}
+
+/// Wakes the cores in [`await_published`]: what was stored is complete first (platforms, "Order": DSB before SEV).
+pub fn announce() {
+    maintenance::dsb_sy();
+    maintenance::sev();
+}

@@ -1,0 +1,217 @@
+//! GIC: the machine's interrupt controller, version 2 or 3, as far as EL2 uses it: which interrupt came, that it is done,
+//! and one core calling another. Guests never see it. Called by boot and by the dispatcher's interrupt path.
+//!
+//! Both versions run with EOImode 1: ending an interrupt is a priority drop and a deactivation, so that a device's
+//! interrupt can later be left active until its owner is done. All interrupts have one priority and one group.
+
+use core::fmt;
+
+use crate::arch::core_base::{CoreIndex, MAX_CORES};
+use crate::arch::mmio::Device;
+use crate::arch::panic::SgiRoute;
+use crate::board::{BoardInfo, GicInfo};
+
+mod v2;
+mod v3;
+
+/// SGI by which a core asks another to look at its requests.
+pub const RESCHEDULE_SGI: u8 = 0;
+/// SGI by which a panicking core stops the others.
+pub const STOP_SGI: u8 = crate::arch::panic::STOP_SGI;
+/// INTID of the hypervisor's physical timer (PPI 10 of the Base System Architecture, INTID 26).
+const HYP_TIMER: u32 = 26;
+/// First INTID of the shared peripheral interrupts.
+const FIRST_SPI: u32 = 32;
+/// First INTID that is not an interrupt but a message: 1022 and 1023 mean that there is none (any more).
+const FIRST_SPECIAL: u32 = 1020;
+
+/// Number of a shared peripheral interrupt or of another private one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IntId(u32);
+
+impl IntId {
+    /// Returns the shared interrupt with this INTID, or `None` if it is private or special.
+    #[must_use]
+    pub const fn shared(intid: u32) -> Option<Self> {
+        if FIRST_SPI <= intid && intid < FIRST_SPECIAL { Some(Self(intid)) } else { None }
+    }
+
+    /// Returns the INTID.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Irq {
+    /// A call from another core: [`RESCHEDULE_SGI`] or [`STOP_SGI`].
+    Sgi(u8),
+    /// This core's hypervisor timer.
+    HypTimer,
+    /// The console's UART.
+    Uart,
+    /// An interrupt that nobody here enabled.
+    Other(IntId),
+    /// None: it went away before it was acknowledged. Not to be ended.
+    Spurious,
+}
+
+/// Proof of an acknowledged interrupt, to be handed to [`Gic::end`] once; holds what the hardware wants back.
+#[must_use = "an interrupt that is not ended blocks all others of this core"]
+#[derive(Debug)]
+pub struct Token(u32);
+
+/// Why the interrupt controller cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GicError {
+    /// Its registers are not where or what the device tree says.
+    Registers,
+    /// It has no interface or redistributor for a core.
+    NoInterface,
+    /// It does not have this interrupt.
+    NoSuchInterrupt,
+}
+
+impl fmt::Display for GicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Registers => "the interrupt controller's registers are not what the device tree says",
+            Self::NoInterface => "the interrupt controller has no interface for a core",
+            Self::NoSuchInterrupt => "the interrupt controller does not have the UART's interrupt",
+        })
+    }
+}
+
+/// The interrupt controller. Every method may be called on any core at any time.
+#[derive(Debug)]
+pub struct Gic {
+    version: Version,
+    uart: u32,
+    /// Affinity fields by core.
+    affinities: [u64; MAX_CORES],
+}
+
+#[derive(Debug)]
+enum Version {
+    V2(v2::GicV2),
+    V3(v3::GicV3),
+}
+
+impl Gic {
+    /// Returns the board's interrupt controller with every shared interrupt disabled, not pending and not active,
+    /// whatever a loader left. `first` and `second` own the register frames in the order of [`GicInfo`]'s fields.
+    ///
+    /// # Errors
+    /// [`GicError::Registers`].
+    pub fn new(board: &BoardInfo, first: Device, second: Device) -> Result<Self, GicError> {
+        let version = match board.gic {
+            GicInfo::V2 { .. } => Version::V2(v2::GicV2::new(first, second).ok_or(GicError::Registers)?),
+            GicInfo::V3 { .. } => Version::V3(v3::GicV3::new(first, second).ok_or(GicError::Registers)?),
+        };
+        let mut affinities = [0; MAX_CORES];
+        for (place, affinity) in affinities.iter_mut().zip(&board.cores) {
+            *place = *affinity;
+        }
+        Ok(Self { version, uart: board.uart.intid, affinities })
+    }
+
+    /// Prepares the calling core, number `core`, to receive SGIs, its timer's interrupt and shared ones.
+    ///
+    /// # Errors
+    /// [`GicError::NoInterface`]; the core then receives nothing and cannot be used.
+    pub fn init_core(&self, core: CoreIndex) -> Result<(), GicError> {
+        match &self.version {
+            Version::V2(gic) => gic.init_core(core),
+            Version::V3(gic) => gic.init_core(self.affinity(core)),
+        }
+    }
+
+    /// Returns which interrupt came, and its token unless it is spurious. The interrupt is active from here on.
+    #[inline]
+    pub fn acknowledge(&self) -> (Irq, Token) {
+        let raw = match &self.version {
+            Version::V2(gic) => gic.acknowledge(),
+            Version::V3(_) => v3::acknowledge(),
+        };
+        (self.classify(raw), Token(raw))
+    }
+
+    /// Returns what the number read from IAR means. In GICv2 an SGI's number has its sender in bits 12:10.
+    fn classify(&self, raw: u32) -> Irq {
+        match raw & 0x3ff {
+            id @ 0..16 => Irq::Sgi(id.to_le_bytes()[0]),
+            HYP_TIMER => Irq::HypTimer,
+            _ if raw == self.uart => Irq::Uart,
+            id if id >= FIRST_SPECIAL => Irq::Spurious,
+            id => Irq::Other(IntId(id)),
+        }
+    }
+
+    /// Ends an interrupt: priority drop and deactivation. A spurious one is left alone, as it must be.
+    #[inline]
+    pub fn end(&self, token: Token) {
+        if token.0 & 0x3ff >= FIRST_SPECIAL {
+            return;
+        }
+        match &self.version {
+            Version::V2(gic) => gic.end(token.0),
+            Version::V3(_) => v3::end(token.0),
+        }
+    }
+
+    /// Sends SGI `id` (0 to 15) to a core. What this core wrote before is visible to that core when it arrives.
+    #[inline]
+    pub fn send_sgi(&self, to: CoreIndex, id: u8) {
+        match &self.version {
+            Version::V2(gic) => gic.send_sgi(to, id),
+            Version::V3(_) => v3::send_sgi(self.affinity(to), id),
+        }
+    }
+
+    /// Enables the shared interrupt `intid` (level) and routes it to a core.
+    ///
+    /// # Errors
+    /// [`GicError::NoSuchInterrupt`].
+    pub fn enable_spi(&self, intid: IntId, core: CoreIndex) -> Result<(), GicError> {
+        match &self.version {
+            Version::V2(gic) => gic.enable_spi(intid, core),
+            Version::V3(gic) => gic.enable_spi(intid, self.affinity(core)),
+        }
+    }
+
+    /// Enables the UART's interrupt and routes it to a core.
+    ///
+    /// # Errors
+    /// [`GicError::NoSuchInterrupt`].
+    pub fn enable_uart(&self, core: CoreIndex) -> Result<(), GicError> {
+        self.enable_spi(IntId::shared(self.uart).ok_or(GicError::NoSuchInterrupt)?, core)
+    }
+
+    /// Returns 2 or 3, the version of the programming model.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        match self.version {
+            Version::V2(_) => 2,
+            Version::V3(_) => 3,
+        }
+    }
+
+    /// Returns how a panic reaches the other cores.
+    #[must_use]
+    pub fn stop_route(&self) -> SgiRoute {
+        match &self.version {
+            Version::V2(gic) => SgiRoute::Distributor(gic.distributor()),
+            Version::V3(_) => SgiRoute::SystemRegister,
+        }
+    }
+
+    fn affinity(&self, core: CoreIndex) -> u64 {
+        self.affinities.get(core.index()).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+#[path = "gic_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! GICv2 (Arm IHI 0048), also a GIC-400: a distributor and, per core, an interface at one and the same address.
+//!
+//! Own register blocks, because arm-gic 0.10 lacks what EL2 needs of version 2: it has no EOImode and no GICC_DIR, no
+//! target registers, its priority setter overwrites three neighbors, and its set-up enables a group that the
+//! non-secure view of a Raspberry Pi's GIC does not have. Here bit 0 of both control registers is written: group 1 in
+//! that view, group 0 in the view of a GIC without security, so that the same writes work on both (platforms, 5).
+
+use tock_registers::interfaces::{Readable, Writeable};
+use tock_registers::registers::ReadWrite;
+
+use super::{GicError, IntId};
+use crate::arch::core_base::{CoreIndex, MAX_CORES};
+use crate::arch::gicv2::{Distributor, Interface};
+use crate::arch::maintenance;
+use crate::arch::mmio::{Device, Registers};
+use crate::sync::{AtomicU8, Ordering};
+
+/// GICC_CTLR: enable and EOImode, in the view without security (bit 9 is EOImodeS there) and in the non-secure one.
+const INTERFACE_ON: u32 = 1 << 9 | 1;
+/// The middle of the priorities, in every byte; all interrupts have it.
+const PRIORITIES: u32 = 0x8080_8080;
+
+/// A GICv2.
+#[derive(Debug)]
+pub(super) struct GicV2 {
+    distributor: Registers<Distributor>,
+    interface: Registers<Interface>,
+    base: usize,
+    /// Bit of each core in target fields, learned by the core itself. Relaxed: each is set once, before the core can be
+    /// called, and published with the machine.
+    targets: [AtomicU8; MAX_CORES],
+}
+
+impl GicV2 {
+    /// Returns the controller with every shared interrupt off; `None` when a frame is too small.
+    pub(super) fn new(distributor: Device, interface: Device) -> Option<Self> {
+        let base = distributor.address();
+        let gic = Self {
+            distributor: distributor.shared()?,
+            interface: interface.shared()?,
+            base,
+            targets: [const { AtomicU8::new(0) }; MAX_CORES],
+        };
+        let registers = &gic.distributor;
+        registers.ctlr.set(0);
+        for word in 1..gic.words() {
+            for clear in [&registers.icenabler, &registers.icpendr, &registers.icactiver] {
+                if let Some(register) = clear.get(word) {
+                    register.set(u32::MAX);
+                }
+            }
+        }
+        for register in registers.ipriorityr.iter().take(gic.words() * 8).skip(8) {
+            register.set(PRIORITIES);
+        }
+        registers.ctlr.set(1);
+        Some(gic)
+    }
+
+    /// Returns the address of the distributor's registers.
+    pub(super) fn distributor(&self) -> usize {
+        self.base
+    }
+
+    /// Words of one bit per interrupt: GICD_TYPER.ITLinesNumber counts them, less one.
+    fn words(&self) -> usize {
+        (self.distributor.typer.get() as usize & 31) + 1
+    }
+
+    pub(super) fn init_core(&self, core: CoreIndex) -> Result<(), GicError> {
+        // The first eight target registers are read-only and show the accessing core's own bit.
+        let own = self.distributor.itargetsr.iter().take(32).map(ReadWrite::get).find(|&bit| bit != 0);
+        // A controller for one core reads as zero there (IHI 0048, GICD_ITARGETSR).
+        let own = own.unwrap_or(1);
+        let target = self.targets.get(core.index()).ok_or(GicError::NoInterface)?;
+        target.store(own, Ordering::Relaxed);
+        let registers = &self.distributor;
+        let (private, timer) = (registers.icenabler.first(), registers.isenabler.first());
+        let (Some(disable), Some(enable)) = (private, timer) else { return Err(GicError::NoInterface) };
+        disable.set(0xffff_0000);
+        for clear in [registers.icpendr.first(), registers.icactiver.first()].into_iter().flatten() {
+            clear.set(u32::MAX);
+        }
+        for register in registers.ipriorityr.iter().take(8) {
+            register.set(PRIORITIES);
+        }
+        enable.set(1 << super::HYP_TIMER | 0xffff);
+        self.interface.pmr.set(0xff);
+        self.interface.bpr.set(0);
+        self.interface.ctlr.set(INTERFACE_ON);
+        maintenance::dsb_sy(); // the interface is on before this core waits for anything
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn acknowledge(&self) -> u32 {
+        let value = self.interface.iar.get();
+        maintenance::dsb_sy(); // active before the handler touches the device
+        value & 0x1fff
+    }
+
+    /// Takes the value that IAR gave, since the sender of an SGI belongs to it.
+    #[inline]
+    pub(super) fn end(&self, value: u32) {
+        self.interface.eoir.set(value);
+        self.interface.dir.set(value);
+        maintenance::dsb_sy(); // a level line that is low by now is seen low
+    }
+
+    #[inline]
+    pub(super) fn send_sgi(&self, to: CoreIndex, id: u8) {
+        let target = self.targets.get(to.index()).map_or(0, |bit| bit.load(Ordering::Relaxed));
+        maintenance::dsb_sy(); // what was written before is visible to the core that is called
+        self.distributor.sgir.set(u32::from(target) << 16 | u32::from(id & 15));
+    }
+
+    pub(super) fn enable_spi(&self, intid: IntId, core: CoreIndex) -> Result<(), GicError> {
+        let number = intid.number() as usize;
+        let target = self.targets.get(core.index()).ok_or(GicError::NoInterface)?.load(Ordering::Relaxed);
+        if number >= self.words() * 32 {
+            return Err(GicError::NoSuchInterrupt);
+        }
+        let registers = &self.distributor;
+        let (Some(route), Some(enable)) = (registers.itargetsr.get(number), registers.isenabler.get(number / 32))
+        else {
+            return Err(GicError::NoSuchInterrupt);
+        };
+        route.set(target);
+        enable.set(1 << (number % 32));
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! GICv3 and 4 (Arm IHI 0069): distributor and redistributors by arm-gic; the CPU interface is `arch::gic_cpu`, since
+//! arm-gic has neither EOImode 1 nor ICC_DIR.
+
+use arm_gic::gicv3::registers::{Gicd, GicrSgi};
+use arm_gic::gicv3::{GicDistributor, GicRedistributor};
+use arm_gic::{IntId as ArmIntId, Trigger};
+use heapless::Vec;
+use safe_mmio::{UniqueMmioPointer, field};
+
+use super::{GicError, HYP_TIMER, IntId};
+use crate::arch::core_base::MAX_CORES;
+use crate::arch::gic_cpu;
+use crate::arch::mmio::Device;
+use crate::lock::{CONSOLE, Lock};
+
+/// The middle of the non-secure priorities; all interrupts have it.
+const PRIORITY: u8 = 0x80;
+/// Most redistributors that are looked at.
+const MAX_REDISTRIBUTORS: usize = 2 * MAX_CORES;
+
+/// A redistributor, with the affinity fields of its core as MPIDR_EL1 has them.
+type Redistributor = (u64, UniqueMmioPointer<'static, GicrSgi>);
+
+/// A GICv3. Frames are used by one core at a time; they are leaves among the locks.
+#[derive(Debug)]
+pub(super) struct GicV3 {
+    distributor: Lock<UniqueMmioPointer<'static, Gicd>, CONSOLE>,
+    redistributors: Lock<Vec<Redistributor, MAX_REDISTRIBUTORS>, CONSOLE>,
+}
+
+impl GicV3 {
+    /// Returns the controller with every shared interrupt off; `None` when a frame is too small.
+    pub(super) fn new(distributor: Device, redistributors: Device) -> Option<Self> {
+        let mut registers = distributor.unique::<Gicd>()?;
+        let words = GicDistributor::new(registers.reborrow()).typer().num_spis().div_ceil(32) as usize;
+        GicDistributor::new(registers.reborrow()).enable_all_interrupts(false);
+        for word in 1..=words {
+            if let Some(mut pending) = field!(registers, icpendr).get(word) {
+                pending.write(u32::MAX);
+            }
+            if let Some(mut active) = field!(registers, icactiver).get(word) {
+                active.write(u32::MAX);
+            }
+        }
+        GicDistributor::new(registers.reborrow()).configure_default_settings();
+
+        let mut frames = Vec::new();
+        let mut rest = Some(redistributors);
+        while let Some(device) = rest.take() {
+            // A redistributor is two frames of 64 KiB; one that also has virtual LPIs (GICv4) is four.
+            let (frame, behind) = match device.split(size_of::<GicrSgi>()) {
+                Ok((frame, behind)) => (frame, Some(behind)),
+                Err(last) => (last, None),
+            };
+            let mut frame = frame.unique::<GicrSgi>()?;
+            let typer = GicRedistributor::new(frame.reborrow()).typer();
+            if frames.push((typer.core_mpidr(), frame)).is_err() || typer.last_redistributor() {
+                break;
+            }
+            rest = match behind {
+                Some(behind) if typer.virtual_lpis_supported() => behind.split(size_of::<GicrSgi>()).ok().map(|(_, next)| next),
+                other => other,
+            };
+        }
+        Some(Self { distributor: Lock::new(registers), redistributors: Lock::new(frames) })
+    }
+
+    pub(super) fn init_core(&self, affinity: u64) -> Result<(), GicError> {
+        let mut frames = self.redistributors.lock_leaf();
+        let (_, frame) = frames.iter_mut().find(|(owner, _)| *owner == affinity).ok_or(GicError::NoInterface)?;
+        let mut redistributor = GicRedistributor::new(frame.reborrow());
+        redistributor.power_on();
+        // The error says that the core is awake already.
+        let _ = redistributor.mark_core_awake();
+        redistributor.configure_default_settings();
+        let mut registers = frame.reborrow();
+        let mut private = field!(registers, sgi);
+        field!(private, icpendr).get(0).ok_or(GicError::NoInterface)?.write(u32::MAX);
+        field!(private, icactiver).get(0).ok_or(GicError::NoInterface)?.write(u32::MAX);
+        let mut redistributor = GicRedistributor::new(frame.reborrow());
+        let no_such = |_| GicError::NoInterface;
+        for intid in (0..16).map(ArmIntId::sgi).chain([ArmIntId::ppi(HYP_TIMER - 16)]) {
+            redistributor.set_interrupt_priority(intid, PRIORITY).map_err(no_such)?;
+            redistributor.enable_interrupt(intid, true).map_err(no_such)?;
+        }
+        gic_cpu::init();
+        Ok(())
+    }
+
+    pub(super) fn enable_spi(&self, intid: IntId, affinity: u64) -> Result<(), GicError> {
+        let mut registers = self.distributor.lock_leaf();
+        let mut distributor = GicDistributor::new(registers.reborrow());
+        let index = intid.number() - 32;
+        if index >= distributor.typer().num_spis() {
+            return Err(GicError::NoSuchInterrupt);
+        }
+        let (intid, no_such) = (ArmIntId::spi(index), |_| GicError::NoSuchInterrupt);
+        distributor.set_trigger(intid, Trigger::Level).map_err(no_such)?;
+        distributor.set_routing(intid, Some(affinity)).map_err(no_such)?;
+        distributor.enable_interrupt(intid, true).map_err(no_such)
+    }
+}
+
+/// Returns ICC_SGI1R_EL1 for one core: the affinity above Aff0, and Aff0 as a range of sixteen with a bit in it.
+fn sgi_value(affinity: u64, id: u8) -> u64 {
+    let [aff0, aff1, aff2, _, aff3, ..] = affinity.to_le_bytes().map(u64::from);
+    aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | u64::from(id & 15) << 24 | aff1 << 16 | 1 << (aff0 & 15)
+}
+
+#[inline]
+pub(super) fn acknowledge() -> u32 {
+    gic_cpu::acknowledge()
+}
+
+#[inline]
+pub(super) fn end(intid: u32) {
+    gic_cpu::end(intid);
+}
+
+#[inline]
+pub(super) fn send_sgi(affinity: u64, id: u8) {
+    gic_cpu::send_sgi(sgi_value(affinity, id));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sgi_names_its_core_by_affinity() {
+        assert_eq!(sgi_value(0, 0), 1);
+        assert_eq!(sgi_value(3, 15), 15 << 24 | 1 << 3);
+        assert_eq!(sgi_value(0x12_0034_5617, 2), 0x12 << 48 | 1 << 44 | 0x34 << 32 | 2 << 24 | 0x56 << 16 | 1 << 7);
+    }
+}
