@@ -16,6 +16,20 @@ pub struct MemId {
     generation: u64,
 }
 
+impl MemId {
+    /// Returns index and generation, for a table of handles.
+    #[must_use]
+    pub const fn to_parts(self) -> (u16, u64) {
+        (self.index, self.generation)
+    }
+
+    /// Returns the name that [`MemId::to_parts`] took apart.
+    #[must_use]
+    pub const fn from_parts(index: u16, generation: u64) -> Self {
+        Self { index, generation }
+    }
+}
+
 /// What the ledger knows of a Mem object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemInfo {

@@ -262,7 +262,6 @@ impl Scrub {
     }
 
     /// Returns the frames on their way.
-    #[must_use]
     pub fn pages(&self) -> &Pages {
         &self.pages
     }

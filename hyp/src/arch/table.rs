@@ -208,13 +208,25 @@ impl<'a> Edit<'a> {
         used(self.entry(index))
     }
 
-    /// Writes how many entries of the table that entry `index` owns are in use. Walkers ignore the number, so no
+    /// Counts `more` entries of the table that entry `index` owns as in use. Walkers ignore the number, so no
     /// invalidation is due.
     #[inline]
-    pub fn set_used(&mut self, index: usize, used: usize) {
+    pub fn add_used(&mut self, index: usize, more: usize) {
         let entry = self.entry(index);
+        self.set_count(index, entry, (entry >> COUNT_SHIFT).wrapping_add(more as u64));
+    }
+
+    /// Counts `less` entries of the table that entry `index` owns as no longer in use.
+    #[inline]
+    pub fn sub_used(&mut self, index: usize, less: usize) {
+        let entry = self.entry(index);
+        self.set_count(index, entry, (entry >> COUNT_SHIFT).wrapping_sub(less as u64));
+    }
+
+    #[inline(always)]
+    fn set_count(&mut self, index: usize, entry: u64, count: u64) {
         if owns(entry) {
-            self.store(index, entry & !COUNT_MASK | count_bits(used), Ordering::Relaxed);
+            self.store(index, entry & !COUNT_MASK | count << COUNT_SHIFT & COUNT_MASK, Ordering::Relaxed);
         }
     }
 
@@ -245,7 +257,7 @@ const fn count_bits(used: usize) -> u64 {
 }
 
 #[inline(always)]
-fn child<'a>(entries: &'a Entries, index: usize) -> Option<&'a Entries> {
+fn child(entries: &Entries, index: usize) -> Option<&Entries> {
     let entry = entries.at(index).load(Ordering::Relaxed);
     if !owns(entry) {
         return None;

@@ -72,5 +72,6 @@ pub fn ram(count: usize, align: usize) -> Pages {
     unsafe { ptr::write_bytes(start, DIRT, count * FRAME_SIZE) };
     // SAFETY: as above; the window is never unmapped.
     let pages = unsafe { Pages::mint(RAM_BASE + (first * FRAME_SIZE) as u64, count) };
-    pages.expect("a window inside the physical address space")
+    let Some(pages) = pages else { panic!("the window is inside the physical address space") };
+    pages
 }

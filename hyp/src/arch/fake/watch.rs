@@ -25,11 +25,16 @@ const IGNORED: u64 = 0x3ff << 2 | 0xff << 51;
 /// How far the removal of an old entry has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
+    /// Written, but maybe only in the core's store buffer.
     Written,
+    /// Visible to walkers.
     Visible,
-    Stage2Issued,
-    Stage2Gone,
-    AllIssued,
+    /// The invalidation of stage-2 entries was sent.
+    Sent,
+    /// That is complete; combined entries are still there.
+    Half,
+    /// The invalidation of all entries was sent.
+    SentAll,
 }
 
 /// An old entry that a core may still hold.
@@ -88,9 +93,12 @@ impl Monitor {
             at = parent;
         }
         self.roots.get(&at)?;
-        let shifts = [30, 21, 12];
-        let start = path.iter().rev().zip(shifts).map(|(&index, shift)| (index as u64) << shift).sum();
-        Some((at, start, 1 << shifts[path.len() - 1]))
+        let mut size = 1 << 39;
+        let start = path.iter().rev().fold(0, |start, &index| {
+            size >>= 9;
+            start + index as u64 * size
+        });
+        Some((at, start, size))
     }
 
     /// Returns what is stale because of `table` or a table above it.
@@ -189,9 +197,9 @@ pub(super) fn completed(invalidations: bool) {
         monitor.stale.retain_mut(|stale| {
             match stale.stage {
                 Stage::Written => stale.stage = Stage::Visible,
-                Stage::Stage2Issued if invalidations => stale.stage = Stage::Stage2Gone,
-                Stage::AllIssued if invalidations => return false,
-                Stage::Visible | Stage::Stage2Issued | Stage::Stage2Gone | Stage::AllIssued => {}
+                Stage::Sent if invalidations => stale.stage = Stage::Half,
+                Stage::SentAll if invalidations => return false,
+                Stage::Visible | Stage::Sent | Stage::Half | Stage::SentAll => {}
             }
             true
         });
@@ -207,12 +215,8 @@ pub(super) fn invalidated(space: Vttbr, reach: Reach) {
         }
         for stale in monitor.stale.iter_mut().filter(|stale| stale.root == space.root().bytes()) {
             stale.stage = match (stale.stage, reach) {
-                (Stage::Visible, Reach::Stage2(ipa)) if ipa.wrapping_sub(stale.start) < stale.size => {
-                    Stage::Stage2Issued
-                }
-                (Stage::Stage2Gone, Reach::Combined) | (Stage::Visible | Stage::Stage2Gone, Reach::All) => {
-                    Stage::AllIssued
-                }
+                (Stage::Visible, Reach::Stage2(ipa)) if ipa.wrapping_sub(stale.start) < stale.size => Stage::Sent,
+                (Stage::Half, Reach::Combined) | (Stage::Visible | Stage::Half, Reach::All) => Stage::SentAll,
                 (stage, _) => stage,
             };
         }

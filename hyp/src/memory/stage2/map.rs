@@ -7,7 +7,7 @@ use super::run::{Run, Runs, clip};
 use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2;
-use crate::arch::table::{ENTRIES, Edit, Look, Table};
+use crate::arch::table::{Edit, Look, Table};
 use crate::memory::descriptor::{Attr, Level, encode};
 use crate::memory::source::TableSource;
 
@@ -61,21 +61,21 @@ impl AddressSpace {
         source: &mut impl TableSource,
     ) -> Option<Result<Mapped, SpaceError>> {
         let first = Level::Three.index(start);
-        if pages > clip(UNITS, first) {
+        let count = clip(pages, first).min(UNITS);
+        if count as u64 != pages {
             return None;
         }
         let mut second = self.root.edit().into_child(Level::One.index(start))?;
         let place = Level::Two.index(start);
         let mut third = second.child(place)?;
-        let run = Run { ipa: start, level: Level::Three, count: pages };
+        let run = Run { ipa: start, level: Level::Three, count };
         if !is_empty(third.look(), run) {
             return Some(Err(SpaceError::Exists));
         }
         let done = fill(&mut third, run, pa, attr, &mut 0, source);
-        let used = second.used(place).wrapping_add(done as usize & (ENTRIES - 1));
-        second.set_used(place, used);
+        second.add_used(place, done);
         stage2::publish();
-        Some(Ok(Mapped { pages: done, level: Level::Three }))
+        Some(Ok(Mapped { pages: done as u64, level: Level::Three }))
     }
 
     /// The long way: plan, take tables, commit.
@@ -113,7 +113,7 @@ impl AddressSpace {
         while left != 0 && units != 0 {
             let level = largest(at | pa, left);
             let first = level.index(at);
-            let run = Run { ipa: at, level, count: clip(units.min(left / level.pages()), first) };
+            let run = Run { ipa: at, level, count: clip(left / level.pages(), first).min(units) };
             let (free, tables) = self.is_free(run, missing);
             if !free {
                 return Err(SpaceError::Exists);
@@ -125,7 +125,7 @@ impl AddressSpace {
                 missing = Some(Level::One.index(at)); // counted with this run
             }
             needed = needed.saturating_add(tables);
-            let bytes = run.count << level.shift();
+            let bytes = run.bytes();
             (at, pa) = (at.saturating_add(bytes), pa.saturating_add(bytes));
             left = left.saturating_sub(run.pages());
             units = units.saturating_sub(run.count);
@@ -183,30 +183,28 @@ impl AddressSpace {
         pa: u64,
         attr: Attr,
         tables: &mut Tables,
-        units: &mut u64,
+        units: &mut usize,
         source: &mut impl TableSource,
-    ) -> u64 {
+    ) -> usize {
         let mut root = self.root.edit();
         if run.level == Level::One {
             return fill(&mut root, run, pa, attr, units, source);
         }
         let top = Level::One.index(run.ipa);
         ensure(&mut root, top, tables);
-        let used = root.used(top);
         let Some(mut second) = root.child(top) else { unreachable!("the table was planned") };
         let (filled, added) = if run.level == Level::Two {
             let filled = fill(&mut second, run, pa, attr, units, source);
-            (filled, filled as usize & (ENTRIES - 1))
+            (filled, filled)
         } else {
             let place = Level::Two.index(run.ipa);
             let is_new = ensure(&mut second, place, tables);
-            let used = second.used(place);
             let Some(mut third) = second.child(place) else { unreachable!("the table was planned") };
             let filled = fill(&mut third, run, pa, attr, units, source);
-            second.set_used(place, used.saturating_add(filled as usize & (ENTRIES - 1)));
+            second.add_used(place, filled);
             (filled, usize::from(is_new))
         };
-        root.set_used(top, used.saturating_add(added));
+        root.add_used(top, added);
         filled
     }
 }
@@ -231,7 +229,14 @@ fn is_empty(table: Look<'_>, run: Run) -> bool {
 
 /// Writes the entries of `run`; returns how many before an interrupt waited. `units` counts over the whole call.
 #[inline(always)]
-fn fill(table: &mut Edit<'_>, run: Run, pa: u64, attr: Attr, units: &mut u64, source: &mut impl TableSource) -> u64 {
+fn fill(
+    table: &mut Edit<'_>,
+    run: Run,
+    pa: u64,
+    attr: Attr,
+    units: &mut usize,
+    source: &mut impl TableSource,
+) -> usize {
     let mut leaf = encode(pa, attr, run.level);
     let mut unit = 0;
     while unit < run.count {
@@ -239,7 +244,7 @@ fn fill(table: &mut Edit<'_>, run: Run, pa: u64, attr: Attr, units: &mut u64, so
         leaf = leaf.wrapping_add(run.level.bytes());
         (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
         // After the first entry, so that no table is left empty and every call gets on.
-        if *units % UNITS_PER_LOOK == 0 && source.interrupt_pending() {
+        if units.is_multiple_of(UNITS_PER_LOOK) && source.interrupt_pending() {
             break;
         }
     }

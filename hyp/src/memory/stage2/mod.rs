@@ -36,11 +36,11 @@ use crate::arch::stage2::{self, Scope, Vttbr};
 use crate::arch::table::Table;
 
 /// Most leaves that one call works on (ABI rule P5).
-pub const UNITS: u64 = 128;
+pub const UNITS: usize = 128;
 /// Leaves between two looks at the interrupt line.
-const UNITS_PER_LOOK: u64 = 16;
+const UNITS_PER_LOOK: usize = 16;
 /// Most table entries that one step of a teardown visits.
-pub const TEARDOWN_UNITS: u64 = 64;
+pub const TEARDOWN_UNITS: usize = 64;
 
 /// Why an address space refused. Nothing has changed then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -57,7 +57,7 @@ impl AddressSpace {
     }
 
     /// Returns what `change` makes of the table that `run` stands in.
-    fn with_table(&mut self, run: Run, change: impl FnOnce(&mut Edit<'_>) -> u64) -> u64 {
+    fn with_table(&mut self, run: Run, change: impl FnOnce(&mut Edit<'_>) -> usize) -> usize {
         let mut root = self.root.edit();
         if run.level == Level::One {
             return change(&mut root);
@@ -71,13 +71,13 @@ impl AddressSpace {
     }
 }
 
-fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, units: &mut u64, source: &mut impl TableSource) -> u64 {
+fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, units: &mut usize, source: &mut impl TableSource) -> usize {
     let mut unit = 0;
     while unit < run.count {
         let index = run.index(unit);
         table.set_leaf(index, table.entry(index) & !PERMISSIONS | attr.bits() & PERMISSIONS);
         (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
-        if *units % UNITS_PER_LOOK == 0 && *units < UNITS && source.interrupt_pending() {
+        if units.is_multiple_of(UNITS_PER_LOOK) && *units < UNITS && source.interrupt_pending() {
             break;
         }
     }

@@ -14,19 +14,24 @@ pub(super) struct Run {
     /// Level of the table.
     pub(super) level: Level,
     /// Number of entries, at most [`UNITS`].
-    pub(super) count: u64,
+    pub(super) count: usize,
 }
 
 impl Run {
     /// Returns the pages that the run translates.
     pub(super) const fn pages(self) -> u64 {
-        self.count << (self.level.shift() - Level::Three.shift())
+        (self.count as u64) << (self.level.shift() - Level::Three.shift())
+    }
+
+    /// Returns the bytes that the run translates.
+    pub(super) const fn bytes(self) -> u64 {
+        (self.count as u64) << self.level.shift()
     }
 
     /// Returns the index of the run's entry number `unit`.
     #[inline]
-    pub(super) const fn index(self, unit: u64) -> usize {
-        self.level.index(self.ipa).wrapping_add((unit & 0x1ff) as usize)
+    pub(super) const fn index(self, unit: usize) -> usize {
+        self.level.index(self.ipa).wrapping_add(unit)
     }
 }
 
@@ -35,9 +40,8 @@ pub(super) type Runs = Vec<Run, 8>;
 
 /// Returns how many entries from index `first` on a run of `wanted` may have: to the end of the table at most.
 #[inline]
-pub(super) const fn clip(wanted: u64, first: usize) -> u64 {
-    let room = ENTRIES.saturating_sub(first) as u64;
-    if wanted < room { wanted } else { room }
+pub(super) fn clip(wanted: u64, first: usize) -> usize {
+    usize::try_from(wanted).unwrap_or(ENTRIES).min(ENTRIES.saturating_sub(first))
 }
 
 impl AddressSpace {
@@ -52,7 +56,7 @@ impl AddressSpace {
             if run.count == 0 || runs.push(run).is_err() {
                 break;
             }
-            at = at.saturating_add(run.count << run.level.shift());
+            at = at.saturating_add(run.bytes());
             left = left.saturating_sub(run.pages());
             units = units.saturating_sub(run.count);
         }
@@ -60,16 +64,16 @@ impl AddressSpace {
     }
 
     /// Returns the leaves from `ipa` on that stand in one table and lie inside `pages` pages, at most `units`.
-    fn mapped_run(&self, ipa: u64, pages: u64, units: u64) -> Result<Run, SpaceError> {
+    fn mapped_run(&self, ipa: u64, pages: u64, units: usize) -> Result<Run, SpaceError> {
         let (table, level) = self.leaf_table(ipa);
         let first = level.index(ipa);
         if table.entry(first) & VALID == 0 {
             return Err(SpaceError::NotMapped);
         }
-        let most = clip(units.min(pages / level.pages()), first);
+        let most = clip(pages / level.pages(), first).min(units);
         let mut count = 0;
         while count < most {
-            let entry = table.entry(first.wrapping_add((count & 0x1ff) as usize));
+            let entry = table.entry(first.wrapping_add(count));
             if owns(entry) {
                 break;
             }

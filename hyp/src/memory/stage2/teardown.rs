@@ -73,7 +73,7 @@ impl AddressSpace {
     }
 
     fn hide_from(&mut self, index: usize) {
-        let end = index.saturating_add(TEARDOWN_UNITS as usize & (ENTRIES - 1)).min(ENTRIES);
+        let end = index.saturating_add(TEARDOWN_UNITS).min(ENTRIES);
         let mut root = self.root.edit();
         for index in index..end {
             let entry = root.entry(index);
@@ -130,16 +130,16 @@ fn visit(
     if let Some(mut third) = second.child(place) {
         if used == 0 {
             let table = second.unlink(place);
-            root.set_used(top, top_used.saturating_sub(1));
+            root.sub_used(top, 1);
             return (Level::Two, table);
         }
         if clear(&mut third, Level::Three.index(at), Level::Three, gone, source) {
-            second.set_used(place, used.saturating_sub(1));
+            second.sub_used(place, 1);
         }
         return (Level::Three, None);
     }
     if clear(&mut second, place, Level::Two, gone, source) {
-        root.set_used(top, top_used.saturating_sub(1));
+        root.sub_used(top, 1);
     }
     (Level::Two, None)
 }

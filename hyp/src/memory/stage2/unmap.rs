@@ -6,7 +6,7 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::{Run, clip};
+use super::run::Run;
 use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::{self, Scope};
@@ -51,7 +51,7 @@ impl AddressSpace {
             return None; // the table goes too
         }
         third.set_leaf(index, 0);
-        second.set_used(place, used.wrapping_sub(1));
+        second.sub_used(place, 1);
         stage2::invalidate(self.vttbr, Scope::Page(start));
         source.unmapped(pa, 1);
         Some(Ok(1))
@@ -90,20 +90,20 @@ impl AddressSpace {
 
     /// Makes the leaves of `run` invalid, and hides the tables that become empty by that; returns how many leaves before
     /// an interrupt waited.
-    fn break_run(&mut self, run: Run, units: &mut u64, source: &mut impl TableSource) -> u64 {
+    fn break_run(&mut self, run: Run, units: &mut usize, source: &mut impl TableSource) -> usize {
         let mut root = self.root.edit();
         let top = Level::One.index(run.ipa);
         if run.level == Level::One {
             return break_leaves(&mut root, run, units, source);
         }
-        let top_used = root.used(top) as u64;
+        let top_used = root.used(top);
         let Some(mut second) = root.child(top) else { unreachable!("the run was found in this table") };
         let (count, second_empties) = if run.level == Level::Two {
             let count = break_leaves(&mut second, run, units, source);
             (count, count == top_used)
         } else {
             let place = Level::Two.index(run.ipa);
-            let used = second.used(place) as u64;
+            let used = second.used(place);
             let Some(mut third) = second.child(place) else { unreachable!("the run was found in this table") };
             let count = break_leaves(&mut third, run, units, source);
             if count == used {
@@ -130,12 +130,12 @@ impl AddressSpace {
         let mut visible = false;
         let removed = if run.level == Level::Two {
             sweep_leaves(&mut second, run, source);
-            run.count as usize
+            run.count
         } else {
             let place = Level::Two.index(run.ipa);
             let Some(mut third) = second.child(place) else { unreachable!("the run was found in this table") };
             sweep_leaves(&mut third, run, source);
-            drop_used(&mut second, place, run.count as usize, emptied, &mut visible)
+            drop_used(&mut second, place, run.count, emptied, &mut visible)
         };
         if removed != 0 {
             drop_used(&mut root, top, removed, emptied, &mut visible);
@@ -147,9 +147,8 @@ impl AddressSpace {
 /// Takes `removed` off the used entries of the table that entry `index` owns, and takes the table out when none is left;
 /// returns the number of entries that this freed in `parent`.
 fn drop_used(parent: &mut Edit<'_>, index: usize, removed: usize, emptied: &mut Emptied, visible: &mut bool) -> usize {
-    let left = parent.used(index).saturating_sub(removed);
-    if left != 0 {
-        parent.set_used(index, left);
+    if parent.used(index) > removed {
+        parent.sub_used(index, removed);
         return 0;
     }
     *visible |= parent.entry(index) & VALID != 0;
@@ -160,13 +159,13 @@ fn drop_used(parent: &mut Edit<'_>, index: usize, removed: usize, emptied: &mut 
     1
 }
 
-fn break_leaves(table: &mut Edit<'_>, run: Run, units: &mut u64, source: &mut impl TableSource) -> u64 {
+fn break_leaves(table: &mut Edit<'_>, run: Run, units: &mut usize, source: &mut impl TableSource) -> usize {
     let mut unit = 0;
     while unit < run.count {
         let index = run.index(unit);
         table.set_leaf(index, table.entry(index) & !VALID);
         (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
-        if *units % UNITS_PER_LOOK == 0 && *units < UNITS && source.interrupt_pending() {
+        if units.is_multiple_of(UNITS_PER_LOOK) && *units < UNITS && source.interrupt_pending() {
             break;
         }
     }
@@ -176,7 +175,7 @@ fn break_leaves(table: &mut Edit<'_>, run: Run, units: &mut u64, source: &mut im
 /// Clears the leaves of `run` and tells the source of them, neighbors in one word.
 fn sweep_leaves(table: &mut Edit<'_>, run: Run, source: &mut impl TableSource) {
     let mut gone: Option<(Pa, u64)> = None;
-    for unit in 0..clip(run.count, run.index(0)) {
+    for unit in 0..run.count {
         let pa = Pa::of_entry(table.entry(run.index(unit)));
         table.set_leaf(run.index(unit), 0);
         match &mut gone {
