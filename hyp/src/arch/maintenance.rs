@@ -6,8 +6,6 @@
 
 use core::arch::asm;
 
-use aarch64_cpu::registers::{CTR_EL0, Readable};
-
 /// Makes one function that executes one instruction without operands.
 macro_rules! instruction {
     ($(#[$doc:meta])* $name:ident, $text:literal) => {
@@ -85,7 +83,10 @@ pub fn tlbi_ipas2e1is(ipa: u64) {
 /// Returns the length in bytes of the smallest data cache line of this core and those below it.
 #[inline]
 pub fn data_line() -> usize {
-    4 << CTR_EL0.read(CTR_EL0::DminLine)
+    let cache_type: usize;
+    // SAFETY: reads CTR_EL0, which says what caches there are.
+    unsafe { asm!("mrs {0}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags)) };
+    4 << (cache_type >> 16 & 0xf) // DminLine: words, as a power of two
 }
 
 /// Makes one function that walks a range by cache line.
