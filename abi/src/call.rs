@@ -228,7 +228,7 @@ calls! { ($)
 
     /// Maps pages of a Mem object.
     ///
-    /// In: x1 address space, x2 address, x3 Mem handle, x4 offset in bytes, x5 pages, x6 attributes. Out: x1 level of the last leaf, x2 pages done.
+    /// In: x1 address space, x2 address, x3 Mem handle, x4 offset in bytes, x5 pages, x6 attributes. Out: x1 level of the first leaf, x2 pages done.
     /// Errors: `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `EXISTS`, `BAD_ATTR`, `DENIED`, `QUOTA`, `NO_MEMORY`. Blocks: never. Spec: AS.MAP.
     AsMap = (AddressSpace, 0) "AS.MAP" (space: AddressSpaceHandle, address: Ipa, mem: MemHandle, offset: u64, pages: u64, attributes: Attributes)
         -> AsMapReply(level: u64, done: u64);
