@@ -22,6 +22,7 @@ pub mod event;
 pub mod event_area;
 #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "nothing causes an exception on a PC"))]
 pub mod exception;
+pub mod failure;
 pub mod fault;
 pub mod info;
 mod logger;
@@ -40,6 +41,7 @@ pub mod vcpu_area;
 pub use arch::{Hvc, StackMemory};
 pub use conduit::{Conduit, make};
 pub use error::{Error, Result};
+pub use failure::{Failure, ensure, ensure_equal};
 pub use info::Info;
 pub use needs::Needs;
 #[cfg(not(target_os = "none"))]

@@ -54,8 +54,8 @@ pub(crate) struct Frame {
     pub(crate) status: u64,
     /// x29.
     pub(crate) frame_pointer: u64,
-    /// SP_EL0.
-    pub(crate) stack: u64,
+    /// Zero: keeps SP a multiple of 16.
+    pub(crate) padding: u64,
 }
 
 const _: () = assert!(size_of::<Frame>() == 192);

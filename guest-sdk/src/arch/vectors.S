@@ -17,8 +17,7 @@
     mrs     x0, ELR_EL1
     mrs     x1, SPSR_EL1
     stp     x0, x1, [sp, #160]
-    mrs     x0, SP_EL0
-    stp     x29, x0, [sp, #176]
+    stp     x29, xzr, [sp, #176]
     mov     x29, xzr            // a backtrace ends here
 .endm
 

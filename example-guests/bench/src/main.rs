@@ -1,0 +1,100 @@
+//! Counts what the calls cost. A value is ticks of CNTVCT_EL0 per operation; on the bench machine one tick is one
+//! instruction. Each figure is the mean of many operations, the empty loop subtracted, rounded up, measured on the second
+//! run, when caches and tables have warmed up; the same in every run on the same machine.
+//!
+//! Two VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+mod partner;
+
+use strato_guest::abi::{Ipa, MemHandle, PortHandle};
+use strato_guest::memory::{self, READ_WRITE};
+use strato_guest::{Failure, Info, Needs, core, ensure, event, println, time, vcpu};
+
+strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet"));
+
+/// Operations of each figure.
+const COUNT: u64 = 128;
+/// Where pages are mapped and unmapped; their neighbor stays mapped, so that the tables are there.
+const PLACE: Ipa = Ipa::new(0x8000_0000).unwrap();
+
+fn bench(info: &'static Info) -> Result<(), Failure> {
+    let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
+    if info.option("role") == Some("b") {
+        partner::run(other)?;
+        println!("bench: ok");
+        return Ok(());
+    }
+    let ram = info.mem("ram")?.handle;
+    let free = memory::free_ram(info).start - info.ram().start;
+    ensure(free + (COUNT + 1) * 4096 <= info.ram().end - info.ram().start, "ram is too small")?;
+
+    // The partner waits: nobody else wants the core.
+    event::wait(other)?;
+    figure("null_call", |_| core::nop().map(drop))?;
+    figure("yield_alone", |_| vcpu::yield_to(strato_guest::abi::vcpu::YieldHint::Any, 0))?;
+    pages(ram, free)?;
+
+    // The partner yields as well: each yield comes back after one of the other side.
+    event::send(other)?;
+    vcpu::yield_now();
+    figure("yield_round_trip_two_vms_one_core", |_| {
+        vcpu::yield_now();
+        Ok(())
+    })?;
+    // It is ready but not on the core, so that an event sets its bits and wakes nobody.
+    figure("event_send", |_| event::send(quiet))?;
+
+    // The partner answers each event with one, and both wait in between.
+    event::send(other)?;
+    event::wait(other)?;
+    figure("event_round_trip_two_vms_one_core", |_| partner::turn(other))?;
+    println!("bench: ok");
+    Ok(())
+}
+
+/// Measures mapping and unmapping one page of 4 KiB.
+fn pages(ram: MemHandle, free: u64) -> Result<(), Failure> {
+    let place = |n: u64| PLACE.checked_add((n + 1) * 4096).unwrap_or(PLACE);
+    let map = |n: u64| memory::map(ram, free + n * 4096, place(n), 1, READ_WRITE);
+    let unmap = |n: u64| memory::unmap(place(n), 1);
+    memory::map(ram, free + COUNT * 4096, PLACE, 1, READ_WRITE)?;
+    measure(map)?;
+    measure(unmap)?;
+    report("map_4k", measure(map)?);
+    report("unmap_4k", measure(unmap)?);
+    Ok(())
+}
+
+/// Measures `operation` twice and prints the second result.
+fn figure(name: &str, operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<(), Failure> {
+    measure(&operation)?;
+    report(name, measure(&operation)?);
+    Ok(())
+}
+
+fn report(name: &str, ticks: u64) {
+    println!("bench {name} {}", ticks.div_ceil(COUNT));
+}
+
+/// Returns the ticks of [`COUNT`] operations without the loop around them.
+fn measure(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+    let empty = timed(|_| Ok(()))?;
+    Ok(timed(operation)?.saturating_sub(empty))
+}
+
+/// Returns the ticks of a loop of [`COUNT`] operations.
+#[inline(always)]
+fn timed(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+    let start = time::counter();
+    for n in 0..COUNT {
+        // The black box keeps the empty loop a loop.
+        operation(::core::hint::black_box(n))?;
+    }
+    Ok(time::counter() - start)
+}
+
+/// Returns after one event to `port` and one from it.
+pub fn exchange(port: PortHandle) -> strato_guest::Result<()> {
+    partner::turn(port)
+}

@@ -1,0 +1,39 @@
+//! The other end of the round trips that `main.rs` measures, and the turn that both ends take.
+
+use strato_guest::abi::PortHandle;
+use strato_guest::event_area::EventCells;
+use strato_guest::vcpu::{self, NO_DEADLINE};
+use strato_guest::{Error, event};
+
+/// Raises the other end and waits until it has raised this one.
+#[inline(always)]
+pub fn turn(port: PortHandle) -> Result<(), Error> {
+    let cells = EventCells::of_this_vcpu();
+    vcpu::signal_wait(port, NO_DEADLINE)?;
+    while !cells.take(port.0.index()) {
+        vcpu::wait(NO_DEADLINE)?;
+    }
+    Ok(())
+}
+
+/// Plays the partner from the first figure to the last.
+pub fn run(other: PortHandle) -> Result<(), Error> {
+    // First: wait, so that the other VM is alone on the core.
+    event::send(other)?;
+    event::wait(other)?;
+
+    // Then: give the core back whenever it comes here, until an event says that this part is over.
+    let cells = EventCells::of_this_vcpu();
+    while !cells.take(other.0.index()) {
+        vcpu::yield_now();
+    }
+
+    // At last: one event for each that comes, until the other VM has ended.
+    loop {
+        match turn(other) {
+            Ok(()) => {}
+            Err(error) if error.code() == strato_guest::abi::Code::PeerGone => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
