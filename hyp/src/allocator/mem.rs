@@ -186,6 +186,23 @@ impl Allocator {
         Ok(Scrub::new(pages.into_dirty()))
     }
 
+    /// Moves an object, and its charge, from the account of an owner who ends while others still hold handles to another
+    /// account, on which the last of them frees it.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`]; [`AllocError::Busy`] when it belongs to another owner; [`AllocError::Quota`].
+    pub fn mem_hand_over(&mut self, id: MemId, from: &mut Account, to: &mut Account) -> Result<(), AllocError> {
+        let entry = self.mem_mut(id)?;
+        if entry.owner != from.owner() {
+            return Err(AllocError::Busy);
+        }
+        let pages = 1 << entry.slot.order();
+        to.charge(pages)?;
+        from.refund(pages);
+        entry.owner = to.owner();
+        Ok(())
+    }
+
     fn mem(&self, id: MemId) -> Option<&Entry> {
         self.ledger.get(id.index).filter(|entry| is_mem(entry, id))
     }

@@ -3,8 +3,8 @@
 use heapless::Vec;
 use strato_abi::addr::{Ipa, PAGE_SIZE};
 
-use super::run::{Run, Runs, clip};
-use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
+use super::run::{Pace, Run, Runs, clip};
+use super::{AddressSpace, SpaceError, UNITS, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2;
 use crate::arch::table::{Edit, Look, Table};
@@ -72,7 +72,7 @@ impl AddressSpace {
         if !is_empty(third.look(), run) {
             return Some(Err(SpaceError::Exists));
         }
-        let done = fill(&mut third, run, pa, attr, &mut 0, source);
+        let done = fill(&mut third, run, pa, attr, &mut Pace::default(), source);
         second.add_used(place, done);
         stage2::publish();
         Some(Ok(Mapped { pages: done as u64, level: Level::Three }))
@@ -91,11 +91,11 @@ impl AddressSpace {
     ) -> Result<Mapped, SpaceError> {
         let (runs, needed) = self.plan(start, pa, pages)?;
         let mut tables = self.take_tables(needed, source)?;
-        let (mut done, mut units) = (0u64, 0);
+        let (mut done, mut pace) = (0u64, Pace::default());
         for run in &runs {
-            let filled = self.commit(*run, pa.wrapping_add(done * PAGE_SIZE), attr, &mut tables, &mut units, source);
+            let filled = self.commit(*run, pa.wrapping_add(done * PAGE_SIZE), attr, &mut tables, &mut pace, source);
             done = done.saturating_add(Run { count: filled, ..*run }.pages());
-            if filled < run.count {
+            if pace.stopped {
                 break;
             }
         }
@@ -183,24 +183,24 @@ impl AddressSpace {
         pa: u64,
         attr: Attr,
         tables: &mut Tables,
-        units: &mut usize,
+        pace: &mut Pace,
         source: &mut impl TableSource,
     ) -> usize {
         let mut root = self.root.edit();
         if run.level == Level::One {
-            return fill(&mut root, run, pa, attr, units, source);
+            return fill(&mut root, run, pa, attr, pace, source);
         }
         let top = Level::One.index(run.ipa);
         ensure(&mut root, top, tables);
         let Some(mut second) = root.child(top) else { unreachable!("the table was planned") };
         let (filled, added) = if run.level == Level::Two {
-            let filled = fill(&mut second, run, pa, attr, units, source);
+            let filled = fill(&mut second, run, pa, attr, pace, source);
             (filled, filled)
         } else {
             let place = Level::Two.index(run.ipa);
             let is_new = ensure(&mut second, place, tables);
             let Some(mut third) = second.child(place) else { unreachable!("the table was planned") };
-            let filled = fill(&mut third, run, pa, attr, units, source);
+            let filled = fill(&mut third, run, pa, attr, pace, source);
             second.add_used(place, filled);
             (filled, usize::from(is_new))
         };
@@ -227,28 +227,19 @@ fn is_empty(table: Look<'_>, run: Run) -> bool {
     (0..run.count).all(|unit| table.entry(run.index(unit)) == 0)
 }
 
-/// Writes the entries of `run`; returns how many before an interrupt waited. `units` counts over the whole call.
+/// Writes the entries of `run`; returns how many before an interrupt waited: at least one, so that no table is left empty
+/// and every call gets on.
 #[inline(always)]
-fn fill(
-    table: &mut Edit<'_>,
-    run: Run,
-    pa: u64,
-    attr: Attr,
-    units: &mut usize,
-    source: &mut impl TableSource,
-) -> usize {
+fn fill(table: &mut Edit<'_>, run: Run, pa: u64, attr: Attr, pace: &mut Pace, source: &mut impl TableSource) -> usize {
     let mut leaf = encode(pa, attr, run.level);
-    let mut unit = 0;
-    while unit < run.count {
+    for unit in 0..run.count {
         table.set_leaf(run.index(unit), leaf);
         leaf = leaf.wrapping_add(run.level.bytes());
-        (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
-        // After the first entry, so that no table is left empty and every call gets on.
-        if units.is_multiple_of(UNITS_PER_LOOK) && source.interrupt_pending() {
-            break;
+        if !pace.go_on(source) {
+            return unit.wrapping_add(1);
         }
     }
-    unit
+    run.count
 }
 
 /// Returns the level of the largest leaf that starts at `address` (guest and physical address, or-ed) and fits `pages`.

@@ -3,8 +3,8 @@
 
 use strato_abi::addr::Ipa;
 
-use super::run::{Run, Runs};
-use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
+use super::run::{Pace, Run, Runs};
+use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::stage2::{self, Scope};
 use crate::arch::table::Edit;
 use crate::memory::descriptor::{Attr, Level, PERMISSIONS, decode};
@@ -32,11 +32,11 @@ impl AddressSpace {
         if !self.have_type(&runs, attr) {
             return Err(SpaceError::BadAttribute);
         }
-        let (mut done, mut units) = (0u64, 0);
+        let (mut done, mut pace) = (0u64, Pace::default());
         for run in &runs {
-            let count = self.with_table(*run, |table| rewrite(table, *run, attr, &mut units, source));
+            let count = self.with_table(*run, |table| rewrite(table, *run, attr, &mut pace, source));
             done = done.saturating_add(Run { count, ..*run }.pages());
-            if count < run.count {
+            if pace.stopped {
                 break;
             }
         }
@@ -71,15 +71,13 @@ impl AddressSpace {
     }
 }
 
-fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, units: &mut usize, source: &mut impl TableSource) -> usize {
-    let mut unit = 0;
-    while unit < run.count {
+fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, pace: &mut Pace, source: &mut impl TableSource) -> usize {
+    for unit in 0..run.count {
         let index = run.index(unit);
         table.set_leaf(index, table.entry(index) & !PERMISSIONS | attr.bits() & PERMISSIONS);
-        (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
-        if units.is_multiple_of(UNITS_PER_LOOK) && *units < UNITS && source.interrupt_pending() {
-            break;
+        if !pace.go_on(source) {
+            return unit.wrapping_add(1);
         }
     }
-    unit
+    run.count
 }

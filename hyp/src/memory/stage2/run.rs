@@ -2,9 +2,10 @@
 
 use heapless::Vec;
 
-use super::{AddressSpace, SpaceError, UNITS};
+use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK};
 use crate::arch::table::{ENTRIES, Look, VALID, owns};
 use crate::memory::descriptor::Level;
+use crate::memory::source::TableSource;
 
 /// Neighboring entries of one table.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,25 @@ impl Run {
     #[inline]
     pub(super) const fn index(self, unit: usize) -> usize {
         self.level.index(self.ipa).wrapping_add(unit)
+    }
+}
+
+/// How many leaves a call has worked on, and whether an interrupt waits.
+#[derive(Default)]
+pub(super) struct Pace {
+    units: usize,
+    pub(super) stopped: bool,
+}
+
+impl Pace {
+    /// Counts one leaf; returns whether the call may go on to the next.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, source: &mut impl TableSource) -> bool {
+        self.units = self.units.wrapping_add(1);
+        if self.units.is_multiple_of(UNITS_PER_LOOK) {
+            self.stopped = source.interrupt_pending();
+        }
+        !self.stopped
     }
 }
 

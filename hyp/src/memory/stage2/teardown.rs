@@ -97,10 +97,10 @@ impl AddressSpace {
             if at >= END {
                 break;
             }
-            let (size, table) = visit(&mut self.root.edit(), at, &mut gone, source);
-            match table {
-                Some(table) => self.give_table(table, source), // and look at its entry once more
-                None => at = (at & !(size.bytes() - 1)).saturating_add(size.bytes()),
+            match visit(&mut self.root.edit(), at, &mut gone, source) {
+                Visit::Emptied => {}
+                Visit::Freed(table) => self.give_table(table, source),
+                Visit::Passed(level) => at = (at & !(level.bytes() - 1)).saturating_add(level.bytes()),
             }
         }
         tell(&mut gone, source);
@@ -108,40 +108,44 @@ impl AddressSpace {
     }
 }
 
-/// Clears the leaf that holds `at`, or takes out the table that holds it when it is empty. Returns what was visited: the
-/// level of the entry, and the table.
-fn visit(
-    root: &mut Edit<'_>,
-    at: u64,
-    gone: &mut Option<(Pa, u64)>,
-    source: &mut impl TableSource,
-) -> (Level, Option<Table>) {
-    let top = Level::One.index(at);
+/// What a visit to one entry came to.
+enum Visit {
+    /// The entry holds nothing any more: the next one of this level is due.
+    Passed(Level),
+    /// That emptied the table: it is due.
+    Emptied,
+    /// An empty table was taken out: its entry is due.
+    Freed(Table),
+}
+
+/// Clears the leaf that holds `at`, or takes the table out that holds it when that is empty.
+fn visit(root: &mut Edit<'_>, at: u64, gone: &mut Option<(Pa, u64)>, source: &mut impl TableSource) -> Visit {
+    let (top, place) = (Level::One.index(at), Level::Two.index(at));
     let top_used = root.used(top);
     let Some(mut second) = root.child(top) else {
         clear(root, top, Level::One, gone, source);
-        return (Level::One, None);
+        return Visit::Passed(Level::One);
     };
-    if top_used == 0 {
-        return (Level::One, root.unlink(top));
-    }
-    let place = Level::Two.index(at);
     let used = second.used(place);
-    if let Some(mut third) = second.child(place) {
-        if used == 0 {
-            let table = second.unlink(place);
+    let removed = match second.child(place) {
+        Some(_) if used == 0 => second.unlink(place).map(Visit::Freed),
+        Some(mut third) => {
+            let cleared = clear(&mut third, Level::Three.index(at), Level::Three, gone, source);
+            if cleared {
+                second.sub_used(place, 1);
+            }
+            return if cleared && used == 1 { Visit::Emptied } else { Visit::Passed(Level::Three) };
+        }
+        None if top_used == 0 => return root.unlink(top).map_or(Visit::Passed(Level::One), Visit::Freed),
+        None => clear(&mut second, place, Level::Two, gone, source).then_some(Visit::Passed(Level::Two)),
+    };
+    match removed {
+        None => Visit::Passed(Level::Two),
+        Some(visit) => {
             root.sub_used(top, 1);
-            return (Level::Two, table);
+            if top_used == 1 && matches!(visit, Visit::Passed(_)) { Visit::Emptied } else { visit }
         }
-        if clear(&mut third, Level::Three.index(at), Level::Three, gone, source) {
-            second.sub_used(place, 1);
-        }
-        return (Level::Three, None);
     }
-    if clear(&mut second, place, Level::Two, gone, source) {
-        root.sub_used(top, 1);
-    }
-    (Level::Two, None)
 }
 
 /// Clears entry `index`, a leaf or nothing; returns whether it was a leaf. Neighbors are told to the source in one word.

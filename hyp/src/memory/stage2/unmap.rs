@@ -6,8 +6,8 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::Run;
-use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK, check_range};
+use super::run::{Pace, Run, Runs};
+use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::{self, Scope};
 use crate::arch::table::{Edit, Table, VALID};
@@ -63,14 +63,13 @@ impl AddressSpace {
     fn unmap_runs(&mut self, start: u64, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         self.split_around(start, pages, source)?;
         let runs = self.mapped_runs(start, pages)?;
-        let (mut broken, mut units, mut stopped) = (Vec::<Run, 8>::new(), 0, false);
+        let (mut broken, mut pace) = (Runs::new(), Pace::default());
         for run in &runs {
-            if stopped {
+            let count = self.break_run(*run, &mut pace, source);
+            let _ = broken.push(Run { count, ..*run }); // as many as `runs` at most
+            if pace.stopped {
                 break;
             }
-            let count = self.break_run(*run, &mut units, source);
-            stopped = count < run.count;
-            let _ = broken.push(Run { count, ..*run }); // as many as `runs` at most
         }
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
         stage2::invalidate(self.vttbr, if one_page { Scope::Page(start) } else { Scope::All });
@@ -90,22 +89,22 @@ impl AddressSpace {
 
     /// Makes the leaves of `run` invalid, and hides the tables that become empty by that; returns how many leaves before
     /// an interrupt waited.
-    fn break_run(&mut self, run: Run, units: &mut usize, source: &mut impl TableSource) -> usize {
+    fn break_run(&mut self, run: Run, pace: &mut Pace, source: &mut impl TableSource) -> usize {
         let mut root = self.root.edit();
         let top = Level::One.index(run.ipa);
         if run.level == Level::One {
-            return break_leaves(&mut root, run, units, source);
+            return break_leaves(&mut root, run, pace, source);
         }
         let top_used = root.used(top);
         let Some(mut second) = root.child(top) else { unreachable!("the run was found in this table") };
         let (count, second_empties) = if run.level == Level::Two {
-            let count = break_leaves(&mut second, run, units, source);
+            let count = break_leaves(&mut second, run, pace, source);
             (count, count == top_used)
         } else {
             let place = Level::Two.index(run.ipa);
             let used = second.used(place);
             let Some(mut third) = second.child(place) else { unreachable!("the run was found in this table") };
-            let count = break_leaves(&mut third, run, units, source);
+            let count = break_leaves(&mut third, run, pace, source);
             if count == used {
                 second.hide(place);
             }
@@ -159,17 +158,15 @@ fn drop_used(parent: &mut Edit<'_>, index: usize, removed: usize, emptied: &mut 
     1
 }
 
-fn break_leaves(table: &mut Edit<'_>, run: Run, units: &mut usize, source: &mut impl TableSource) -> usize {
-    let mut unit = 0;
-    while unit < run.count {
+fn break_leaves(table: &mut Edit<'_>, run: Run, pace: &mut Pace, source: &mut impl TableSource) -> usize {
+    for unit in 0..run.count {
         let index = run.index(unit);
         table.set_leaf(index, table.entry(index) & !VALID);
-        (unit, *units) = (unit.wrapping_add(1), units.wrapping_add(1));
-        if units.is_multiple_of(UNITS_PER_LOOK) && *units < UNITS && source.interrupt_pending() {
-            break;
+        if !pace.go_on(source) {
+            return unit.wrapping_add(1);
         }
     }
-    unit
+    run.count
 }
 
 /// Clears the leaves of `run` and tells the source of them, neighbors in one word.

@@ -1,0 +1,109 @@
+//! What the tests of memory share: an allocator over simulated RAM, a VM's account, one address space, and a source of
+//! tables that can be told to fail, to interrupt, and to remember what it heard.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use strato_abi::addr::Ipa;
+use strato_abi::address_space::Attributes;
+use strato_hyp::allocator::{Account, AllocError, Allocator, Audit, Kind, Owner};
+use strato_hyp::arch::backing;
+use strato_hyp::arch::ram::{Pa, Pages};
+use strato_hyp::memory::descriptor::{Attr, MemoryType};
+use strato_hyp::memory::source::TableSource;
+use strato_hyp::memory::stage2::{AddressSpace, Progress};
+
+pub const READ: Attributes = Attributes::READ;
+pub const WRITE: Attributes = Attributes::WRITE;
+pub const EXECUTE: Attributes = Attributes::EXECUTE;
+
+pub fn allocator(frames: usize) -> Allocator {
+    let mut regions = heapless::Vec::<Pages, 16>::new();
+    regions.push(backing::ram(frames, 1)).unwrap();
+    Allocator::new(regions).unwrap_or_else(|_| panic!("{frames} frames are enough for the ledger"))
+}
+
+pub fn attr(rights: Attributes) -> Attr {
+    Attr::new(rights, MemoryType::Normal, true).unwrap()
+}
+
+pub fn ipa(page: u64) -> Ipa {
+    Ipa::new(page << 12).unwrap()
+}
+
+pub fn pa(page: u64) -> Pa {
+    Pa::new(page << 12).unwrap()
+}
+
+/// A source that remembers.
+pub struct Source {
+    pub allocator: Allocator,
+    pub account: Account,
+    /// Pages that were told to be unmapped, by frame number.
+    pub unmapped: Vec<u64>,
+    /// Tables left before taking fails.
+    pub tables: u64,
+    /// Looks at the interrupt line left before an interrupt waits.
+    pub looks: u64,
+}
+
+impl TableSource for Source {
+    fn take_table(&mut self) -> Result<Pages, AllocError> {
+        self.tables = self.tables.checked_sub(1).ok_or(AllocError::NoMemory)?;
+        self.allocator.take(0, Kind::Table, &mut self.account)
+    }
+
+    fn give_table_back(&mut self, frame: Pages) {
+        self.allocator.give_back(frame, &mut self.account).unwrap();
+    }
+
+    fn unmapped(&mut self, pa: Pa, pages: u64) {
+        self.allocator.mem_unmapped(pa, pages);
+        self.unmapped.extend(pa.frame()..pa.frame() + pages);
+    }
+
+    fn interrupt_pending(&mut self) -> bool {
+        match self.looks.checked_sub(1) {
+            Some(left) => {
+                self.looks = left;
+                false
+            }
+            None => true,
+        }
+    }
+}
+
+pub struct World {
+    pub space: AddressSpace,
+    pub source: Source,
+    pub baseline: Audit,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut allocator = allocator(if cfg!(miri) { 64 } else { 256 });
+        let baseline = allocator.audit().unwrap();
+        let mut account = Account::new(Owner::Vm(1), 200);
+        let root = allocator.take(0, Kind::Table, &mut account).unwrap();
+        let vmid = allocator.take_vmid().unwrap();
+        let space = AddressSpace::new(root, vmid).unwrap();
+        let source = Source { allocator, account, unmapped: Vec::new(), tables: u64::MAX, looks: u64::MAX };
+        Self { space, source, baseline }
+    }
+
+    /// Tears the address space down and checks that everything came back.
+    pub fn end(self) -> Vec<u64> {
+        let Self { mut space, mut source, baseline } = self;
+        source.tables = 0;
+        source.unmapped.clear();
+        for step in 0.. {
+            assert!(step < 100_000, "a teardown that does not end");
+            if space.teardown_step(&mut source) == Progress::Done {
+                break;
+            }
+        }
+        let vmid = space.finish(&mut source).unwrap();
+        source.allocator.give_back_vmid(vmid);
+        assert_eq!(source.allocator.audit(), Ok(baseline));
+        assert_eq!(source.account.used(), 0);
+        source.unmapped
+    }
+}
