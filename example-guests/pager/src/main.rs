@@ -70,7 +70,9 @@ fn is_read_only(window: &Window) -> bool {
 
 /// Maps the next free page where it was touched, and lets the access be tried again.
 fn map_on_demand(fault: &Fault) -> Action {
-    let (Some(address), Ok((ram, free))) = (Ipa::new(fault.address), free_ram(info::get())) else { return Action::Panic };
+    let (Some(address), Ok((ram, free))) = (Ipa::new(fault.address), free_ram(info::get())) else {
+        return Action::Panic;
+    };
     let number = 1 + FAULTS.fetch_add(1, Ordering::Relaxed);
     match memory::map(ram, free + number * PAGE_SIZE, address.page_base(), 1, READ_WRITE) {
         Ok(()) if fault.is_translation() && address >= ON_DEMAND => Action::Retry,
