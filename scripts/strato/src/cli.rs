@@ -83,6 +83,12 @@ pub enum Command {
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
     },
+    /// Check the rules that no compiler checks, on the source and on the programs
+    Lint {
+        /// Only the rules on the source; builds nothing
+        #[arg(long)]
+        source_only: bool,
+    },
 }
 
 /// The machine that QEMU plays.

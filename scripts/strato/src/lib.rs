@@ -6,7 +6,9 @@
 pub mod cli;
 pub mod commands;
 pub mod exit;
+pub mod glob;
 pub mod image;
+pub mod lint;
 pub mod pack;
 pub mod project;
 pub mod qemu;

@@ -9,6 +9,7 @@ use crate::system::{self, Source, System};
 
 pub mod boot;
 pub mod build;
+pub mod lint;
 pub mod run;
 pub mod test;
 
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Run { system, machine, cores, timeout, raw } => {
             run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw })
         }
+        Command::Lint { source_only } => lint::lint(&mut project, source_only),
         Command::Test { filter, json, gic, cores, jobs } => {
             test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, jobs })
         }

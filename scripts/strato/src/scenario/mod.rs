@@ -1,11 +1,10 @@
 //! Room `scenario`: a system and its transcript to a verdict: every reason why the run is not what the file expects.
 //! Called by `run` and `test`. Never runs anything.
 
+use crate::glob;
 use crate::qemu::session::End;
 use crate::system::{Outcome, System};
 use crate::transcript::Transcript;
-
-pub mod glob;
 
 /// Returns why the run is not as expected; nothing when it passed.
 #[must_use]

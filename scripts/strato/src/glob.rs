@@ -1,4 +1,4 @@
-//! Patterns of expected lines: a whole line, in which `*` stands for anything. Called by `judge`.
+//! Patterns: a whole line, in which `*` stands for anything. Used for expected lines and allowed instructions.
 
 /// Returns whether `pattern` describes the whole of `text`.
 #[must_use]

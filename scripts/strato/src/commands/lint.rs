@@ -1,0 +1,46 @@
+//! `strato lint`: the rules on the source, then on what is built from it. Called by `commands::run`.
+
+use anyhow::Context;
+
+use crate::exit::{FAILED, PASSED};
+use crate::lint::{Finding, guests, hypervisor, listing, source};
+use crate::project::Project;
+use crate::system;
+
+const LIST: &str = "guest-sdk/allowed-instructions.txt";
+
+/// Checks the rules; `is_source_only` leaves out what has to be built. Returns 0 when no rule is broken.
+///
+/// # Errors
+/// A file cannot be read, the toolchain is missing, or a build failed.
+pub fn lint(project: &mut Project, is_source_only: bool) -> anyhow::Result<u8> {
+    let mut findings = source::check(project.root()).context("cannot read the source")?;
+    if !is_source_only {
+        let program = project.hypervisor()?;
+        findings.extend(hypervisor::check("strato-hyp", &listing::disassemble(&program)?));
+        findings.extend(audit(project)?);
+    }
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let errors = findings.iter().filter(|finding| finding.is_error).count();
+    println!("lint: {errors} error(s), {} warning(s)", findings.len() - errors);
+    Ok(if errors == 0 { PASSED } else { FAILED })
+}
+
+fn audit(project: &mut Project) -> anyhow::Result<Vec<Finding>> {
+    let list = std::fs::read_to_string(project.root().join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
+    let (allowed, mut findings) = guests::Allowed::read(LIST, &list);
+    for guest in project.guests() {
+        let has_fp = has_fp(project, &guest);
+        let program = project.guest(&guest, has_fp)?;
+        findings.extend(guests::check(&guest, &listing::disassemble(&program)?, &allowed));
+    }
+    Ok(findings)
+}
+
+// A guest is audited as its own system runs it; one without a system, or with a broken one, without FP.
+fn has_fp(project: &Project, guest: &str) -> bool {
+    let path = project.root().join("example-guests").join(guest).join("system.toml");
+    system::load(&path, guest).is_ok_and(|(system, _)| system.vms.iter().any(|vm| vm.has_fp))
+}

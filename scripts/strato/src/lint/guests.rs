@@ -1,0 +1,90 @@
+//! Rules on guests' instructions: a system instruction has to be in the guest library's list, with its reason.
+//! Called by the command with the list and a listing.
+
+use super::Finding;
+use super::hypervisor::finding;
+use super::listing::Instruction;
+use crate::glob;
+
+/// Mnemonics that talk to the system. Barriers, YIELD, NOP and CLREX are ordinary.
+const SYSTEM: [&str; 28] = [
+    "msr", "mrs", "msrr", "mrrs", "sys", "sysl", "sysp", "hvc", "smc", "svc", "eret", "eretaa", "eretab", "drps",
+    "wfi", "wfe", "wfit", "wfet", "sev", "sevl", "at", "tlbi", "tlbip", "dc", "ic", "cfp", "dvp", "hlt",
+];
+/// Most lines of the list.
+const LIST_MAX: usize = 20;
+
+/// The system instructions that guests may have.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// Returns the list in `text`: a pattern and a reason on each line, a tab between; `#` begins a comment.
+    #[must_use]
+    pub fn read(path: &str, text: &str) -> (Self, Vec<Finding>) {
+        let mut allowed = Self::default();
+        let mut findings = Vec::new();
+        let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
+        for (line, number) in lines {
+            match line.split_once('\t') {
+                Some((pattern, reason)) if !reason.trim().is_empty() => allowed.0.push(pattern.trim().to_lowercase()),
+                _ => findings.push(Finding::error(path, number, "list", "write a pattern, a tab and the reason")),
+            }
+            if allowed.0.len() == LIST_MAX + 1 {
+                let message = format!("more than {LIST_MAX} lines; make a call instead");
+                findings.push(Finding::error(path, number, "list", message));
+            }
+        }
+        (allowed, findings)
+    }
+
+    fn has(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        self.0.iter().any(|pattern| glob::matches(pattern, &text))
+    }
+}
+
+/// Returns the system instructions of a guest that are not in the list.
+#[must_use]
+pub fn check(program: &str, instructions: &[Instruction], allowed: &Allowed) -> Vec<Finding> {
+    let is_system = |instruction: &&Instruction| SYSTEM.contains(&instruction.mnemonic());
+    let refused = instructions.iter().filter(is_system).filter(|instruction| !allowed.has(&instruction.text));
+    let message = "this system instruction is not in guest-sdk/allowed-instructions.txt; use a call";
+    refused.map(|instruction| finding(program, instruction, "guest", message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listing::parse;
+    use super::*;
+
+    const LIST: &str = "# what guests may do\nmrs *, CNTVCT_EL0\ttime costs no call\nhvc #0*\tthe one call\n";
+    const LISTING: &str = "0 <f>:
+ 0: hvc #0x0
+ 4: mrs x3, CNTVCT_EL0
+ 8: mrs x3, MIDR_EL1
+ c: add x0, x0, #1
+10: dsb sy
+14: tlbi vmalle1
+18: svc #0
+";
+
+    #[test]
+    fn an_unlisted_system_instruction_is_an_error() {
+        let (allowed, findings) = Allowed::read("list.txt", LIST);
+        assert_eq!(findings, Vec::new());
+        let places: Vec<String> = check("hello", &parse(LISTING), &allowed).into_iter().map(|f| f.place).collect();
+        assert_eq!(places, ["hello: 0x8 in f", "hello: 0x14 in f", "hello: 0x18 in f"]);
+    }
+
+    #[test]
+    fn a_line_without_a_reason_is_an_error() {
+        assert_eq!(Allowed::read("list.txt", "wfi\nwfe\t \n").1.len(), 2);
+    }
+
+    #[test]
+    fn the_list_has_to_stay_short() {
+        let lines = |count: usize| Allowed::read("list.txt", &"wfi\tit waits\n".repeat(count)).1.len();
+        assert_eq!([lines(20), lines(21), lines(30)], [0, 1, 1]);
+    }
+}

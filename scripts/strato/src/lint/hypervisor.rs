@@ -1,0 +1,92 @@
+//! Rules on the hypervisor's instructions: no FP outside of its save and restore, a barrier behind every ERET, no
+//! maintenance by set and way. Called by the command with a listing.
+
+use super::Finding;
+use super::listing::Instruction;
+
+/// Symbols that save and restore the FP registers of a vCPU begin so.
+const FP_SYMBOLS: &str = "arch_fp_";
+
+/// Returns what the hypervisor's instructions break.
+#[must_use]
+pub fn check(program: &str, instructions: &[Instruction]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, instruction) in instructions.iter().enumerate() {
+        let mut add = |rule, message: &str| findings.push(finding(program, instruction, rule, message));
+        if uses_fp(instruction) && !instruction.symbol.starts_with(FP_SYMBOLS) {
+            add("fp", "FP and SIMD registers belong to the guest");
+        }
+        let next = |n: usize| instructions.get(at + n).map(|i| i.text.as_str());
+        if instruction.mnemonic().starts_with("eret") && !is_barrier(next(1), next(2)) {
+            add("eret", "put SB, or DSB and ISB, right behind it: the core may speculate past it");
+        }
+        if is_set_way(&instruction.text) {
+            add("set_way", "maintenance by set and way does not reach other cores; maintain by address");
+        }
+    }
+    findings
+}
+
+/// Returns a finding at an instruction.
+#[must_use]
+pub fn finding(program: &str, at: &Instruction, rule: &'static str, message: &str) -> Finding {
+    let place = format!("{program}: {:#x} in {}", at.address, at.symbol);
+    Finding { place, rule, message: format!("`{}`: {message}", at.text), is_error: true }
+}
+
+fn uses_fp(instruction: &Instruction) -> bool {
+    instruction.operands().any(|operand| matches!(operand, "FPCR" | "FPSR") || is_fp_register(operand))
+}
+
+// `v0.16b`, `q31`, `d8`, `s0`, `h0`, `b0`; system registers such as `s3_0_c1_c0_0` have no plain number.
+fn is_fp_register(operand: &str) -> bool {
+    let name = operand.split('.').next().unwrap_or_default();
+    let number = name.strip_prefix(['v', 'q', 'd', 's', 'h', 'b']);
+    number.and_then(|number| number.parse::<u8>().ok()).is_some_and(|number| number < 32)
+}
+
+fn is_barrier(first: Option<&str>, second: Option<&str>) -> bool {
+    match first {
+        Some("sb") => true,
+        Some(text) => text.starts_with("dsb") && second.is_some_and(|text| text.starts_with("isb")),
+        None => false,
+    }
+}
+
+fn is_set_way(text: &str) -> bool {
+    ["dc isw", "dc csw", "dc cisw"].iter().any(|start| text.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listing::parse;
+    use super::*;
+
+    fn rules(listing: &str) -> Vec<&'static str> {
+        check("hyp", &parse(listing)).iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn fp_is_for_its_save_and_restore_only() {
+        for text in ["stp q0, q1, [x0]", "fmov d0, x1", "movi v0.2d, #0", "ldr b3, [x1]", "mrs x0, FPCR"] {
+            assert_eq!(rules(&format!("0 <f>:\n 0: {text}\n")), ["fp"], "{text}");
+            assert_eq!(rules(&format!("0 <arch_fp_save>:\n 0: {text}\n")), Vec::<&str>::new(), "{text}");
+        }
+        for text in ["bl 0x10 <d0>", "mov x0, #0xd0", "msr S3_1_C15_C2_0, x0", "b 0xb0", "add x1, x2, #0x10"] {
+            assert_eq!(rules(&format!("0 <f>:\n 0: {text}\n")), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_barrier_stands_behind_every_eret() {
+        assert_eq!(rules("0 <f>:\n 0: eret\n 4: sb\n"), Vec::<&str>::new());
+        assert_eq!(rules("0 <f>:\n 0: eret\n 4: dsb nsh\n 8: isb\n"), Vec::<&str>::new());
+        assert_eq!(rules("0 <f>:\n 0: eret\n 4: dsb nsh\n 8: nop\n"), ["eret"]);
+        assert_eq!(rules("0 <f>:\n 0: eret\n"), ["eret"]);
+    }
+
+    #[test]
+    fn maintenance_by_set_and_way_is_an_error() {
+        assert_eq!(rules("0 <f>:\n 0: dc cisw, x0\n 4: dc civac, x0\n"), ["set_way"]);
+    }
+}
