@@ -5,8 +5,8 @@
 use strato_abi::addr::Ipa;
 use strato_abi::address_space::Attributes;
 use strato_hyp::allocator::{Account, AllocError, Allocator, Audit, Kind, Owner};
-use strato_hyp::arch::backing;
 use strato_hyp::arch::ram::{Pa, Pages};
+use strato_hyp::arch::{backing, watch};
 use strato_hyp::memory::descriptor::{Attr, MemoryType};
 use strato_hyp::memory::source::TableSource;
 use strato_hyp::memory::stage2::{AddressSpace, Progress};
@@ -79,6 +79,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        watch::forget_all();
         let mut allocator = allocator(if cfg!(miri) { 64 } else { 256 });
         let baseline = allocator.audit().unwrap();
         let mut account = Account::new(Owner::Vm(1), 200);

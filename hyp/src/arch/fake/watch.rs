@@ -229,3 +229,12 @@ pub(super) fn invalidated(space: Vttbr, reach: Reach) {
 pub fn stale_entries(space: Vttbr) -> usize {
     MONITOR.with_borrow(|monitor| monitor.stale.iter().filter(|stale| stale.root == space.root().bytes()).count())
 }
+
+/// Forgets everything: tests of one process may follow each other on one thread.
+pub fn forget_all() {
+    MONITOR.set(Monitor::default());
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

@@ -1,0 +1,134 @@
+//! Address spaces under any order of calls: translations, tables and the ledger equal a model that is one map.
+
+mod memory_common;
+
+use std::collections::BTreeMap;
+
+use memory_common::{EXECUTE, READ, WRITE, World, attr, ipa, pa};
+use proptest::prelude::*;
+use strato_abi::address_space::Attributes;
+use strato_hyp::memory::stage2::SpaceError;
+
+/// Page of the address space -> frame and rights.
+type Model = BTreeMap<u64, (u64, Attributes)>;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Map { page: u64, frame: u64, pages: u64, rights: Attributes },
+    Unmap { page: u64, pages: u64 },
+    Protect { page: u64, pages: u64, rights: Attributes },
+}
+
+/// Pages around the boundaries of tables: the first pages of 2 MiB and 1 GiB blocks and those before.
+fn page() -> impl Strategy<Value = u64> {
+    let near = (0..4u64, 0..3u64, -3..40i64)
+        .prop_map(|(gib, mib, by)| (gib << 18) + (mib << 9) + (by.rem_euclid(1 << 18)) as u64);
+    prop_oneof![near, (0..4u64, 0..3u64).prop_map(|(gib, mib)| (gib << 18) + (mib << 9))]
+}
+
+fn pages() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 1..4u64, 3 => 1..130u64, 2 => 500..520u64, 1 => 1000..1600u64, 1 => Just(512), 1 => Just(1024)]
+}
+
+fn rights() -> impl Strategy<Value = Attributes> {
+    prop_oneof![Just(READ), Just(READ | WRITE), Just(READ | EXECUTE)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let frame = prop_oneof![Just(0x100_0000u64), (0..2000u64).prop_map(|by| 0x100_0000 + by)];
+    // Mostly frames that allow blocks: equal to the page within 1 GiB.
+    let frame = (frame, any::<bool>());
+    prop_oneof![
+        3 => (page(), frame, pages(), rights()).prop_map(|(page, (frame, equal), pages, rights)| {
+            Step::Map { page, frame: if equal { 0x100_0000 + page } else { frame }, pages, rights }
+        }),
+        2 => (page(), pages()).prop_map(|(page, pages)| Step::Unmap { page, pages }),
+        1 => (page(), pages(), rights()).prop_map(|(page, pages, rights)| Step::Protect { page, pages, rights }),
+    ]
+}
+
+/// Makes one call on the space and on the model; they agree on success or refusal.
+fn make(world: &mut World, model: &mut Model, step: &Step) -> Result<(), TestCaseError> {
+    let mapped = |model: &Model, page: u64, pages: u64| model.range(page..page + pages).count() as u64;
+    match *step {
+        Step::Map { page, frame, pages, rights } => {
+            match world.space.map(ipa(page), pa(frame), pages, attr(rights), &mut world.source) {
+                Ok(done) => {
+                    prop_assert!(page != 0 && done.pages > 0 && done.pages <= pages);
+                    prop_assert_eq!(mapped(model, page, done.pages), 0);
+                    model.extend((0..done.pages).map(|by| (page + by, (frame + by, rights))));
+                }
+                Err(SpaceError::BadRange) => prop_assert_eq!(page, 0),
+                Err(error) => {
+                    prop_assert_eq!(error, SpaceError::Exists);
+                    prop_assert!(mapped(model, page, pages) > 0);
+                }
+            }
+        }
+        Step::Unmap { page, pages } => match world.space.unmap(ipa(page), pages, &mut world.source) {
+            Ok(done) => {
+                prop_assert!(page != 0 && done > 0 && done <= pages);
+                prop_assert_eq!(mapped(model, page, done), done);
+                let gone: Vec<u64> =
+                    (page..page + done).filter_map(|page| model.remove(&page)).map(|(frame, _)| frame).collect();
+                prop_assert_eq!(&world.source.unmapped, &gone);
+                world.source.unmapped.clear();
+            }
+            Err(SpaceError::BadRange) => prop_assert_eq!(page, 0),
+            Err(error) => {
+                prop_assert_eq!(error, SpaceError::NotMapped);
+                prop_assert!(mapped(model, page, pages) < pages);
+            }
+        },
+        Step::Protect { page, pages, rights } => {
+            match world.space.protect(ipa(page), pages, attr(rights), &mut world.source) {
+                Ok(done) => {
+                    prop_assert!(page != 0 && done > 0 && done <= pages);
+                    prop_assert_eq!(mapped(model, page, done), done);
+                    model.range_mut(page..page + done).for_each(|(_, entry)| entry.1 = rights);
+                }
+                Err(SpaceError::BadRange) => prop_assert_eq!(page, 0),
+                Err(error) => {
+                    prop_assert_eq!(error, SpaceError::NotMapped);
+                    prop_assert!(mapped(model, page, pages) < pages);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares every translation around the places that steps touch.
+fn compare(world: &World, model: &Model) -> Result<(), TestCaseError> {
+    for page in
+        (0..4u64).flat_map(|gib| (0..3300).map(move |by| (gib << 18) + by)).step_by(if cfg!(miri) { 41 } else { 1 })
+    {
+        let leaf = world.space.query(ipa(page)).map(|leaf| (leaf.pa.frame(), leaf.attr.rights()));
+        prop_assert_eq!(leaf, model.get(&page).copied(), "page {:#x}", page);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 128 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The monitor of the page-table order listens all the time.
+    #[test]
+    fn any_order_of_calls_equals_the_model(steps in prop::collection::vec(step(), 1..40), looks in 0..200u64) {
+        let mut world = World::new();
+        world.source.looks = looks;
+        let mut model = Model::new();
+        for step in &steps {
+            make(&mut world, &mut model, step)?;
+            if let Some((_, above)) = model.iter().next().map(|_| world.space.nearest(ipa(1))) {
+                prop_assert!(above.is_some_and(|region| model.contains_key(&(region.start.bytes() >> 12))));
+            }
+        }
+        compare(&world, &model)?;
+        let mut gone = world.end();
+        gone.sort_unstable();
+        let mut frames: Vec<u64> = model.values().map(|(frame, _)| *frame).collect();
+        frames.sort_unstable();
+        prop_assert_eq!(gone, frames);
+    }
+}
