@@ -1,0 +1,30 @@
+//! What the guest library promises, tried on the machine: each VM runs the case that its command line names.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+mod discovery;
+mod events;
+mod trouble;
+
+use strato_guest::{Failure, Info, Needs, println};
+
+strato_guest::entry!(selftest, Needs::new().fault_handler().stack(8192));
+
+fn selftest(info: &'static Info) -> Result<(), Failure> {
+    match info.option("case") {
+        Some("discovery") => discovery::discovery(info)?,
+        Some("refusals") => discovery::refusals(info)?,
+        Some("log") => discovery::logging(),
+        Some("deadline") => events::deadline()?,
+        Some("upcall") => events::upcalls(info)?,
+        Some("answer") => events::answer(info)?,
+        Some("offer") => events::offer(info)?,
+        Some("connect") => events::connect(info)?,
+        Some("overflow") => println!("{}", trouble::overflow(0)),
+        Some("panic") => trouble::panic(),
+        Some("fault") => trouble::fault()?,
+        Some("error") => return Err("I was told to".into()),
+        _ => return Err("the command line names no case".into()),
+    }
+    println!("selftest: ok");
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Cases that end badly, and must end with a report: a stack that overflows, a panic, an access to nothing.
+
+use core::hint::black_box;
+
+use strato_guest::Failure;
+use strato_guest::abi::Ipa;
+use strato_guest::fault::{self, Action};
+use strato_guest::memory::Window;
+
+/// Calls itself until the stack is used up.
+pub(crate) fn overflow(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    match frame.first() {
+        Some(&depth) if depth < u64::MAX => overflow(depth + 1) + frame.iter().sum::<u64>(),
+        _ => 0,
+    }
+}
+
+/// Panics.
+#[allow(clippy::panic, reason = "that is what it is for")]
+pub(crate) fn panic() {
+    panic!("I was told to, for the {} time", "first");
+}
+
+/// Loads from an address where nothing is, with a handler that gives up.
+pub(crate) fn fault() -> Result<(), Failure> {
+    fault::set_handler(|_| Action::Panic);
+    let nothing = Window::new(Ipa::new(0x7000_0000).ok_or("no address")?, 8).ok_or("no room")?;
+    nothing.load(0)?;
+    Err("the load went through".into())
+}
