@@ -1,4 +1,5 @@
 //! Frames: one owner through every change of form, and nothing past an end.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use core::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
 //! Address spaces: every refusal, and what each change does to translations, tables and the ledger.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod memory_common;
 

@@ -1,11 +1,13 @@
 //! What the tests of memory share: an allocator over simulated RAM, a VM's account, one address space, and a source of
 //! tables that can be told to fail, to interrupt, and to remember what it heard.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use strato_abi::addr::Ipa;
 use strato_abi::address_space::Attributes;
-use strato_hyp::allocator::{Account, AllocError, Allocator, Audit, Kind, Owner};
+use strato_hyp::allocator::{Account, AllocError, Allocator, Audit, Kind, MemId, Owner, Scrub};
 use strato_hyp::arch::ram::{Pa, Pages};
+use strato_hyp::arch::shared::SharedPages;
 use strato_hyp::arch::{backing, watch};
 use strato_hyp::memory::descriptor::{Attr, MemoryType};
 use strato_hyp::memory::source::TableSource;
@@ -31,6 +33,37 @@ pub fn ipa(page: u64) -> Ipa {
 
 pub fn pa(page: u64) -> Pa {
     Pa::new(page << 12).unwrap()
+}
+
+pub fn account(vm: u16, limit: u64) -> Account {
+    Account::new(Owner::Vm(vm), limit)
+}
+
+/// Fills frames with a pattern, as an owner does.
+pub fn use_up(pages: Pages) -> Pages {
+    let shared = SharedPages::new(pages);
+    let bytes = vec![0x5a; shared.frames().bytes()];
+    assert!(shared.frames().write(0, &bytes));
+    shared.into_pages()
+}
+
+/// Returns the frames, checked to be zero.
+pub fn zero(pages: Pages) -> Pages {
+    let shared = SharedPages::new(pages);
+    let mut bytes = vec![1; shared.frames().bytes()];
+    assert!(shared.frames().read(0, &mut bytes));
+    assert!(bytes.iter().all(|&byte| byte == 0));
+    shared.into_pages()
+}
+
+pub fn steps(mut scrub: Scrub) -> Pages {
+    while !scrub.step() {}
+    scrub.finish().unwrap()
+}
+
+pub fn free(allocator: &mut Allocator, id: MemId, account: &mut Account) {
+    let pages = steps(allocator.mem_free(id, account).unwrap());
+    allocator.give_back(pages, account).unwrap();
 }
 
 /// A source that remembers.
