@@ -83,6 +83,38 @@ pub enum Command {
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
     },
+    /// Measure the figures of the project; every run gives the same values
+    ///
+    /// The benchmark guests run on one core of a machine that counts: a tick of its clock is an instruction.
+    Bench {
+        /// Print a JSON array instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Only this version of the interrupt controller
+        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+        gic: Option<u8>,
+        /// Fail when a bar is missed
+        #[arg(long)]
+        check: bool,
+    },
+    /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar
+    Size {
+        /// How many symbols
+        #[arg(long, default_value_t = 20)]
+        symbols: usize,
+    },
+    /// Start a system stopped, with a debugger that knows its symbols
+    Gdb {
+        /// Name or path of a system
+        #[arg(default_value = "demo")]
+        system: String,
+        /// The machine
+        #[command(flatten)]
+        machine: Machine,
+        /// Cores of the machine [default: as the system says, else 1]
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        cores: Option<u8>,
+    },
     /// Check the rules that no compiler checks, on the source and on the programs
     Lint {
         /// Only the rules on the source; builds nothing

@@ -3,6 +3,7 @@
 //! Rooms: [`system`] (TOML to a checked system), [`image`] (a guest's ELF to segments), [`pack`] (one bootable image),
 //! [`project`] (the workspace and cargo), [`exit`] (what a status means).
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod exit;

@@ -102,7 +102,8 @@ impl Resolver {
         if !line.starts_with("strato: ") {
             return Vec::new();
         }
-        if let Some(address) = address_after(line, "image+") {
+        if line.starts_with("strato: panic: ") {
+            let Some(address) = address_after(line, "+") else { return Vec::new() };
             // A return address points behind its call.
             return resolve(&self.hypervisor, address.saturating_sub(1));
         }

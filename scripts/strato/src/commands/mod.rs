@@ -7,8 +7,10 @@ use crate::image::load::{self, Loaded};
 use crate::project::Project;
 use crate::system::{self, Source, System};
 
+pub mod bench;
 pub mod boot;
 pub mod build;
+pub mod gdb;
 pub mod lint;
 pub mod run;
 pub mod test;
@@ -26,6 +28,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Run { system, machine, cores, timeout, raw } => {
             run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw })
         }
+        Command::Bench { json, gic, check } => {
+            bench::bench(&mut project, bench::Request { is_json: json, gic, is_check: check })
+        }
+        Command::Size { symbols } => bench::size(&mut project, symbols),
+        Command::Gdb { system, machine, cores } => gdb::gdb(&mut project, &system, &machine, cores),
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
         Command::Test { filter, json, gic, cores, jobs } => {
             test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, jobs })

@@ -93,7 +93,7 @@ impl Transcript {
 }
 
 fn without_level(text: &str) -> &str {
-    ["error: ", "warning: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text)
+    ["error: ", "warning: ", "debug: ", "trace: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text)
 }
 
 #[cfg(test)]

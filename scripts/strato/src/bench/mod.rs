@@ -1,0 +1,224 @@
+//! Room `bench`: the figures that the project promises, each with its bar, and where each comes from.
+//! Owns the one table of bars. Called by `strato bench`; reads transcripts and the hypervisor's ELF, runs nothing.
+
+use anyhow::{Context, ensure};
+use object::elf::{SHF_ALLOC, SHF_EXECINSTR};
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ObjectSection, SectionFlags};
+use serde::Serialize;
+
+use crate::transcript::Transcript;
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Instructions of all exception levels together.
+    Instructions,
+    /// Bytes.
+    Bytes,
+}
+
+/// Where a figure comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// A line `bench <name> <value>` of a guest of the system `bench`.
+    Guest,
+    /// The hypervisor's line about its first guest, in a boot of `hello`.
+    Boot,
+    /// The hypervisor's line about the VM of `hello`.
+    Vm,
+    /// Executable sections of the hypervisor's ELF.
+    Text,
+    /// The flat hypervisor, without a payload.
+    Image,
+}
+
+/// A figure and its bar.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Name, as issues and results write it.
+    pub name: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// The most that it may be; none when it is only reported.
+    pub bar: Option<u64>,
+    /// Where it comes from.
+    pub from: From,
+}
+
+const fn figure(name: &'static str, unit: Unit, bar: Option<u64>, from: From) -> Figure {
+    Figure { name, unit, bar, from }
+}
+
+/// Most bytes of text; `strato size` holds it as well.
+pub const TEXT_BAR: u64 = 80 << 10;
+
+/// Every figure, in the order of the table.
+pub const FIGURES: &[Figure] = &[
+    figure("null_call", Unit::Instructions, Some(80), From::Guest),
+    figure("event_send", Unit::Instructions, Some(150), From::Guest),
+    figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(1_500), From::Guest),
+    figure("yield_alone", Unit::Instructions, Some(100), From::Guest),
+    figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(900), From::Guest),
+    figure("map_4k", Unit::Instructions, Some(400), From::Guest),
+    figure("unmap_4k", Unit::Instructions, Some(500), From::Guest),
+    figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
+    figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
+    figure("image_bytes", Unit::Bytes, None, From::Image),
+    figure("vm_overhead_bytes", Unit::Bytes, Some(48 << 10), From::Vm),
+];
+
+/// A measured figure, as `--json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Name.
+    pub name: &'static str,
+    /// Value.
+    pub value: u64,
+    /// What it counts.
+    pub unit: Unit,
+    /// `virt-gicv2` or `virt-gicv3`.
+    pub board: String,
+    /// The most that it may be.
+    #[serde(skip)]
+    pub bar: Option<u64>,
+}
+
+impl Row {
+    /// Returns whether the value is within its bar.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        self.bar.is_none_or(|bar| self.value <= bar)
+    }
+}
+
+/// What the figures of one board are read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'s> {
+    /// Counted run of the system `bench`.
+    pub bench: &'s Transcript,
+    /// Counted run of `hello`.
+    pub hello: &'s Transcript,
+    /// Bytes of executable sections.
+    pub text_bytes: u64,
+    /// Bytes of the flat hypervisor.
+    pub image_bytes: u64,
+}
+
+/// Returns every figure of a board.
+///
+/// # Errors
+/// A source does not have one of them.
+pub fn rows(board: &str, sources: &Sources<'_>) -> anyhow::Result<Vec<Row>> {
+    let row = |figure: &Figure| {
+        let value = value(figure, sources).with_context(|| format!("{board} gave no figure `{}`", figure.name))?;
+        Ok(Row { name: figure.name, value, unit: figure.unit, board: board.to_owned(), bar: figure.bar })
+    };
+    FIGURES.iter().map(row).collect()
+}
+
+fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
+    match figure.from {
+        From::Guest => guest(sources.bench, figure.name),
+        From::Boot => sources.hello.number("first guest instruction at ", " ticks"),
+        From::Vm => sources.hello.number(" bytes of ram, ", " bytes of overhead"),
+        From::Text => Some(sources.text_bytes),
+        From::Image => Some(sources.image_bytes),
+    }
+}
+
+fn guest(transcript: &Transcript, name: &str) -> Option<u64> {
+    let mut lines = transcript.lines.iter().filter_map(|line| line.split_once("] bench "));
+    lines.find_map(|(_, figure)| figure.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Returns the table of all boards.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let mut table = format!("{:<36} {:<11} {:>9} {:>9}  {}\n", "figure", "board", "value", "bar", "unit");
+    for row in rows {
+        let bar = row.bar.map_or("-".into(), |bar| bar.to_string());
+        let unit = if row.unit == Unit::Bytes { "bytes" } else { "instructions" };
+        let missed = if row.is_within() { "" } else { "  MISSED" };
+        table += &format!("{:<36} {:<11} {:>9} {bar:>9}  {unit}{missed}\n", row.name, row.board, row.value);
+    }
+    table
+}
+
+/// A section of the hypervisor's ELF that takes memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Name.
+    pub name: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether it holds code.
+    pub is_text: bool,
+}
+
+/// Returns the sections of an ELF file that take memory.
+///
+/// # Errors
+/// It is no ELF file, or has no code.
+pub fn sections(file: &[u8]) -> anyhow::Result<Vec<Section>> {
+    let elf = ElfFile64::<LittleEndian>::parse(file).context("the hypervisor is not a 64-bit ELF file")?;
+    let mut sections = Vec::new();
+    for section in elf.sections() {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
+        if (sh_flags & SHF_ALLOC).0 != 0 && section.size() != 0 {
+            let name = section.name().unwrap_or("?").to_owned();
+            sections.push(Section { name, bytes: section.size(), is_text: (sh_flags & SHF_EXECINSTR).0 != 0 });
+        }
+    }
+    ensure!(sections.iter().any(|section| section.is_text), "the hypervisor has no code");
+    Ok(sections)
+}
+
+/// Returns the bytes of code in `sections`.
+#[must_use]
+pub fn text_bytes(sections: &[Section]) -> u64 {
+    sections.iter().filter(|section| section.is_text).map(|section| section.bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcript(text: &str) -> Transcript {
+        Transcript { lines: text.lines().map(Into::into).collect() }
+    }
+
+    fn all_rows(bench: &str) -> anyhow::Result<Vec<Row>> {
+        let hello = "strato: vm hello: 1048576 bytes of ram, 40960 bytes of overhead\n\
+                     strato: first guest instruction at 612345 ticks";
+        let (bench, hello) = (transcript(bench), transcript(hello));
+        rows("virt-gicv2", &Sources { bench: &bench, hello: &hello, text_bytes: 70_000, image_bytes: 100_000 })
+    }
+
+    const BENCH: &str = "[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
+        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3";
+
+    #[test]
+    fn every_figure_is_found_and_held_against_its_bar() {
+        let rows = all_rows(BENCH).unwrap();
+        assert_eq!(rows.len(), FIGURES.len());
+        let missed: Vec<_> = rows.iter().filter(|row| !row.is_within()).map(|row| (row.name, row.value)).collect();
+        assert_eq!(missed, [("boot_to_first_guest", 612_345)]);
+        assert!(table(&rows).contains("612345    600000  instructions  MISSED"));
+    }
+
+    #[test]
+    fn a_figure_that_is_not_there_is_an_error() {
+        let error = all_rows(&BENCH.replace("unmap_4k", "unmap_8k")).unwrap_err();
+        assert_eq!(error.to_string(), "virt-gicv2 gave no figure `unmap_4k`");
+    }
+
+    #[test]
+    fn a_row_is_written_as_results_are_read() {
+        let row =
+            Row { name: "null_call", value: 77, unit: Unit::Instructions, board: "virt-gicv2".into(), bar: Some(80) };
+        let json = r#"{"name":"null_call","value":77,"unit":"instructions","board":"virt-gicv2"}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+    }
+}

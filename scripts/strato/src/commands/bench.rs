@@ -1,0 +1,93 @@
+//! `strato bench` and `strato size`: the figures, measured and held against their bars. Called by `commands::run`.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ObjectSymbol};
+
+use super::{boot, build, ready};
+use crate::bench::{self, Row, Sources, TEXT_BAR, sections, text_bytes};
+use crate::exit::{FAILED, PASSED};
+use crate::pack::hypervisor;
+use crate::project::Project;
+use crate::qemu::{Qemu, Virt};
+use crate::transcript::Transcript;
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Whether results are JSON.
+    pub is_json: bool,
+    /// Only this version of the interrupt controller.
+    pub gic: Option<u8>,
+    /// Whether a missed bar fails.
+    pub is_check: bool,
+}
+
+/// Measures every figure; with `is_check` a missed bar gives status 1.
+///
+/// # Errors
+/// QEMU or the toolchain is missing, a run failed, or a figure is not there.
+pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
+    let qemu = Qemu::find()?;
+    let elf = std::fs::read(project.hypervisor()?)?;
+    let text_bytes = text_bytes(&sections(&elf)?);
+    let image_bytes = u64::try_from(hypervisor::flatten(&elf)?.bytes.len())?;
+    let mut rows: Vec<Row> = Vec::new();
+    for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
+        let machine = Virt { gic, cores: 1, cpu: "cortex-a72".into(), is_counted: true, gdb_port: None };
+        let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
+        let sources = Sources { bench: &bench, hello: &hello, text_bytes, image_bytes };
+        rows.extend(bench::rows(&machine.board(), &sources)?);
+    }
+    if request.is_json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        print!("{}", bench::table(&rows));
+    }
+    let missed: Vec<&Row> = rows.iter().filter(|row| !row.is_within()).collect();
+    if !request.is_check || missed.is_empty() {
+        return Ok(PASSED);
+    }
+    for row in missed {
+        eprintln!("{} on {} missed its bar: {}", row.name, row.board, row.value);
+    }
+    Ok(FAILED)
+}
+
+// The same machine and the same image give the same instructions each time.
+fn counted(project: &mut Project, qemu: &Qemu, machine: &Virt, system: &str) -> anyhow::Result<Transcript> {
+    let ready = ready(project, system)?;
+    let image = build::image(project, &ready, Some(machine.cores))?;
+    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
+    let run = boot::boot(qemu, machine, &image, &ready, limit, |_| {})?;
+    let board = machine.board();
+    let lines = run.transcript.lines.join("\n");
+    ensure!(run.reasons.is_empty(), "`{system}` failed on {board}: {}\n{lines}", run.reasons.join("; "));
+    Ok(run.transcript)
+}
+
+/// Shows the hypervisor's sections and its `count` biggest symbols; more text than the bar gives status 1.
+///
+/// # Errors
+/// The toolchain is missing, or the build failed.
+pub fn size(project: &mut Project, count: usize) -> anyhow::Result<u8> {
+    let file = std::fs::read(project.hypervisor()?)?;
+    let sections = sections(&file)?;
+    for section in &sections {
+        println!("{:>9}  {}", section.bytes, section.name);
+    }
+    let elf = ElfFile64::<LittleEndian>::parse(file.as_slice())?;
+    let mut symbols: Vec<(u64, &str)> =
+        elf.symbols().filter_map(|symbol| Some((symbol.size(), symbol.name().ok()?))).collect();
+    symbols.sort_by_key(|(bytes, name)| (std::cmp::Reverse(*bytes), *name));
+    println!("\nbiggest symbols:");
+    for (bytes, name) in symbols.iter().take(count).filter(|(bytes, _)| *bytes != 0) {
+        println!("{bytes:>9}  {:#}", rustc_demangle::demangle(name));
+    }
+    let (text, image) = (text_bytes(&sections), hypervisor::flatten(&file)?.bytes.len());
+    let word = if text <= TEXT_BAR { "within" } else { "MISSES" };
+    println!("\nimage {image} bytes, text {text} bytes, {word} its bar of {TEXT_BAR}");
+    Ok(if text <= TEXT_BAR { PASSED } else { FAILED })
+}

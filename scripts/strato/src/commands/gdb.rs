@@ -1,0 +1,98 @@
+//! `strato gdb`: a system in QEMU, stopped before its first instruction, with a debugger that knows its symbols.
+//! Called by `commands::run`.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+
+use super::boot::Scratch;
+use super::{build, ready};
+use crate::cli::Machine;
+use crate::exit::{FAILED, PASSED};
+use crate::project::Project;
+use crate::qemu::{Qemu, Virt, on_path};
+
+/// Where QEMU's `virt` loads the image (its RAM, and the offset in the image's header).
+const LOAD_ADDRESS: u64 = 0x4008_0000;
+
+/// Starts the machine and the debugger; without a debugger on this system it says which command to give elsewhere.
+///
+/// # Errors
+/// QEMU or the toolchain is missing, the system is refused, or a build failed.
+pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option<u8>) -> anyhow::Result<u8> {
+    let qemu = Qemu::find()?;
+    let ready = ready(project, system)?;
+    let cores = cores.unwrap_or(ready.system.cores);
+    let image = Scratch::new(&build::image(project, &ready, Some(cores))?)?;
+    let port = free_port()?;
+    let virt = Virt { gic: machine.gic, cores, cpu: machine.cpu.clone(), is_counted: false, gdb_port: Some(port) };
+    let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
+    guests.dedup();
+    let arguments = arguments(port, &project.hypervisor()?, &guests);
+    let mut command = qemu.command(&virt, image.path());
+    let Some(debugger) = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().find_map(on_path) else {
+        eprintln!("no gdb here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n");
+        eprintln!("  {}\n\nCtrl-C ends it.", shell("gdb-multiarch", &arguments));
+        let status = command.status().context("cannot start QEMU")?;
+        return Ok(if status.success() { PASSED } else { FAILED });
+    };
+    let serial = Scratch::new(b"")?;
+    eprintln!("the serial line is written to {}", serial.path().display());
+    let output = std::fs::File::create(serial.path()).context("cannot write the serial line")?;
+    let _qemu = Ended(command.stdout(Stdio::from(output)).spawn().context("cannot start QEMU")?);
+    let status = Command::new(debugger).args(arguments).status().context("cannot start gdb")?;
+    Ok(if status.success() { PASSED } else { FAILED })
+}
+
+/// A process that ends with the value.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Both fail only when the process is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port on the loopback address")?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn arguments(port: u16, hypervisor: &Path, guests: &[PathBuf]) -> Vec<OsString> {
+    let mut commands = vec![
+        "set architecture aarch64".to_owned(),
+        format!("add-symbol-file {} -o {LOAD_ADDRESS:#x}", hypervisor.display()),
+    ];
+    // A guest's addresses are its own; its symbols are right while it runs.
+    commands.extend(guests.iter().map(|guest| format!("add-symbol-file {}", guest.display())));
+    commands.push(format!("target remote 127.0.0.1:{port}"));
+    let mut arguments: Vec<OsString> = vec!["-q".into(), "-ex".into(), "set confirm off".into()];
+    arguments.extend(commands.into_iter().flat_map(|command| ["-ex".into(), command.into()]));
+    arguments
+}
+
+fn shell(program: &str, arguments: &[OsString]) -> String {
+    let quoted = arguments.iter().map(|argument| {
+        let text = argument.to_string_lossy();
+        if text.contains(' ') { format!("'{text}'") } else { text.into_owned() }
+    });
+    [program.to_owned()].into_iter().chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debugger_gets_both_kinds_of_symbols_and_the_port() {
+        let line = shell("gdb", &arguments(1234, Path::new("hyp"), &[PathBuf::from("hello")]));
+        let expected = "gdb -q -ex 'set confirm off' -ex 'set architecture aarch64' -ex 'add-symbol-file hyp -o 0x40080000' \
+                        -ex 'add-symbol-file hello' -ex 'target remote 127.0.0.1:1234'";
+        assert_eq!(line, expected);
+    }
+}
