@@ -38,7 +38,6 @@ register_structs! {
     }
 }
 
-
 // SAFETY: made by `register_structs!` of nothing but tock-registers fields and padding.
 unsafe impl Block for Distributor {}
 // SAFETY: as above.

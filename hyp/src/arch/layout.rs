@@ -135,7 +135,9 @@ impl Layout {
             let pages = device.outer_pages();
             if pages.end <= LIMIT {
                 add(&mut ranges, pages, Access::Device)?;
-                own_devices.push(Region { start: device.start, end: pages.end }).map_err(|_| LayoutError::TooManyRegions)?;
+                own_devices
+                    .push(Region { start: device.start, end: pages.end })
+                    .map_err(|_| LayoutError::TooManyRegions)?;
             }
         }
 

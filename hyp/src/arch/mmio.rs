@@ -112,7 +112,9 @@ impl Device {
     pub fn simulated(bytes: usize) -> Self {
         let words = vec![0_u128; bytes.div_ceil(16)].leak();
         // SAFETY: leaked memory is valid for good, aligned to 16 bytes, and owned by nobody else.
-        let device = unsafe { Self::mint(core::ptr::with_exposed_provenance_mut(words.as_mut_ptr().expose_provenance()), bytes) };
+        let device = unsafe {
+            Self::mint(core::ptr::with_exposed_provenance_mut(words.as_mut_ptr().expose_provenance()), bytes)
+        };
         device.unwrap_or(Self { base: NonNull::dangling(), bytes: 0 })
     }
 }

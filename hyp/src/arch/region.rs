@@ -88,13 +88,11 @@ pub fn take_out<const N: usize>(set: &mut Vec<Region, N>, hole: Region) -> Resul
 /// [`TooManyRegions`] when more than `N` regions remain.
 pub fn merge<const N: usize>(regions: &[Region]) -> Result<Vec<Region, N>, TooManyRegions> {
     let mut set: Vec<Region, N> = Vec::new();
-    for region in regions {
-        let pages = region.inner_pages();
-        if pages.bytes() > 0 {
-            set.push(pages).map_err(|_| TooManyRegions)?;
-        }
+    for pages in regions.iter().map(|region| region.inner_pages()).filter(|pages| pages.bytes() > 0) {
+        // Insertion keeps the few regions sorted; core's sort is 3.5 KiB of text.
+        let at = set.iter().position(|other| *other > pages).unwrap_or(set.len());
+        set.insert(at, pages).map_err(|_| TooManyRegions)?;
     }
-    set.sort_unstable();
     let mut merged: Vec<Region, N> = Vec::new();
     for region in set {
         match merged.last_mut() {
@@ -135,7 +133,8 @@ mod tests {
 
     #[test]
     fn overlapping_and_unsorted_memory_becomes_one_region_of_whole_pages() {
-        let parts = [Region { start: 0x5800, end: 0x9000 }, Region { start: 0x1001, end: 0x5fff }, Region::new(LIMIT, 1)];
+        let parts =
+            [Region { start: 0x5800, end: 0x9000 }, Region { start: 0x1001, end: 0x5fff }, Region::new(LIMIT, 1)];
         assert_eq!(merge::<4>(&parts).unwrap(), set(&[(0x2000, 0x5000), (0x6000, 0x9000)]));
         let parts = [Region { start: 0x4000, end: 0x9000 }, Region { start: 0x1000, end: 0x6000 }];
         assert_eq!(merge::<4>(&parts).unwrap(), set(&[(0x1000, 0x9000)]));

@@ -31,6 +31,10 @@ read!(
     /// Acknowledges the highest pending group 1 interrupt; returns its INTID.
     read_icc_iar1, "icc_iar1_el1"
 );
+read!(
+    /// Physical interrupts that wait for this core, masked or not: bit 7 IRQ, bit 6 FIQ, bit 8 SError.
+    read_isr, "isr_el1"
+);
 write!(
     /// Drops the running priority; with EOImode 1 the interrupt stays active.
     write_icc_eoir1, "icc_eoir1_el1"

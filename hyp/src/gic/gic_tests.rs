@@ -6,7 +6,7 @@ use crate::board::{CoreMethod, UartInfo};
 
 fn board(gic: GicInfo) -> BoardInfo {
     BoardInfo {
-        known: crate::board::find(["linux,dummy-virt"].into_iter()),
+        known: crate::board::find([b"linux,dummy-virt".as_slice()].into_iter()),
         ram: heapless::Vec::new(),
         reserved: heapless::Vec::new(),
         cores: heapless::Vec::from_slice(&[0, 1]).unwrap(),

@@ -58,7 +58,9 @@ impl GicV3 {
                 break;
             }
             rest = match behind {
-                Some(behind) if typer.virtual_lpis_supported() => behind.split(size_of::<GicrSgi>()).ok().map(|(_, next)| next),
+                Some(behind) if typer.virtual_lpis_supported() => {
+                    behind.split(size_of::<GicrSgi>()).ok().map(|(_, next)| next)
+                }
                 other => other,
             };
         }
