@@ -110,6 +110,11 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         self.0.try_lock()
     }
 
+    /// Returns the data; the lock ends.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+
     /// Returns the data without locking: the exclusive borrow is proof that nobody else can.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()

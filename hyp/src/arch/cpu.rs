@@ -45,3 +45,9 @@ pub(super) fn set_cpuactlr(bits: u64) {
     sysreg::write_cpuactlr(sysreg::read_cpuactlr() | bits);
     maintenance::isb();
 }
+
+/// Returns whether a physical interrupt waits for this core, masked or not (ISR_EL1).
+#[inline]
+pub fn interrupt_pending() -> bool {
+    sysreg::read_isr() != 0
+}

@@ -9,8 +9,8 @@ use core::ptr::{self, NonNull};
 use super::page_box::PageBox;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 
-/// Most cores that take part.
-pub const CORES: usize = 8;
+/// Most that take part: eight cores, and boot while it builds.
+pub const VISITORS: usize = 9;
 /// What a core shows while it holds no reference: idle, or never started.
 const OUTSIDE: u64 = u64::MAX;
 
@@ -18,8 +18,8 @@ const OUTSIDE: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Epochs {
     now: AtomicU64,
-    seen: [AtomicU64; CORES],
-    joined: [AtomicBool; CORES],
+    seen: [AtomicU64; VISITORS],
+    joined: [AtomicBool; VISITORS],
 }
 
 /// A core's right to begin stays: one per core, for ever.
@@ -74,7 +74,7 @@ impl Epochs {
 
     /// Returns the cores, one bit each, that may still use what was taken away before `epoch`.
     #[must_use]
-    pub fn lagging(&self, epoch: u64) -> u8 {
+    pub fn lagging(&self, epoch: u64) -> u16 {
         let mut mask = 0;
         for (index, seen) in self.seen.iter().enumerate() {
             // Acquire: that core's last uses happened before it showed the new epoch.
@@ -176,7 +176,7 @@ impl<T> Slot<T> {
 impl<T> Retired<T> {
     /// Returns the cores, one bit each, that may still use the object.
     #[must_use]
-    pub fn lagging(&self, epochs: &Epochs) -> u8 {
+    pub fn lagging(&self, epochs: &Epochs) -> u16 {
         epochs.lagging(self.epoch)
     }
 
@@ -194,5 +194,12 @@ impl<T> Retired<T> {
         // SAFETY: the pointer came out of the slot by a swap, so it is here once; each core has begun a stay since, or is
         // outside, so no reference that `get` gave is alive.
         Ok(unsafe { PageBox::from_raw(self.at) })
+    }
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        // Release: its last uses come before.
+        self.seen.store(OUTSIDE, Ordering::Release);
     }
 }

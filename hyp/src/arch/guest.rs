@@ -1,7 +1,9 @@
 //! Guest registers: moves a vCPU's state between memory and the core at a switch, and sets what traps while it runs.
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
-use aarch64_cpu::registers::{CPTR_EL2, HCR_EL2, Readable, SCTLR_EL1, Writeable};
+use aarch64_cpu::registers::{
+    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, Readable, SCTLR_EL1, SPSR_EL1, VBAR_EL1, Writeable,
+};
 
 use super::el1::{El1, FpState};
 use super::maintenance;
@@ -109,4 +111,22 @@ pub fn load_fp(from: &FpState) {
     maintenance::isb(); // the loads below must not trap to EL2 itself
     // SAFETY: follows AAPCS64 and reads the 528 bytes of `from`; code at EL2 keeps nothing in FP registers.
     unsafe { arch_fp_load(from) };
+}
+
+/// Writes what EL1 sees of an exception that it is made to take: ESR_EL1, FAR_EL1 if the exception has an address,
+/// ELR_EL1 and SPSR_EL1. Returns VBAR_EL1.
+pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> u64 {
+    ESR_EL1.set(syndrome);
+    if let Some(far) = far {
+        FAR_EL1.set(far);
+    }
+    ELR_EL1.set(pc);
+    SPSR_EL1.set(pstate);
+    VBAR_EL1.get()
+}
+
+/// Returns VBAR_EL1 of the resident vCPU.
+#[must_use]
+pub fn vector_base() -> u64 {
+    VBAR_EL1.get()
 }

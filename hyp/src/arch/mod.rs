@@ -96,11 +96,13 @@ pub mod stage2;
 pub mod table;
 
 pub use core_base::CoreIndex;
+#[cfg(not(target_os = "none"))]
+pub use cpu::set_interrupt_pending;
 pub use run::run;
 #[cfg(not(target_os = "none"))]
 pub use run::{Deed, STORY_END, script};
 
-pub use cpu::{affinity, midr, relax, wait_for_event, wait_for_interrupt};
+pub use cpu::{affinity, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
 
 /// Returns the number of the core that runs this.
 #[must_use]

@@ -21,8 +21,11 @@ use crate::console::Console;
 use crate::gic::Gic;
 
 pub mod device_tree;
+mod fdt;
 pub mod panic;
+pub mod plan;
 pub mod secondary;
+pub mod start;
 
 /// Bytes of a redistributor with virtual LPIs, the largest kind.
 const REDISTRIBUTOR_BYTES: u64 = 0x4_0000;
@@ -62,8 +65,8 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let devices = [gic_first, gic_second, board.uart.registers];
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(layout_text(error)));
-    let Installed { free, devices, payload, cores } = install::install(&layout)
-        .unwrap_or_else(|_| refuse("the EL2 map does not fit the memory that boot can reach"));
+    let Installed { free, devices, payload, cores } =
+        install::install(&layout).unwrap_or_else(|_| refuse("the EL2 map does not fit the memory that boot can reach"));
     errata::apply(arch::midr(), board.known.has_stock_stub);
 
     let Ok([gic_first, gic_second, uart]) = devices.into_array() else {

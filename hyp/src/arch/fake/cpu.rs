@@ -23,3 +23,17 @@ pub fn midr() -> u64 {
 
 /// Does nothing on a PC.
 pub(in crate::arch) fn set_cpuactlr(_bits: u64) {}
+
+std::thread_local! {
+    static INTERRUPT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Returns whether [`set_interrupt_pending`] said so.
+pub fn interrupt_pending() -> bool {
+    INTERRUPT.get()
+}
+
+/// Makes an interrupt wait, or not, on this thread.
+pub fn set_interrupt_pending(waits: bool) {
+    INTERRUPT.set(waits);
+}

@@ -67,3 +67,20 @@ pub fn load_fp(from: &FpState) {
     trap_fp(false);
     FP.with_borrow_mut(|now| now.clone_from(from));
 }
+
+/// Writes what EL1 sees of an exception; returns the vector base.
+pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> u64 {
+    change(|el1| {
+        el1.esr = syndrome;
+        el1.far = far.unwrap_or(el1.far);
+        el1.elr = pc;
+        el1.spsr = pstate;
+    });
+    vector_base()
+}
+
+/// Returns the vector base of the resident vCPU.
+#[must_use]
+pub fn vector_base() -> u64 {
+    EL1.with_borrow(|now| now.vbar)
+}

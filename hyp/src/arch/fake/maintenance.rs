@@ -12,8 +12,19 @@ macro_rules! nothing {
 }
 
 nothing!(
-    isb, dsb_sy, dsb_ish, dsb_ishst, dsb_nsh, sev, tlbi_vmalle1is, tlbi_vmalle1, tlbi_vmalls12e1is, tlbi_alle1is,
-    tlbi_alle1, tlbi_alle2, ic_iallu_is
+    isb,
+    dsb_sy,
+    dsb_ish,
+    dsb_ishst,
+    dsb_nsh,
+    sev,
+    tlbi_vmalle1is,
+    tlbi_vmalle1,
+    tlbi_vmalls12e1is,
+    tlbi_alle1is,
+    tlbi_alle1,
+    tlbi_alle2,
+    ic_iallu_is
 );
 
 /// Does nothing on a PC.

@@ -1,0 +1,259 @@
+//! Plan: the packed payload, checked as a whole before anything is built from it, then read record by record.
+
+use core::fmt;
+use core::mem::size_of;
+
+use strato_abi::info_page::{GroupEntry, InfoPage};
+use strato_abi::plan::{
+    Channel, CreateRegion, CreateVm, GrantRegion, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_REGION,
+    KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start,
+    VM_FLAGS, checksum,
+};
+use strato_abi::version::{ABI_VERSION, major, minor};
+use zerocopy::FromBytes;
+
+const _: () = assert!(size_of::<InfoPage>() + size_of::<GroupEntry>() < 4096);
+
+/// Which check a payload failed. The names are what boot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// There is no payload behind the image.
+    Missing,
+    /// Its first bytes are not those of a payload.
+    Magic,
+    /// Its layout is of another version.
+    Version(u32),
+    /// It was packed for an ABI that this hypervisor does not have.
+    Abi(u32),
+    /// It is shorter than it says.
+    Length,
+    /// A bit of it changed since it was packed.
+    Checksum,
+    /// Record `.0` is not one that this version knows, or is cut off.
+    Record(u32),
+    /// Record `.0` points outside the payload.
+    Bounds(u32),
+    /// Record `.0` names a VM or a region that was not made before.
+    Order(u32),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("packed system refused: ")?;
+        match self {
+            Self::Missing => f.write_str("missing: nothing is packed behind the image; make one with `strato pack`"),
+            Self::Magic => f.write_str("magic: what stands behind the image is no packed system"),
+            Self::Version(found) => write!(f, "version: its layout is {found}, this image reads {PAYLOAD_VERSION}"),
+            Self::Abi(found) => {
+                write!(f, "abi: it needs {}.{}, this image has ", major(*found), minor(*found))?;
+                write!(f, "{}.{}", major(ABI_VERSION), minor(ABI_VERSION))
+            }
+            Self::Length => f.write_str("length: it is shorter than its header says; the image was cut off"),
+            Self::Checksum => f.write_str("checksum: it was damaged after it was packed"),
+            Self::Record(n) => write!(f, "record: record {n} is unknown or cut off"),
+            Self::Bounds(n) => write!(f, "bounds: record {n} points outside the payload"),
+            Self::Order(n) => write!(f, "order: record {n} names something that no record before it makes"),
+        }
+    }
+}
+
+/// A whole, undamaged payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'p> {
+    bytes: &'p [u8],
+    /// Its header.
+    pub header: PayloadHeader,
+}
+
+/// One step of a plan.
+#[derive(Clone, Copy, Debug)]
+pub enum Record {
+    /// Makes a VM.
+    CreateVm(CreateVm),
+    /// Loads a segment.
+    Load(Load),
+    /// Makes a shared region.
+    CreateRegion(CreateRegion),
+    /// Gives a region to a VM.
+    GrantRegion(GrantRegion),
+    /// Gives a peer to a VM.
+    Peer(Peer),
+    /// Connects two VMs.
+    Channel(Channel),
+    /// Starts a VM.
+    Start(Start),
+}
+
+impl<'p> Plan<'p> {
+    /// Returns the plan in `bytes`.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn check(bytes: &'p [u8]) -> Result<Self, PlanError> {
+        if bytes.is_empty() {
+            return Err(PlanError::Missing);
+        }
+        let (header, _) = PayloadHeader::read_from_prefix(bytes).map_err(|_| PlanError::Length)?;
+        if header.magic != PAYLOAD_MAGIC {
+            return Err(PlanError::Magic);
+        }
+        if header.version != PAYLOAD_VERSION {
+            return Err(PlanError::Version(header.version));
+        }
+        if major(header.abi_version) != major(ABI_VERSION) || minor(header.abi_version) > minor(ABI_VERSION) {
+            return Err(PlanError::Abi(header.abi_version));
+        }
+        let total = usize::try_from(header.total_len).map_err(|_| PlanError::Length)?;
+        let body = bytes.get(size_of::<PayloadHeader>()..total).ok_or(PlanError::Length)?;
+        if !total.is_multiple_of(8) || (header.records_len as usize) > body.len() {
+            return Err(PlanError::Length);
+        }
+        if checksum(body) != header.checksum {
+            return Err(PlanError::Checksum);
+        }
+        Ok(Self { bytes: bytes.get(..total).ok_or(PlanError::Length)?, header })
+    }
+
+    /// Returns `length` bytes of the payload from `offset` on, for record `n`.
+    ///
+    /// # Errors
+    /// [`PlanError::Bounds`].
+    pub fn bytes(&self, n: u32, offset: u64, length: u64) -> Result<&'p [u8], PlanError> {
+        let start = usize::try_from(offset).map_err(|_| PlanError::Bounds(n))?;
+        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+        end.and_then(|end| self.bytes.get(start..end)).ok_or(PlanError::Bounds(n))
+    }
+
+    /// Returns the records with their numbers, each checked as it is reached.
+    pub fn records(&self) -> impl Iterator<Item = Result<(u32, Record), PlanError>> + use<'p> {
+        let start = size_of::<PayloadHeader>();
+        let end = start.saturating_add(self.header.records_len as usize);
+        let mut rest = self.bytes.get(start..end).unwrap_or(&[]);
+        let mut numbers = 0..self.header.records;
+        core::iter::from_fn(move || {
+            let n = numbers.next()?;
+            Some(match take(&mut rest) {
+                Some(record) => Ok((n, record)),
+                None => {
+                    numbers = 0..0;
+                    Err(PlanError::Record(n))
+                }
+            })
+        })
+    }
+
+    /// Returns how many named handles the plan gives VM `vm`, besides `ram`.
+    #[must_use]
+    pub fn named_handles(&self, vm: u16) -> usize {
+        self.records()
+            .filter_map(Result::ok)
+            .map(|(_, record)| match record {
+                Record::GrantRegion(grant) => usize::from(grant.header.vm == vm),
+                Record::Peer(peer) => usize::from(peer.header.vm == vm),
+                Record::Channel(channel) => usize::from(channel.header.vm == vm) + usize::from(channel.peer == vm),
+                Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) | Record::Start(_) => 0,
+            })
+            .sum()
+    }
+}
+
+/// Takes the first record off `rest`.
+fn take(rest: &mut &[u8]) -> Option<Record> {
+    let (header, _) = RecordHeader::read_from_prefix(rest).ok()?;
+    let (record, behind) = rest.split_at_checked(usize::from(header.size))?;
+    let record = match header.kind {
+        KIND_CREATE_VM => {
+            let record = CreateVm::read_from_bytes(record).ok()?;
+            (record.flags & !VM_FLAGS == 0).then_some(Record::CreateVm(record))?
+        }
+        KIND_LOAD => Record::Load(Load::read_from_bytes(record).ok()?),
+        KIND_CREATE_REGION => Record::CreateRegion(CreateRegion::read_from_bytes(record).ok()?),
+        KIND_GRANT_REGION => Record::GrantRegion(GrantRegion::read_from_bytes(record).ok()?),
+        KIND_PEER => Record::Peer(Peer::read_from_bytes(record).ok()?),
+        KIND_CHANNEL => Record::Channel(Channel::read_from_bytes(record).ok()?),
+        KIND_START => Record::Start(Start::read_from_bytes(record).ok()?),
+        _ => return None,
+    };
+    *rest = behind;
+    Some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+    use zerocopy::IntoBytes;
+
+    fn payload(records: &[&[u8]]) -> Vec<u8> {
+        let body = records.concat();
+        let header = PayloadHeader {
+            magic: PAYLOAD_MAGIC,
+            version: PAYLOAD_VERSION,
+            abi_version: ABI_VERSION,
+            total_len: (64 + body.len()) as u64,
+            checksum: checksum(&body),
+            records_len: u32::try_from(body.len()).unwrap(),
+            records: u32::try_from(records.len()).unwrap(),
+            vms: 1,
+            log_level: 3,
+            slice_us: 1000,
+            reserved: 0,
+            build_id: 7,
+        };
+        [header.as_bytes(), &body].concat()
+    }
+
+    fn good() -> Vec<u8> {
+        let start = Start { header: Start::header(0) };
+        let region = CreateRegion { header: CreateRegion::header(0), size: 4096 };
+        payload(&[region.as_bytes(), start.as_bytes()])
+    }
+
+    #[test]
+    fn a_good_payload_is_read_record_by_record() {
+        let bytes = good();
+        let plan = Plan::check(&bytes).unwrap();
+        let kinds: Vec<_> = plan.records().map(|record| matches!(record.unwrap().1, Record::CreateRegion(_))).collect();
+        assert_eq!(kinds, [true, false]);
+    }
+
+    #[test]
+    fn each_damage_is_named_by_its_check() {
+        let bytes = good();
+        let damaged = |at: usize, value: u8| {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            Plan::check(&bytes).unwrap_err()
+        };
+        assert_eq!(Plan::check(&[]).unwrap_err(), PlanError::Missing);
+        assert_eq!(damaged(0, 0), PlanError::Magic);
+        assert_eq!(damaged(8, 9), PlanError::Version(9));
+        assert_eq!(damaged(12, 1), PlanError::Abi(ABI_VERSION + 1));
+        assert_eq!(damaged(70, 1), PlanError::Checksum);
+        assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
+        assert_eq!(Plan::check(&bytes[..20]).unwrap_err(), PlanError::Length);
+    }
+
+    #[test]
+    fn unknown_and_cut_off_records_are_refused_by_number() {
+        let mut odd = Start { header: Start::header(0) };
+        odd.header.kind = 99;
+        let bytes = payload(&[Start { header: Start::header(0) }.as_bytes(), odd.as_bytes()]);
+        let last = Plan::check(&bytes).unwrap().records().last().unwrap().unwrap_err();
+        assert_eq!(last, PlanError::Record(1));
+        let mut long = Start { header: Start::header(0) };
+        long.header.size = 4000;
+        let bytes = payload(&[long.as_bytes()]);
+        assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
+    }
+
+    #[test]
+    fn bytes_outside_the_payload_are_refused() {
+        let bytes = good();
+        let plan = Plan::check(&bytes).unwrap();
+        assert!(plan.bytes(3, 0, bytes.len() as u64).is_ok());
+        for (offset, length) in [(0, bytes.len() as u64 + 1), (u64::MAX, 1), (8, u64::MAX)] {
+            assert_eq!(plan.bytes(3, offset, length).unwrap_err(), PlanError::Bounds(3));
+        }
+    }
+}

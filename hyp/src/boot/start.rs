@@ -1,0 +1,249 @@
+//! Start: from the parts of a machine to guests that run. Makes the machine, replays the plan, and lets every core into
+//! the dispatcher's loop.
+
+use core::fmt;
+
+use heapless::Vec;
+use log::LevelFilter;
+use strato_abi::plan::{ANY_CORE, CreateVm, PayloadHeader};
+use strato_abi::{Handle, Ipa};
+
+use super::plan::{Plan, PlanError, Record};
+use super::{Parts, refuse};
+use crate::allocator::{Account, Allocator, Kind, MemId};
+use crate::arch::core_base::{CoreIndex, MAX_CORES};
+use crate::arch::epoch::{Epochs, Slot, Stay};
+use crate::arch::page_box::PageBox;
+use crate::arch::{guest, timer};
+use crate::dispatcher;
+use crate::lock::{Held, Lock};
+use crate::machine::{Cpu, Machine, Mail, Pool, VM_PLACES};
+use crate::scheduler::{RunQueue, VcpuRef};
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::timer::{Deadlines, NEVER};
+use crate::vm::build::{self, BuildError, Site};
+use crate::vm::{Vm, attach};
+
+/// Who looks VMs up while the plan is carried out: no core, so that each core can join by itself.
+const BUILDER: usize = MAX_CORES;
+/// Shared regions that a plan can make.
+const REGIONS: usize = 64;
+
+/// Why the plan cannot be carried out.
+#[derive(Debug)]
+enum StartError {
+    Plan(PlanError),
+    Build(u32, BuildError),
+}
+
+impl From<PlanError> for StartError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(error) => error.fmt(f),
+            Self::Build(n, error) => write!(f, "packed system refused: record {n} cannot be carried out: {error:?}"),
+        }
+    }
+}
+
+/// Returns the machine of `parts`, with no VM in it yet, and the plan that it is to carry out.
+pub fn machine(parts: Parts) -> (Machine, Plan<'static>) {
+    let plan = Plan::check(parts.payload).unwrap_or_else(|error| refuse(error));
+    log::set_max_level(level(&plan.header));
+    let allocator =
+        Allocator::new(parts.free).unwrap_or_else(|_| refuse("no region of memory has room for the ledger"));
+    let machine = Machine {
+        vms: core::array::from_fn(|_| Slot::new()),
+        epochs: Epochs::new(),
+        memory: Lock::new(Pool { allocator, own: Account::hypervisor(), baseline: None }),
+        mail: core::array::from_fn(|_| Mail::default()),
+        cpus: core::array::from_fn(|_| Lock::new(None)),
+        gic: parts.gic,
+        console: parts.console,
+        living: AtomicU32::new(plan.header.vms),
+        ended: [AtomicU32::new(0), AtomicU32::new(0)],
+        slice_ticks: slice(&plan.header),
+        build_id: plan.header.build_id,
+        is_ready: AtomicBool::new(false),
+        has_started: AtomicBool::new(false),
+    };
+    (machine, plan)
+}
+
+fn level(header: &PayloadHeader) -> LevelFilter {
+    match header.log_level {
+        0 | 1 => LevelFilter::Error,
+        2 => LevelFilter::Warn,
+        3 => LevelFilter::Info,
+        4 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    }
+}
+
+fn slice(header: &PayloadHeader) -> u64 {
+    let ticks = u128::from(timer::frequency()) * u128::from(header.slice_us.max(1)) / 1_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+}
+
+/// Makes what each core of `cores` (a bit each) has to itself; [`run`] takes it there.
+fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
+    let Pool { allocator, own, .. } = pool;
+    for (n, place) in machine.cpus.iter().enumerate().filter(|(n, _)| cores >> n & 1 != 0) {
+        let Some(index) = CoreIndex::new(n) else { continue };
+        let queue = allocator.take(PageBox::<RunQueue>::ORDER, Kind::Object, own).ok();
+        let deadlines = allocator.take(PageBox::<Deadlines>::ORDER, Kind::Object, own).ok();
+        let queue = queue.and_then(|pages| PageBox::zeroed(pages).ok());
+        let deadlines = deadlines.and_then(|pages| PageBox::zeroed(pages).ok());
+        let Some((queue, deadlines)) = queue.zip(deadlines) else { refuse("no memory for a core's queue") };
+        *place.lock_leaf() =
+            Some(Cpu { index, queue, deadlines, turn: None, resident: None, reaping: 0, retired: None, armed: NEVER });
+    }
+}
+
+/// Runs the guests of core `index` for ever. Called on that core once the machine is made.
+pub fn run(machine: &Machine, index: CoreIndex) -> ! {
+    let cpu = machine.cpus.get(index.index()).and_then(|cpu| cpu.lock_leaf().take());
+    let Some((mut cpu, mut visitor)) = cpu.zip(machine.epochs.join(index.index())) else {
+        refuse("a core that was not there when the machine was made")
+    };
+    guest::init_core();
+    dispatcher::run_core(machine, &mut cpu, &mut visitor)
+}
+
+/// Carries out `plan`; afterwards vCPU 0 of every VM is asked to start. `cores` has a bit for each core that runs.
+pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
+    let mut none = Held::mint();
+    {
+        let (mut pool, _held) = machine.memory.lock(&mut none);
+        make_cpus(machine, &mut pool, cores);
+        pool.baseline = pool.allocator.audit().ok();
+    }
+    // No VM ends before this stay does: no core runs a guest yet.
+    let Some(mut visitor) = machine.epochs.join(BUILDER) else { refuse("the plan is carried out once") };
+    let stay = &visitor.begin();
+    let mut builder = Builder { machine, plan, stay, cores, next_core: 0, regions: Vec::new() };
+    for record in plan.records() {
+        let done = record.map_err(StartError::from).and_then(|(n, record)| builder.carry_out(n, &record, &mut none));
+        if let Err(error) = done {
+            refuse(error);
+        }
+    }
+    machine.is_ready.store(true, Ordering::Release);
+}
+
+struct Builder<'a, 'p> {
+    machine: &'a Machine,
+    plan: &'a Plan<'p>,
+    stay: &'a Stay<'a>,
+    cores: u8,
+    next_core: u8,
+    regions: Vec<MemId, REGIONS>,
+}
+
+impl<'a> Builder<'a, '_> {
+    fn vm(&self, n: u32, vm: u16) -> Result<&'a Vm, StartError> {
+        let vm = self.machine.vms.get(usize::from(vm)).and_then(|slot| slot.get(self.stay));
+        vm.ok_or(StartError::Plan(PlanError::Order(n)))
+    }
+
+    fn carry_out(&mut self, n: u32, record: &Record, none: &mut Held<'_, 0>) -> Result<(), StartError> {
+        let failed = |error| StartError::Build(n, error);
+        match record {
+            Record::CreateVm(record) => return self.create(n, record, none),
+            Record::Load(record) => {
+                let bytes = self.plan.bytes(n, record.offset, record.file_len)?;
+                let vm = self.vm(n, record.header.vm)?;
+                let (mut inner, mut held) = vm.inner.lock(none);
+                let (mut pool, _held) = self.machine.memory.lock(&mut held);
+                attach::load(vm, &mut inner, record, bytes, &mut pool.allocator).map_err(failed)?;
+            }
+            Record::CreateRegion(record) => {
+                let vm = self.vm(n, record.header.vm)?;
+                let (mut inner, mut held) = vm.inner.lock(none);
+                let (mut pool, _held) = self.machine.memory.lock(&mut held);
+                let id = attach::region(&mut inner, record, &mut pool.allocator).map_err(failed)?;
+                self.regions.push(id).map_err(|_| failed(BuildError::Full))?;
+            }
+            Record::GrantRegion(record) => {
+                let vm = self.vm(n, record.header.vm)?;
+                let id = *self.regions.get(usize::from(record.region)).ok_or(PlanError::Order(n))?;
+                let (mut inner, mut held) = vm.inner.lock(none);
+                let (mut pool, _held) = self.machine.memory.lock(&mut held);
+                attach::grant(vm, &mut inner, record, id, &mut pool.allocator).map_err(failed)?;
+            }
+            Record::Peer(record) => {
+                let (vm, peer) = (self.vm(n, record.header.vm)?, self.vm(n, record.peer)?);
+                let (mut inner, _held) = vm.inner.lock(none);
+                attach::peer(vm, &mut inner, peer, record.name).map_err(failed)?;
+            }
+            Record::Channel(record) => {
+                let (vm, peer) = (self.vm(n, record.header.vm)?, self.vm(n, record.peer)?);
+                let near = self.port(vm, record.vcpu, record.name, none).map_err(failed)?;
+                let far = self.port(peer, record.peer_vcpu, record.peer_name, none).map_err(failed)?;
+                attach::connect(vm, near, peer, far);
+                attach::connect(peer, far, vm, near);
+            }
+            Record::Start(record) => self.start(n, record.header.vm, none)?,
+        }
+        Ok(())
+    }
+
+    fn port(&self, vm: &Vm, vcpu: u16, name: [u8; 40], none: &mut Held<'_, 0>) -> Result<Handle, BuildError> {
+        let (mut inner, _held) = vm.inner.lock(none);
+        attach::port(vm, &mut inner, vcpu, name)
+    }
+
+    fn create(&mut self, n: u32, record: &CreateVm, none: &mut Held<'_, 0>) -> Result<(), StartError> {
+        let place = u8::try_from(record.header.vm).ok().filter(|&place| usize::from(place) < VM_PLACES);
+        let place = place.ok_or(PlanError::Order(n))?;
+        let homes = record.cores.map(|core| self.home(core));
+        let command_line = self.plan.bytes(n, record.command_line, u64::from(record.command_line_len))?;
+        let named = self.plan.named_handles(record.header.vm);
+        let site = Site { place, incarnation: 1, homes, named, counter_hz: timer::frequency(), command_line };
+        let vm = {
+            let (mut pool, _held) = self.machine.memory.lock(none);
+            build::create(record, site, &mut pool.allocator).map_err(|error| StartError::Build(n, error))?
+        };
+        let slot = self.machine.vms.get(usize::from(place)).ok_or(PlanError::Order(n))?;
+        if slot.fill(vm).is_err() {
+            return Err(StartError::Plan(PlanError::Order(n)));
+        }
+        Ok(())
+    }
+
+    /// Returns the core for a vCPU whose manifest says `wanted`: that one if it runs, else another by the same rule on
+    /// every boot.
+    fn home(&mut self, wanted: u8) -> u8 {
+        let count = u8::try_from(self.cores.count_ones()).unwrap_or(1).max(1);
+        let rank = if wanted == ANY_CORE {
+            self.next_core = self.next_core.wrapping_add(1);
+            self.next_core.wrapping_sub(1) % count
+        } else {
+            wanted % count
+        };
+        (0..8).filter(|core| self.cores >> core & 1 != 0).nth(usize::from(rank)).unwrap_or(0)
+    }
+
+    fn start(&self, n: u32, vm: u16, none: &mut Held<'_, 0>) -> Result<(), StartError> {
+        let vm = self.vm(n, vm)?;
+        let record = self.plan.records().filter_map(Result::ok).find_map(|(_, record)| match record {
+            Record::CreateVm(record) if record.header.vm == u16::from(vm.place) => Some(record),
+            _ => None,
+        });
+        let record = record.ok_or(PlanError::Order(n))?;
+        let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;
+        let used = vm.inner.lock(none).0.account.used() << 12;
+        let overhead = used.saturating_sub(record.ram_size);
+        log::info!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size);
+        vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
+        if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {
+            self.machine.send_mail(vcpu.public.home, who);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Enter: what must hold before a guest goes on: its registers are on the core, its line and the timer are set.
+
+use strato_abi::vcpu::RunState;
+
+use super::service;
+use crate::arch::frame::Frame;
+use crate::arch::{guest, stage2, timer};
+use crate::machine::{Cpu, Cx};
+use crate::scheduler::{self, Turn};
+use crate::sync::Ordering;
+use crate::timer::NEVER;
+
+/// Makes the guest of `cx` ready to go on.
+pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
+    let public = &cx.vcpu.public;
+    if public.state() == RunState::Runnable {
+        let now = timer::now();
+        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, now, NEVER);
+        public.enter(RunState::Running);
+    }
+    if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
+        make_resident(cx);
+    }
+    if cx.context.is_waiting {
+        cx.context.is_waiting = false;
+        let selector = cx.vm.area.take(cx.me.vcpu(), &public.sink);
+        frame.write(1, selector);
+        frame.write(2, timer::now());
+    }
+    cx.vm.refresh_line(cx.vcpu);
+    let (deadline, _) = cx.cpu.deadlines.earliest();
+    let slice = scheduler::slice_end(&cx.cpu.queue, turn);
+    // While an ended VM is given back, guests and steps of that take turns.
+    let work = if cx.cpu.reaping == 0 { NEVER } else { timer::now().saturating_add(cx.machine.slice_ticks / 8) };
+    arm(cx.cpu, deadline.min(slice).min(work));
+    if !cx.machine.has_started.load(Ordering::Relaxed) && !cx.machine.has_started.swap(true, Ordering::Relaxed) {
+        log::info!("first guest instruction at {} ticks", timer::now());
+    }
+}
+
+/// Saves whose EL1 state is on the core, and loads that of `cx`.
+fn make_resident(cx: &mut Cx<'_>) {
+    evict(cx);
+    guest::load(&cx.context.el1, cx.me.vcpu());
+    stage2::set_vttbr(cx.vm.vttbr);
+    cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
+}
+
+/// Saves whose EL1 state is on the core, if that vCPU still exists.
+fn evict(cx: &mut Cx<'_>) {
+    let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
+    if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
+        && vm.incarnation == incarnation
+        && let Some(mut owned) = vcpu.owned.lease()
+    {
+        guest::save(&mut owned.context.el1);
+        if !guest::fp_traps() {
+            guest::save_fp(&mut owned.context.fp);
+        }
+    }
+    guest::trap_fp(true);
+}
+
+/// Arms the core's timer for `deadline`, unless it is armed for it already.
+#[inline]
+pub fn arm(cpu: &mut Cpu, deadline: u64) {
+    if cpu.armed == deadline {
+        return;
+    }
+    cpu.armed = deadline;
+    if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
+}

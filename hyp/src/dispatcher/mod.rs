@@ -1,0 +1,100 @@
+//! Dispatcher: the loop that every core runs. A guest runs inside one call; what it left for is decoded, one room answers,
+//! and one place applies the answer.
+//!
+//! Calls everything below; nothing calls it but boot. Holds no policy of its own.
+
+pub mod enter;
+pub mod exit;
+pub mod irq;
+pub mod next;
+pub mod reaper;
+pub mod service;
+
+use crate::arch::epoch::{Stay, Visitor};
+use crate::arch::frame::Frame;
+use crate::arch::{self, timer};
+use crate::hypercall;
+use crate::interpreter;
+use crate::lock::Held;
+use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
+use crate::scheduler;
+use crate::vcpu::Owned;
+use exit::Trap;
+
+/// Runs guests on this core until the machine stops.
+pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> ! {
+    loop {
+        let is_idle = turn(machine, cpu, &visitor.begin());
+        if is_idle {
+            // Nobody waits for the references of a core that sleeps.
+            visitor.outside(|| idle(machine, cpu));
+        }
+    }
+}
+
+/// Does one turn: settles what others asked for, runs one guest until it leaves, and applies what follows.
+///
+/// Returns whether there was nothing to run.
+pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
+    service::requests(machine, cpu, stay);
+    service::deadlines(machine, cpu, stay);
+    reaper::step(machine, cpu, stay);
+    let now = timer::now();
+    let priority_of = |vcpu| service::find(machine, stay, vcpu).map_or(0, |(_, vcpu)| vcpu.public.priority);
+    let queue_before = cpu.turn.map(|turn| turn.vcpu);
+    let picked = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks, priority_of);
+    service::displace(machine, cpu, stay, queue_before, picked);
+    cpu.turn = picked;
+    let Some(turn) = picked else { return cpu.reaping == 0 };
+    let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
+        cpu.turn = None;
+        return false;
+    };
+    let Some(mut lease) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
+    let Owned { frame, context } = &mut *lease;
+    let mut cx = Cx {
+        machine,
+        cpu,
+        stay,
+        vm,
+        vcpu,
+        context,
+        me: turn.vcpu,
+        locks: Held::mint(),
+        next: Next::Resume,
+        wakes: Wakes::default(),
+    };
+    enter::prepare(&mut cx, frame, &turn);
+    let exit = arch::run(frame, &mut cx, hypercall::HANDLERS);
+    let next = answer(&mut cx, frame, exit::decode(&exit, frame));
+    next::apply(&mut cx, frame, next);
+    false
+}
+
+/// Hands a trap to the one room that answers it.
+fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
+    match trap {
+        Trap::Answered => core::mem::replace(&mut cx.next, Next::Resume),
+        Trap::Interrupt => {
+            irq::take(cx.machine, cx.cpu);
+            Next::Resume
+        }
+        Trap::Call => hypercall::console_call(cx, frame),
+        Trap::Service { is_smc } => interpreter::service(frame, cx, is_smc),
+        Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, is_smc),
+        Trap::Abort(abort) => interpreter::abort(frame, cx, abort),
+        Trap::Register(access) => interpreter::register(frame, cx, access),
+        Trap::Wait => interpreter::wait(frame),
+        Trap::Fp => interpreter::fp(frame, cx),
+        Trap::SystemError => interpreter::system_error(frame, cx),
+        Trap::Unknown(class) => interpreter::refuse(frame, cx, class),
+    }
+}
+
+/// Sleeps until an interrupt comes, then takes it.
+fn idle(machine: &Machine, cpu: &mut Cpu) {
+    let (deadline, _) = cpu.deadlines.earliest();
+    enter::arm(cpu, deadline);
+    arch::wait_for_interrupt();
+    irq::take(machine, cpu);
+}

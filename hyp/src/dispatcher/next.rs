@@ -1,0 +1,89 @@
+//! Next: applies what a room answered. The only place that writes a guest's results, blocks it, wakes others or ends a VM.
+
+use core::sync::atomic::fence;
+
+use strato_abi::regs::Regs;
+use strato_abi::vcpu::RunState;
+
+use super::service;
+use crate::arch::frame::Frame;
+use crate::arch::timer;
+use crate::hypercall::reply;
+use crate::machine::{Cx, Next, Wakes};
+use crate::sync::Ordering;
+use crate::timer::NEVER;
+use crate::vm::Ending;
+
+const NOTHING: Regs = [0; 15];
+
+/// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
+pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
+    match next {
+        Next::Resume => {}
+        Next::Reply(status, regs) => reply::write(frame, status, &regs),
+        Next::Service(x0_to_x3) => reply::write_service(frame, &x0_to_x3),
+        Next::Yield => {
+            reply::write(frame, 0, &NOTHING);
+            give_way(cx);
+        }
+        Next::Wait(deadline) => {
+            reply::write(frame, 0, &NOTHING);
+            cx.context.is_waiting = true;
+            block(cx, deadline);
+        }
+        Next::Halt => block(cx, NEVER),
+        Next::Off => turn_off(cx),
+        Next::End(ending) => end(cx, ending),
+    }
+    let wakes = core::mem::take(&mut cx.wakes);
+    tell(cx, wakes);
+}
+
+/// Puts the vCPU behind its equals.
+fn give_way(cx: &mut Cx<'_>) {
+    if let Some(turn) = &mut cx.cpu.turn {
+        turn.until = 0;
+    }
+}
+
+/// Blocks the vCPU until an event or `deadline`, unless there is news already.
+fn block(cx: &mut Cx<'_>, deadline: u64) {
+    let public = &cx.vcpu.public;
+    public.enter(RunState::Blocked);
+    fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
+    if cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
+        public.enter(RunState::Runnable);
+        return; // it keeps its turn
+    }
+    cx.cpu.deadlines.set(cx.me.index(), deadline);
+    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, timer::now(), deadline);
+    cx.cpu.turn = None;
+}
+
+/// Turns the vCPU off; the VM ends with it when it was the last that was not.
+fn turn_off(cx: &mut Cx<'_>) {
+    cx.vcpu.public.enter(RunState::Off);
+    cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
+    cx.cpu.turn = None;
+    cx.cpu.resident = None;
+    crate::arch::guest::trap_fp(true);
+    if cx.vm.awake.fetch_sub(1, Ordering::AcqRel) == 1 {
+        end(cx, Ending::Exit(0));
+    }
+}
+
+/// Ends the VM: every vCPU is asked to stop, this one with them.
+fn end(cx: &mut Cx<'_>, ending: Ending) {
+    service::end_vm(cx.machine, cx.vm, ending);
+}
+
+/// Tells vCPUs of an event: one that blocks becomes ready, one that runs elsewhere looks at its line.
+fn tell(cx: &mut Cx<'_>, wakes: Wakes) {
+    if wakes.vcpus == 0 {
+        return;
+    }
+    let Some(vm) = cx.machine.vms.get(usize::from(wakes.place)).and_then(|slot| slot.get(cx.stay)) else { return };
+    for number in (0..8).filter(|number| wakes.vcpus >> number & 1 != 0) {
+        service::tell(cx.machine, cx.cpu, vm, number);
+    }
+}

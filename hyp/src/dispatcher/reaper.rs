@@ -1,0 +1,103 @@
+//! Reaper: gives back what ended VMs held, one bounded step per turn, on the core whose vCPU was the last to stop.
+
+use strato_abi::error::Code;
+
+use crate::arch::epoch::{Retired, Stay};
+use crate::arch::{self, firmware};
+use crate::lock::Held;
+use crate::machine::{Cpu, Machine, Pool};
+use crate::sync::Ordering;
+use crate::vm::{Ending, Vm, stop};
+
+/// Does one step for one VM that this core gives back.
+#[inline]
+pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if cpu.reaping == 0 {
+        return;
+    }
+    work(machine, cpu, stay);
+}
+
+#[cold]
+fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if let Some(retired) = cpu.retired.take() {
+        cpu.retired = reclaim(machine, cpu, retired);
+        return;
+    }
+    let place = cpu.reaping.trailing_zeros();
+    let slot = usize::try_from(place).ok().and_then(|place| machine.vms.get(place));
+    let Some((slot, vm)) = slot.and_then(|slot| Some((slot, slot.get(stay)?))) else {
+        cpu.reaping &= cpu.reaping.wrapping_sub(1);
+        return;
+    };
+    let mut none = Held::mint();
+    let (mut inner, mut held) = vm.inner.lock(&mut none);
+    let (mut pool, _held) = machine.memory.lock(&mut held);
+    let Pool { allocator, own, .. } = &mut *pool;
+    let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
+    match stop::step(vm, &mut inner, allocator, own, &machine.epochs, peer) {
+        Ok(false) => {}
+        Ok(true) => cpu.retired = slot.retire(&machine.epochs),
+        Err(error) => panic!("vm {}: the ledger contradicts what the VM holds: {error:?}", vm.label),
+    }
+}
+
+/// Gives the VM object back once no core can use it any more; until then returns it.
+fn reclaim(machine: &Machine, cpu: &mut Cpu, retired: Retired<Vm>) -> Option<Retired<Vm>> {
+    machine.nudge(retired.lagging(&machine.epochs) & !(1 << cpu.index.index()));
+    let vm = match retired.reclaim(&machine.epochs) {
+        Ok(vm) => vm,
+        Err(retired) => return Some(retired),
+    };
+    cpu.reaping &= !(1 << vm.place);
+    let ending = vm.ending.lock_leaf().unwrap_or(Ending::Stopped);
+    let label = vm.label.clone();
+    let mut none = Held::mint();
+    let is_last = {
+        let (mut pool, _held) = machine.memory.lock(&mut none);
+        match stop::dismantle(vm, &mut pool.allocator) {
+            Ok(0) => {}
+            Ok(pages) => panic!("vm {label}: {pages} pages were not given back"),
+            Err(error) => panic!("vm {label}: the ledger contradicts what the VM holds: {error:?}"),
+        }
+        is_last_report(machine, &label, ending)
+    };
+    if is_last {
+        finish(machine);
+    }
+    None
+}
+
+/// Says how a VM ended. Returns whether it was the last.
+fn is_last_report(machine: &Machine, label: &str, ending: Ending) -> bool {
+    match ending {
+        Ending::Exit(code) => log::info!("vm {label}: ended, exit code {code}"),
+        Ending::Panic { reason, pc, esr, far } => log::info!(
+            "vm {label}: stopped: it reported a crash: reason {reason}, pc {pc:#x}, syndrome {esr:#x}, address {far:#x}"
+        ),
+        Ending::Stopped => log::info!("vm {label}: stopped: see its report"),
+    }
+    let is_ok = ending == Ending::Exit(0);
+    if let Some(count) = machine.ended.get(usize::from(!is_ok)) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    machine.living.fetch_sub(1, Ordering::AcqRel) == 1
+}
+
+/// Ends the run of the machine: all memory must be back.
+fn finish(machine: &Machine) -> ! {
+    let mut none = Held::mint();
+    {
+        let (pool, _held) = machine.memory.lock(&mut none);
+        match pool.allocator.audit() {
+            Ok(audit) if Some(&audit) == pool.baseline.as_ref() => log::info!("audit: all memory is back"),
+            Ok(audit) => panic!("memory is missing: {audit:?} instead of {:?}", pool.baseline),
+            Err(error) => panic!("{}: the ledger is broken: {error:?}", Code::Internal.name()),
+        }
+    }
+    let [ok, failed] = &machine.ended;
+    log::info!("all guests ended, {} ok, {} failed", ok.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    machine.console.flush_polled();
+    firmware::system_off();
+    arch::panic::park()
+}

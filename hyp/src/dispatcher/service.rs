@@ -1,0 +1,165 @@
+//! Service: what a core does for vCPUs at home on it, asked by others or by time. Only here and in `next` do run states
+//! change.
+
+use strato_abi::vcpu::RunState;
+
+use crate::arch::epoch::Stay;
+use crate::arch::{guest, timer};
+use crate::machine::{Cpu, Machine};
+use crate::scheduler::{Turn, VcpuRef};
+use crate::sync::Ordering;
+use crate::timer::NEVER;
+use crate::vcpu::{Vcpu, request};
+use crate::vm::{Ending, Vm};
+
+/// Deadlines served in one turn; the timer is due again at once when there are more.
+const DEADLINES_PER_TURN: usize = 16;
+
+/// Returns the VM and the vCPU that `vcpu` names.
+#[inline]
+pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Option<(&'s Vm, &'s Vcpu)> {
+    let vm = machine.vms.get(usize::from(vcpu.vm()))?.get(stay)?;
+    Some((vm, vm.vcpu(vcpu.vcpu())?))
+}
+
+/// Makes a vCPU that blocks ready, if it is at home here; else tells its home core. One that runs elsewhere is made to look
+/// at its line, one that is to start is started.
+pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, number: u8) {
+    let (Some(vcpu), Some(who)) = (vm.vcpu(number), VcpuRef::new(vm.place, number)) else { return };
+    let public = &vcpu.public;
+    if usize::from(public.home) == cpu.index.index() {
+        serve(machine, cpu, vm, vcpu, who);
+        return;
+    }
+    public.requests.fetch_or(request::WAKE, Ordering::Release);
+    machine.send_mail(public.home, who);
+}
+
+/// Empties this core's letter box.
+#[inline]
+pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    let Some(words) = machine.mail.get(cpu.index.index()).and_then(|mail| mail.take()) else { return };
+    for (index, word) in (0u16..).zip(words) {
+        let mut rest = word;
+        while rest != 0 {
+            #[allow(clippy::cast_possible_truncation, reason = "below 64")]
+            let bit = rest.trailing_zeros() as u16;
+            rest &= rest.wrapping_sub(1);
+            let Some(who) = VcpuRef::from_number(index.wrapping_mul(64).wrapping_add(bit)) else { continue };
+            if let Some((vm, vcpu)) = find(machine, stay, who) {
+                serve(machine, cpu, vm, vcpu, who);
+            }
+        }
+    }
+}
+
+/// Does what is asked of a vCPU at home on this core.
+fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    let public = &vcpu.public;
+    let requests = public.requests.swap(0, Ordering::AcqRel);
+    if requests & request::STOP != 0 || vm.is_ending() {
+        detach(machine, cpu, vm, vcpu, who);
+        return;
+    }
+    if requests & request::START != 0 && public.state() == RunState::Off {
+        start(vm, vcpu, who);
+        ready(cpu, vm, vcpu, who);
+    } else if public.state() == RunState::Blocked {
+        ready(cpu, vm, vcpu, who);
+    }
+    // One that runs is this core's own: its line is looked at before it goes on.
+}
+
+/// Makes a vCPU ready and queues it.
+fn ready(cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    if !vcpu.public.enter(RunState::Runnable) {
+        return;
+    }
+    cpu.deadlines.set(who.index(), NEVER);
+    vm.note_state(who.vcpu(), RunState::Runnable, timer::now(), NEVER);
+    cpu.queue.push(who, vcpu.public.priority, false);
+}
+
+/// Gives a vCPU the state it starts with.
+fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    use strato_abi::addr::INFO_PAGE;
+    use strato_abi::version::ABI_VERSION;
+    let (entry, argument) = vcpu.public.take_start();
+    let (version, number) = (u64::from(ABI_VERSION), u64::from(who.vcpu()));
+    // The first vCPU learns where the info page is, later ones get their argument (SPEC, entry state).
+    let is_first = !vm.has_run.swap(true, Ordering::Relaxed);
+    let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
+    if let Some(mut owned) = vcpu.owned.lease() {
+        owned.reset(entry, arguments);
+        if vm.flags & strato_abi::plan::VM_FP != 0 {
+            owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
+        }
+    }
+}
+
+/// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.
+fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    if !vcpu.public.enter(RunState::Stopped) {
+        return; // it is stopped already
+    }
+    cpu.queue.remove(who);
+    cpu.deadlines.set(who.index(), NEVER);
+    if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
+        cpu.turn = None;
+    }
+    if cpu.resident.is_some_and(|(resident, _)| resident == who) {
+        cpu.resident = None;
+        guest::trap_fp(true);
+    }
+    if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
+        machine.console.guest_flush(&vm.label, &mut vm.line.lock_leaf(), false);
+        cpu.reaping |= 1 << vm.place;
+    }
+}
+
+/// Begins the end of `vm` and asks all its vCPUs to stop.
+pub fn end_vm(machine: &Machine, vm: &Vm, ending: Ending) {
+    if !vm.begin_ending(ending) {
+        return;
+    }
+    for number in 0..vm.vcpu_count() {
+        if let (Some(vcpu), Some(who)) = (vm.vcpu(number), VcpuRef::new(vm.place, number)) {
+            vcpu.public.requests.fetch_or(request::STOP, Ordering::Release);
+            machine.send_mail(vcpu.public.home, who);
+        }
+    }
+}
+
+/// Makes those ready whose deadline has come, a bounded number of them.
+#[inline]
+pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if cpu.deadlines.earliest().0 == NEVER {
+        return;
+    }
+    let now = timer::now();
+    for _ in 0..DEADLINES_PER_TURN {
+        let (deadline, place) = cpu.deadlines.earliest();
+        if deadline > now {
+            return;
+        }
+        cpu.deadlines.set(place, NEVER);
+        let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
+        if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
+            && vcpu.public.state() == RunState::Blocked
+        {
+            ready(cpu, vm, vcpu, who);
+        }
+    }
+}
+
+/// Notes that `before` lost the core to `after` although it could go on.
+#[inline]
+pub fn displace(machine: &Machine, cpu: &Cpu, stay: &Stay<'_>, before: Option<VcpuRef>, after: Option<Turn>) {
+    let Some(who) = before.filter(|&who| after.is_none_or(|turn| turn.vcpu != who)) else { return };
+    if let Some((vm, vcpu)) = find(machine, stay, who)
+        && usize::from(vcpu.public.home) == cpu.index.index()
+        && vcpu.public.enter(RunState::Runnable)
+    {
+        vm.note_state(who.vcpu(), RunState::Runnable, timer::now(), NEVER);
+    }
+}

@@ -1,0 +1,134 @@
+//! AS: the guest's MMU. Checks range, attributes and rights; the address space does the rest.
+
+use strato_abi::address_space::Attributes;
+use strato_abi::call::{AsMap, AsMapReply, AsProtect, AsProtectReply, AsQuery, AsQueryReply, AsUnmap, AsUnmapReply};
+use strato_abi::error::{Code, Error, Reason};
+use strato_abi::plan::VM_JIT;
+use strato_abi::{Ipa, MemHandle};
+
+use super::{CallError, Handle, Outcome, decode};
+use crate::allocator::AllocError;
+use crate::arch;
+use crate::machine::Cx;
+use crate::memory::descriptor::{Attr, MemoryType};
+use crate::memory::source::Charged;
+use crate::memory::stage2::SpaceError;
+
+/// Returns what the ABI says of an address space's refusal; the address is argument 2.
+fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
+    match error {
+        SpaceError::BadRange => CallError::of(Code::BadAddress, 2, Reason::Reserved, 0),
+        SpaceError::Exists => CallError::of(Code::Exists, 2, Reason::None, 0),
+        SpaceError::NotMapped => CallError::of(Code::NotMapped, 2, Reason::None, 0),
+        SpaceError::BadAttribute => CallError::of(Code::BadAttribute, attributes_argument, Reason::None, 0),
+        SpaceError::NoMemory => CallError::bare(Code::NoMemory),
+        SpaceError::Quota => CallError::bare(Code::Quota),
+        SpaceError::Dying => CallError::bare(Code::State),
+    }
+}
+
+/// Returns checked attributes in the form that an entry has.
+fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, CallError> {
+    let may_write_execute = cx.vm.flags & VM_JIT != 0;
+    let wanted = decode::attributes(wanted, argument, may_write_execute)?;
+    Attr::new(wanted, MemoryType::Normal, may_write_execute)
+        .map_err(|_| CallError::of(Code::BadAttribute, argument, Reason::None, 0))
+}
+
+impl Handle for AsMap {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsMapReply>, CallError> {
+        decode::own_space(self.space)?;
+        let range = decode::page_range(self.address, self.pages, 5)?;
+        let attr = attributes(cx, self.attributes, 6)?;
+        let MemHandle(handle) = self.mem;
+        let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+        let inner = &mut *inner;
+        let mem = inner.handles.mem(handle).map_err(|error| CallError::Handle(3, error))?;
+        decode::within_rights(self.attributes, mem.rights, 6)?;
+        let first = decode::page_offset(self.offset, range.pages, mem.pages)?;
+        let pa = mem.base.checked_add(first).ok_or(CallError::bare(Code::Internal))?;
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        // Counted as mapped before it is, so that the object cannot go in between; what was not mapped is taken off again.
+        let wanted = u32::try_from(range.now).unwrap_or(0);
+        pool.allocator.mem_add_mapped(mem.id, wanted).map_err(|_| CallError::Handle(3, super::HandleError::Stale))?;
+        let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
+        let mapped = inner.space.map(range.start, pa, range.now, attr, &mut source);
+        let done = mapped.as_ref().map_or(0, |mapped| mapped.pages);
+        let missing = range.now.saturating_sub(done);
+        if missing != 0 {
+            let missing = u32::try_from(missing).unwrap_or(0);
+            pool.allocator.mem_sub_mapped(mem.id, missing).map_err(|_: AllocError| CallError::bare(Code::Internal))?;
+        }
+        let mapped = mapped.map_err(|error| refusal(error, 6))?;
+        Ok(Outcome::Reply(AsMapReply { level: mapped.level as u64, done }))
+    }
+}
+
+impl Handle for AsUnmap {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsUnmapReply>, CallError> {
+        decode::own_space(self.space)?;
+        let range = decode::page_range(self.address, self.pages, 3)?;
+        let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+        let inner = &mut *inner;
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
+        let done = inner.space.unmap(range.start, range.now, &mut source).map_err(|error| refusal(error, 0))?;
+        Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
+    }
+}
+
+impl Handle for AsProtect {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsProtectReply>, CallError> {
+        decode::own_space(self.space)?;
+        let range = decode::page_range(self.address, self.pages, 3)?;
+        let attr = attributes(cx, self.attributes, 4)?;
+        let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+        let inner = &mut *inner;
+        check_rights(inner, range.start, range.now, self.attributes)?;
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
+        let done = inner.space.protect(range.start, range.now, attr, &mut source).map_err(|error| refusal(error, 4))?;
+        Ok(Outcome::Reply(AsProtectReply { reserved: 0, done }))
+    }
+}
+
+/// Checks that what is mapped in `pages` pages (at most 128) from `start` on may be given `wanted` by the rights of its
+/// handle.
+fn check_rights(inner: &crate::vm::Inner, start: Ipa, pages: u64, wanted: Attributes) -> Result<(), CallError> {
+    let mut at = start;
+    let mut left = pages;
+    while left != 0 {
+        let leaf = inner.space.query(at).ok_or(refusal(SpaceError::NotMapped, 4))?;
+        let (_, mem) = inner.handles.find_mem(leaf.pa).ok_or(CallError::of(Code::Denied, 4, Reason::NoRight, 0))?;
+        decode::within_rights(wanted, mem.rights, 4)?;
+        // To the end of the leaf: its pages belong to one object.
+        let rest = leaf.level.bytes().saturating_sub(at.bytes() & leaf.level.bytes().wrapping_sub(1)) >> 12;
+        let step = rest.clamp(1, left);
+        left = left.saturating_sub(step);
+        match at.checked_add(step << 12) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+impl Handle for AsQuery {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsQueryReply>, CallError> {
+        decode::own_space(self.space)?;
+        let page = self.address.page_base();
+        let (address, fault) = cx.context.last_fault;
+        let fault = if address == page.bytes() { fault } else { 0 };
+        let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
+        let leaf = inner.space.query(page).ok_or(Error::of(Code::NotMapped, 2, Reason::None, fault))?;
+        let (handle, mem) =
+            inner.handles.find_mem(leaf.pa).ok_or(Error::of(Code::BadAddress, 2, Reason::Reserved, 0))?;
+        Ok(Outcome::Reply(AsQueryReply {
+            mem: MemHandle(handle),
+            offset: leaf.pa.bytes().saturating_sub(mem.base.bytes()),
+            attributes: leaf.attr.rights(),
+            level: leaf.level as u64,
+            fault,
+        }))
+    }
+}

@@ -1,0 +1,72 @@
+//! CORE: discovery and the end of a VM.
+
+use strato_abi::addr::INFO_PAGE;
+use strato_abi::call::{
+    CoreExit, CoreExitReply, CoreGroup, CoreGroupReply, CoreInfo, CoreInfoReply, CoreLimit, CoreLimitReply, CoreNop,
+    CoreNopReply, CorePanic, CorePanicReply,
+};
+use strato_abi::core::ExitKind;
+use strato_abi::error::{Code, Reason};
+use strato_abi::limit::LimitKey;
+use strato_abi::version::ABI_VERSION;
+use strato_abi::{Group, Ipa};
+
+use super::{CallError, Handle, Outcome};
+use crate::machine::{Cx, Next};
+use crate::vm::Ending;
+
+impl Handle for CoreInfo {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreInfoReply>, CallError> {
+        let info_page = Ipa::new(INFO_PAGE).ok_or(CallError::bare(Code::Internal))?;
+        Ok(Outcome::Reply(CoreInfoReply {
+            abi_version: ABI_VERSION,
+            build_id: cx.machine.build_id,
+            vm_vcpu: u64::from(cx.me.vm()) << 32 | u64::from(cx.me.vcpu()),
+            info_page,
+        }))
+    }
+}
+
+impl Handle for CoreGroup {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreGroupReply>, CallError> {
+        let group =
+            Group::from_number(self.group).ok_or(CallError::of(Code::NotSupported, 1, Reason::UnknownValue, 0))?;
+        let (major, minor) = group.version();
+        Ok(Outcome::Reply(CoreGroupReply {
+            version: u32::from(major) << 16 | u32::from(minor),
+            calls: cx.vm.calls_of(group),
+        }))
+    }
+}
+
+impl Handle for CoreLimit {
+    fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CoreLimitReply>, CallError> {
+        let key = LimitKey::from_u64(self.key).ok_or(CallError::of(Code::Invalid, 1, Reason::UnknownValue, 0))?;
+        Ok(Outcome::Reply(CoreLimitReply { value: key.value() }))
+    }
+}
+
+impl Handle for CoreNop {
+    #[inline]
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreNopReply>, CallError> {
+        cx.context.nops = cx.context.nops.wrapping_add(1);
+        Ok(Outcome::Reply(CoreNopReply { counter: cx.context.nops }))
+    }
+}
+
+impl Handle for CorePanic {
+    fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CorePanicReply>, CallError> {
+        let Self { reason, pc, esr, far } = self;
+        Ok(Outcome::Leave(Next::End(Ending::Panic { reason, pc, esr, far })))
+    }
+}
+
+impl Handle for CoreExit {
+    fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CoreExitReply>, CallError> {
+        match self.kind {
+            ExitKind::Off => Ok(Outcome::Leave(Next::End(Ending::Exit(self.code)))),
+            // No manifest of this version lets a VM restart.
+            ExitKind::Reboot => Err(CallError::of(Code::Denied, 2, Reason::NotAllowed, 0)),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Hypercalls: checks what a guest asks, calls one mechanism, and says what the guest gets.
+//!
+//! `decode` is the door (guest-chosen registers become checked values), `reply` is the exit (results and refusals become
+//! registers), and there is one file per group of calls in between. Every call has its handler here or the crate does not
+//! build: the table is made from the contract's one list. Never switches a vCPU; it returns what follows.
+
+mod address_space;
+mod console;
+mod core;
+pub mod decode;
+mod event;
+pub mod reply;
+mod vcpu;
+
+use strato_abi::Call;
+use strato_abi::error::{Code, Detail, Error, Reason};
+use strato_abi::regs::Request;
+
+use crate::arch::frame::{Answer, Frame, Results};
+use crate::machine::{Cx, Next};
+use crate::vm::handles::HandleError;
+
+/// What a handler says.
+#[derive(Debug)]
+pub enum Outcome<R> {
+    /// The call is done; these are its results.
+    Reply(R),
+    /// The call is done or goes on in another way: the guest is left.
+    Leave(Next),
+}
+
+/// Why a call is refused. Rooms say it in their own words; `reply` turns it into what the ABI says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// An argument is refused as the contract says.
+    Argument(Error),
+    /// A handle in argument register `.0` is refused.
+    Handle(u8, HandleError),
+    /// `.1` units were done before the refusal.
+    After(Error, u64),
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        Self::Argument(error)
+    }
+}
+
+impl CallError {
+    /// Returns a refusal without detail.
+    #[must_use]
+    pub const fn bare(code: Code) -> Self {
+        Self::Argument(Error::bare(code))
+    }
+
+    /// Returns the refusal of argument register `argument`.
+    #[must_use]
+    pub const fn of(code: Code, argument: u8, reason: Reason, quantity: u64) -> Self {
+        Self::Argument(Error::of(code, argument, reason, quantity))
+    }
+
+    /// Returns what x0, x1 and x2 say.
+    #[must_use]
+    pub fn to_abi(self) -> (Error, u64) {
+        match self {
+            Self::Argument(error) => (error, 0),
+            Self::After(error, done) => (error, done),
+            Self::Handle(argument, error) => {
+                let (code, reason, quantity) = match error {
+                    HandleError::Bad => (Code::BadHandle, Reason::None, 0),
+                    HandleError::Stale => (Code::Stale, Reason::None, 0),
+                    HandleError::WrongKind => (Code::WrongKind, Reason::None, 0),
+                    HandleError::Full(limit) => (Code::Full, Reason::TableFull, limit),
+                };
+                (Error { code, detail: Detail::new(argument, reason, quantity) }, 0)
+            }
+        }
+    }
+}
+
+/// The handler of one call.
+pub trait Handle: Request {
+    /// Does what the call asks for.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing changed beyond the units that the refusal reports.
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<Self::Reply>, CallError>;
+}
+
+/// A handler as the vector calls it, for a context of any lifetime.
+pub type Handler =
+    for<'a, 's, 'r> extern "C" fn(&'a mut Cx<'s>, u64, u64, u64, u64, u64, u64, &'r mut Results) -> Answer;
+
+/// The handlers by call number, for `arch::run`.
+pub const HANDLERS: &[Handler; 256] = &table();
+
+macro_rules! fill_table {
+    ($($call:ident),*) => {
+        /// Makes the table of handlers: one entry per number, `unknown` where there is no call.
+        const fn table() -> [Handler; 256] {
+            let mut table = [unknown as Handler; 256];
+            $(
+                #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+                { table[strato_abi::Call::$call as usize] = reply::answer::<strato_abi::call::$call>; }
+            )*
+            table
+        }
+    };
+}
+strato_abi::for_each_call!(fill_table);
+
+/// Answers a call that the vector does not: those of the console, which use more registers, and numbers without a call.
+pub fn console_call(cx: &mut Cx<'_>, frame: &Frame) -> Next {
+    #[allow(clippy::cast_possible_truncation, reason = "the function id is w0")]
+    match Call::from_function_id(frame.read(0) as u32) {
+        Some(Call::ConWrite) => reply::full::<strato_abi::call::ConWrite>(cx, frame),
+        Some(Call::ConRead) => reply::full::<strato_abi::call::ConRead>(cx, frame),
+        // Every other call has a number that the vector answers.
+        Some(_) | None => Next::refuse(Error::bare(Code::NotSupported), 0),
+    }
+}
+
+extern "C" fn unknown(_: &mut Cx<'_>, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, results: &mut Results) -> Answer {
+    reply::refuse(results, Error::bare(Code::NotSupported), 0)
+}

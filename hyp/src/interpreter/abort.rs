@@ -1,0 +1,148 @@
+//! Aborts: what stage 2 refused, decoded from the syndrome. Pure.
+
+use strato_abi::address_space::LastFault;
+
+use crate::arch::frame::RawExit;
+
+/// What a guest wanted of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction.
+    Fetch,
+}
+
+/// Why it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is mapped there (translation fault), or the address is beyond the address space (address size fault).
+    NotMapped,
+    /// What is mapped there does not allow it (permission fault).
+    Permission,
+    /// The memory system answered with an error, or something no table says.
+    External,
+}
+
+/// An access that did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// Why it was refused.
+    pub refusal: Refusal,
+    /// The address that the guest used (FAR_EL2).
+    pub far: u64,
+    /// The guest-physical address. Page exact; its low 12 bits come from FAR_EL2.
+    pub ipa: u64,
+    /// ESR_EL2 as it was.
+    pub esr: u64,
+}
+
+impl Abort {
+    /// Returns the abort that `exit` reports.
+    #[must_use]
+    pub fn decode(exit: &RawExit) -> Self {
+        let is_fetch = exit.esr >> 26 & 0x3f == 0x20;
+        // WnR is bit 6; cache maintenance (CM, bit 8) is reported as a write but needs read permission alone.
+        let is_write = exit.esr & 1 << 6 != 0 && exit.esr & 1 << 8 == 0;
+        let wanted = match (is_fetch, is_write) {
+            (true, _) => Wanted::Fetch,
+            (false, true) => Wanted::Write,
+            (false, false) => Wanted::Read,
+        };
+        let refusal = match exit.esr & 0x3c {
+            0b00_0000 | 0b00_0100 => Refusal::NotMapped,
+            0b00_1100 => Refusal::Permission,
+            _ => Refusal::External,
+        };
+        // HPFAR_EL2.FIPA counts 4 KiB pages in bits 43:4. It is not valid for a permission fault outside a stage-1 walk
+        // (DDI 0487, HPFAR_EL2); with stage 1 off the address is its own translation.
+        let ipa = if matches!(refusal, Refusal::NotMapped) {
+            (exit.hpfar >> 4 & 0xff_ffff_ffff) << 12 | exit.far & 0xfff
+        } else {
+            exit.far
+        };
+        Self { wanted, refusal, far: exit.far, ipa, esr: exit.esr }
+    }
+
+    /// Returns the syndrome as EL1 gets it: same-level abort, with what belongs to EL2 alone taken out.
+    ///
+    /// `from_el0` is whether the guest ran at EL0. ISV and what it covers (bits 24:14) and S1PTW (bit 7) do not exist for
+    /// an abort that is taken at EL1 on its own behalf.
+    #[must_use]
+    pub fn guest_syndrome(&self, from_el0: bool) -> u64 {
+        const LOWER_TO_SAME: u64 = 1 << 26;
+        let esr = self.esr & 0xffff_ffff & !(0x7ff << 14 | 1 << 7);
+        if from_el0 { esr } else { esr | LOWER_TO_SAME }
+    }
+
+    /// Returns the reason as AS.QUERY reports it.
+    #[must_use]
+    pub const fn last_fault(&self) -> LastFault {
+        match self.refusal {
+            Refusal::NotMapped => LastFault::Translation,
+            Refusal::Permission => LastFault::Permission,
+            Refusal::External => LastFault::None,
+        }
+    }
+
+    /// Returns the abort in words.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match (self.refusal, self.wanted) {
+            (Refusal::NotMapped, Wanted::Read) => "read of an unmapped address",
+            (Refusal::NotMapped, Wanted::Write) => "write to an unmapped address",
+            (Refusal::NotMapped, Wanted::Fetch) => "instruction fetch from an unmapped address",
+            (Refusal::Permission, Wanted::Read) => "read without permission",
+            (Refusal::Permission, Wanted::Write) => "write without permission",
+            (Refusal::Permission, Wanted::Fetch) => "instruction fetch without permission",
+            (Refusal::External, _) => "access that the memory system refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn abort(class: u64, iss: u64) -> Abort {
+        Abort::decode(&RawExit { vector: 0, esr: class << 26 | 1 << 25 | iss, far: 0x5000_0123, hpfar: 0x5_0000 << 4 })
+    }
+
+    #[test]
+    fn reads_writes_and_fetches_are_told_apart() {
+        assert_eq!(abort(0x24, 0x07).wanted, Wanted::Read);
+        assert_eq!(abort(0x24, 0x47).wanted, Wanted::Write);
+        assert_eq!(abort(0x24, 0x147).wanted, Wanted::Read, "cache maintenance");
+        assert_eq!(abort(0x20, 0x07).wanted, Wanted::Fetch);
+    }
+
+    #[test]
+    fn all_fault_codes_of_all_levels_are_told_apart() {
+        for code in 0..64 {
+            let refusal = match code {
+                0..=7 => Refusal::NotMapped,
+                12..=15 => Refusal::Permission,
+                _ => Refusal::External,
+            };
+            assert_eq!(abort(0x24, code).refusal, refusal, "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn the_address_keeps_the_offset_in_the_page() {
+        assert_eq!(abort(0x24, 0x07).ipa, 0x5000_0123);
+        assert_eq!(abort(0x24, 0x0f).ipa, 0x5000_0123);
+    }
+
+    #[test]
+    fn the_guest_sees_a_same_level_abort_without_the_instruction_syndrome() {
+        let raw = abort(0x24, 0x01c0_00c7 & 0x01ff_ffff);
+        assert_eq!(raw.guest_syndrome(false), 0x25 << 26 | 1 << 25 | 0x47);
+        assert_eq!(raw.guest_syndrome(true), 0x24 << 26 | 1 << 25 | 0x47);
+        assert_eq!(abort(0x20, 0x07).guest_syndrome(false), 0x21 << 26 | 1 << 25 | 0x07);
+    }
+}

@@ -1,0 +1,122 @@
+//! Interpreter: answers what a guest still does the old way: standard services, WFI, trapped registers, refused accesses.
+//!
+//! Called by the dispatcher with a decoded trap; returns what follows. Never looks at a syndrome's bits (that is `exit` and
+//! `abort`) and never switches a vCPU.
+
+pub mod abort;
+pub mod inject;
+mod psci;
+mod report;
+mod smccc;
+pub mod sysreg;
+
+use strato_abi::Ipa;
+use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
+
+use crate::arch::frame::Frame;
+use crate::arch::guest;
+use crate::machine::{Cx, Next};
+use crate::memory::stage2::Access as Wish;
+use crate::vm::Ending;
+use abort::{Abort, Refusal, Wanted};
+use inject::SYNDROME_UNDEFINED;
+use sysreg::Access;
+
+pub use smccc::service;
+
+/// Answers a trapped register access: a value that the table defines, or an undefined instruction at EL1.
+pub fn register(frame: &mut Frame, cx: &Cx<'_>, access: Access) -> Next {
+    match sysreg::read(access.register, cx.vm.flags) {
+        Some(value) if access.is_read && !inject::is_el0(frame.pstate) => {
+            frame.write(usize::from(access.rt), value);
+            skip(frame);
+        }
+        Some(_) | None => undefined(frame, cx, "system register"),
+    }
+    Next::Resume
+}
+
+/// Answers WFI: the guest goes on behind it once there is an event.
+pub fn wait(frame: &mut Frame) -> Next {
+    skip(frame);
+    Next::Halt
+}
+
+/// Answers the first use of FP since the vCPU got its core: loads its registers, if it may use them.
+pub fn fp(frame: &mut Frame, cx: &Cx<'_>) -> Next {
+    if cx.vm.flags & VM_FP == 0 {
+        undefined(frame, cx, "FP or SIMD instruction");
+    } else {
+        guest::load_fp(&cx.context.fp);
+    }
+    Next::Resume
+}
+
+/// Answers an HVC or SMC with a number beside it: NOT_SUPPORTED, the guest goes on.
+pub fn odd_immediate(frame: &mut Frame, is_smc: bool) -> Next {
+    if is_smc {
+        skip(frame);
+    }
+    Next::Service([smccc::NOT_SUPPORTED, 0, 0, 0])
+}
+
+/// Answers what no guest may do with an undefined instruction at EL1.
+pub fn refuse(frame: &mut Frame, cx: &Cx<'_>, class: u8) -> Next {
+    const FROM_AARCH32: u8 = 0x3f;
+    if class == FROM_AARCH32 {
+        report::unusual(cx, frame, "exception from AArch32, which no guest has");
+        return Next::End(Ending::Stopped);
+    }
+    undefined(frame, cx, "instruction");
+    Next::Resume
+}
+
+/// Answers a system error: the guest that ran is held responsible.
+pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
+    report::unusual(cx, frame, "system error (SError)");
+    Next::End(Ending::Stopped)
+}
+
+/// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
+pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
+    let wish = match abort.wanted {
+        Wanted::Read => Wish::Read,
+        Wanted::Write => Wish::Write,
+        Wanted::Fetch => Wish::Execute,
+    };
+    if let Some(ipa) = Ipa::new(abort.ipa)
+        && abort.refusal != Refusal::External
+    {
+        let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
+        if inner.space.permits(ipa, wish) {
+            // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
+            inner.space.forget(ipa);
+            return Next::Resume;
+        }
+    }
+    cx.context.last_fault = (abort.ipa & !0xfff, abort.last_fault() as u64);
+    let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
+    if is_deliverable && !is_vector(&abort) {
+        inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));
+        return Next::Resume;
+    }
+    report::abort(cx, frame, &abort);
+    Next::End(Ending::Stopped)
+}
+
+/// Returns whether the guest could not fetch its own vector: delivering that would go round for ever.
+fn is_vector(abort: &Abort) -> bool {
+    const VECTORS: u64 = 0x800;
+    abort.wanted == Wanted::Fetch && abort.far.wrapping_sub(guest::vector_base()) < VECTORS
+}
+
+/// Makes the guest take an undefined instruction exception.
+fn undefined(frame: &mut Frame, cx: &Cx<'_>, what: &str) {
+    log::debug!("{}: undefined {what} at {:#x}", cx.vm.label, frame.pc);
+    inject::synchronous(frame, SYNDROME_UNDEFINED, None);
+}
+
+/// Moves the guest behind the instruction that trapped; AArch64 instructions are four bytes.
+fn skip(frame: &mut Frame) {
+    frame.pc = frame.pc.wrapping_add(4);
+}

@@ -1,0 +1,55 @@
+//! Reports: what is said when a VM is stopped for what it did. One report per VM, then it is gone.
+
+use strato_abi::Ipa;
+use strato_abi::address_space::Attributes;
+
+use super::abort::{Abort, Refusal};
+use crate::arch::frame::Frame;
+use crate::machine::Cx;
+
+/// Reports the access that ends the VM: who, where, what, and what is mapped nearby.
+pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
+    let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
+    log::error!(
+        "vm {label}: vcpu {vcpu}: {} at {:#x}: pc {:#x}, address {:#x}, syndrome {:#x}, lr {:#x}",
+        abort.text(),
+        abort.ipa,
+        frame.pc,
+        abort.far,
+        abort.esr,
+        frame.read(30)
+    );
+    if abort.refusal == Refusal::External {
+        return;
+    }
+    let Some(ipa) = Ipa::new(abort.ipa) else { return };
+    let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
+    let (below, above) = inner.space.nearest(ipa);
+    for (side, region) in [("at or below", below), ("above", above)] {
+        match region {
+            Some(region) => log::error!(
+                "vm {label}: nearest region {side}: {:#x}, {} bytes, {}",
+                region.start.bytes(),
+                region.bytes,
+                rights(region.attr.rights())
+            ),
+            None => log::error!("vm {label}: nearest region {side}: none"),
+        }
+    }
+}
+
+/// Reports something that ends the VM and has no address.
+pub(super) fn unusual(cx: &Cx<'_>, frame: &Frame, what: &str) {
+    let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
+    log::error!("vm {label}: vcpu {vcpu}: {what}: pc {:#x}, pstate {:#x}", frame.pc, frame.pstate);
+}
+
+/// Returns rights as three letters.
+fn rights(rights: Attributes) -> &'static str {
+    match (rights.contains(Attributes::WRITE), rights.contains(Attributes::EXECUTE)) {
+        (false, false) => "r--",
+        (true, false) => "rw-",
+        (false, true) => "r-x",
+        (true, true) => "rwx",
+    }
+}

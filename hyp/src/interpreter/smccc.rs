@@ -1,0 +1,37 @@
+//! Standard services by HVC or SMC (SMCCC, Arm DEN 0028). Nothing is ever passed on to EL3.
+
+use strato_abi::version::{ABI_VERSION, FUNCTION_REVISION, FUNCTION_UID, UID, major, minor};
+
+use super::{psci, skip};
+use crate::arch::frame::Frame;
+use crate::machine::{Cx, Next};
+
+/// SMCCC_VERSION: 1.2, the first that lets a call list x4 to x17 as results.
+const SMCCC_VERSION: u32 = 0x8000_0000;
+const VERSION_1_2: u64 = 0x1_0002;
+/// SMCCC_ARCH_FEATURES.
+const ARCH_FEATURES: u32 = 0x8000_0001;
+
+/// What x0 holds for a function that is not here: -1 in the width of the function.
+pub(super) const NOT_SUPPORTED: u64 = u64::MAX;
+
+/// Answers a standard service; the function id is in w0.
+pub fn service(frame: &mut Frame, cx: &mut Cx<'_>, is_smc: bool) -> Next {
+    #[allow(clippy::cast_possible_truncation, reason = "the function id is w0")]
+    let id = frame.read(0) as u32;
+    let arguments = [frame.read(1), frame.read(2), frame.read(3)];
+    if is_smc {
+        skip(frame); // the preferred return address of a trapped SMC is the SMC itself
+    }
+    let one = |x0| Next::Service([x0, 0, 0, 0]);
+    match id {
+        SMCCC_VERSION => one(VERSION_1_2),
+        ARCH_FEATURES => {
+            one(if matches!(arguments[0] & 0xffff_ffff, 0x8000_0000 | 0x8000_0001) { 0 } else { NOT_SUPPORTED })
+        }
+        FUNCTION_UID => Next::Service(UID.map(u64::from)),
+        FUNCTION_REVISION => Next::Service([u64::from(major(ABI_VERSION)), u64::from(minor(ABI_VERSION)), 0, 0]),
+        _ if id >> 24 & 0x3f == psci::OWNER => psci::answer(cx, id, arguments),
+        _ => one(NOT_SUPPORTED),
+    }
+}

@@ -1,0 +1,195 @@
+//! Machine: what all cores share, what one core has to itself, and what a handler of a trap is given.
+//!
+//! Owns no policy. Made by boot; handed down by the dispatcher; nothing is reached through a global.
+
+use strato_abi::error::Error;
+use strato_abi::regs::Regs;
+
+use crate::allocator::{Account, Allocator, Audit};
+use crate::arch::core_base::{CoreIndex, MAX_CORES};
+use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
+use crate::arch::page_box::PageBox;
+use crate::console::Console;
+use crate::gic::Gic;
+use crate::lock::{CONSOLE, Held, Lock, MEMORY};
+use crate::scheduler::{RunQueue, Turn, VcpuRef};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::timer::Deadlines;
+use crate::vcpu::{Context, Vcpu};
+use crate::vm::{Ending, Vm};
+
+/// Places for VMs.
+pub const VM_PLACES: usize = 64;
+/// The software-generated interrupt that says: look at your mail.
+pub const SGI_MAIL: u8 = 0;
+
+/// What all cores share.
+pub struct Machine {
+    /// VMs by place.
+    pub vms: [Slot<Vm>; VM_PLACES],
+    /// When a VM that ended may go.
+    pub epochs: Epochs,
+    /// All memory that nobody uses, and who owns the rest.
+    pub memory: Lock<Pool, MEMORY>,
+    /// What each core has to itself, until the core takes it.
+    pub cpus: [Lock<Option<Cpu>, CONSOLE>; MAX_CORES],
+    /// Letter boxes of the cores.
+    pub mail: [Mail; MAX_CORES],
+    /// The interrupt controller.
+    pub gic: Gic,
+    /// The console.
+    pub console: &'static Console,
+    /// VMs that have not ended.
+    pub living: AtomicU32,
+    /// VMs that ended well, and that did not.
+    pub ended: [AtomicU32; 2],
+    /// Length of a turn among equals, in ticks.
+    pub slice_ticks: u64,
+    /// Identity of the packed system.
+    pub build_id: u64,
+    /// Whether the plan is carried out: cores may take part.
+    pub is_ready: AtomicBool,
+    /// Whether the first guest was entered yet.
+    pub has_started: AtomicBool,
+}
+
+/// Memory, and what the hypervisor itself holds of it.
+pub struct Pool {
+    /// The allocator.
+    pub allocator: Allocator,
+    /// The hypervisor's account.
+    pub own: Account,
+    /// What the allocator held before the first VM was made.
+    pub baseline: Option<Audit>,
+}
+
+/// A core's letter box: others say here which vCPUs to look at, then send [`SGI_MAIL`].
+#[derive(Debug, Default)]
+pub struct Mail {
+    is_full: AtomicBool,
+    vcpus: [AtomicU64; VM_PLACES / 8],
+}
+
+impl Mail {
+    /// Puts `vcpu` into the box. The caller sends the interrupt afterwards.
+    pub fn put(&self, vcpu: VcpuRef) {
+        if let Some(word) = self.vcpus.get(vcpu.index() / 64) {
+            word.fetch_or(1 << (vcpu.index() % 64), Ordering::Release);
+        }
+        self.is_full.store(true, Ordering::Release);
+    }
+
+    /// Returns the numbers of all vCPUs in the box, 64 to a word, and empties it; `None` when it is empty.
+    #[inline]
+    pub fn take(&self) -> Option<[u64; VM_PLACES / 8]> {
+        if !self.is_full.load(Ordering::Acquire) {
+            return None;
+        }
+        self.is_full.store(false, Ordering::Relaxed);
+        // Acquire by the swaps: what the senders wrote before is seen. A letter put in after the flag was cleared sets it again.
+        Some(core::array::from_fn(|n| self.vcpus.get(n).map_or(0, |word| word.swap(0, Ordering::AcqRel))))
+    }
+}
+
+/// What one core has to itself.
+pub struct Cpu {
+    /// Which core this is.
+    pub index: CoreIndex,
+    /// vCPUs that are ready.
+    pub queue: PageBox<RunQueue>,
+    /// When the blocked ones wake by themselves.
+    pub deadlines: PageBox<Deadlines>,
+    /// Who has the core.
+    pub turn: Option<Turn>,
+    /// Whose EL1 state is in the registers: the vCPU, and the incarnation of its VM.
+    pub resident: Option<(VcpuRef, u32)>,
+    /// Places of VMs that this core gives back, one bit each.
+    pub reaping: u64,
+    /// The VM that was taken out of its place and that other cores may still use.
+    pub retired: Option<Retired<Vm>>,
+    /// Deadline that the timer is armed for, in ticks.
+    pub armed: u64,
+}
+
+/// What a handler of a trap is given.
+pub struct Cx<'s> {
+    /// What all cores share.
+    pub machine: &'s Machine,
+    /// This core.
+    pub cpu: &'s mut Cpu,
+    /// This pass through EL2; look-ups live as long.
+    pub stay: &'s Stay<'s>,
+    /// The VM whose guest ran.
+    pub vm: &'s Vm,
+    /// Its vCPU, as others see it.
+    pub vcpu: &'s Vcpu,
+    /// The vCPU's state besides its frame.
+    pub context: &'s mut Context,
+    /// Which vCPU it is.
+    pub me: VcpuRef,
+    /// This core holds no lock.
+    pub locks: Held<'s, 0>,
+    /// What follows when a call leaves.
+    pub next: Next,
+    /// vCPUs of one VM that are to be told of an event.
+    pub wakes: Wakes,
+}
+
+/// vCPUs of one VM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wakes {
+    /// Place of the VM.
+    pub place: u8,
+    /// One bit per vCPU.
+    pub vcpus: u8,
+}
+
+/// What follows a trap. One place applies it: `dispatcher::next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The guest goes on as it is.
+    Resume,
+    /// x0 to x15 are written; x16 and x17 are zero. The guest goes on.
+    Reply(u64, Regs),
+    /// x0 to x3 are written, all others keep their values (SMCCC standard services). The guest goes on.
+    Service([u64; 4]),
+    /// Others have their turn first; the call is answered with success.
+    Yield,
+    /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
+    Wait(u64),
+    /// The vCPU waits for an event; the guest goes on behind its WFI.
+    Halt,
+    /// The vCPU turns itself off.
+    Off,
+    /// The VM ends.
+    End(Ending),
+}
+
+impl Next {
+    /// Returns the answer of a call that was refused after `done` units.
+    #[must_use]
+    pub fn refuse(error: Error, done: u64) -> Self {
+        let mut regs: Regs = [0; 15];
+        if let Some(first) = regs.first_chunk_mut::<2>() {
+            *first = [error.detail.bits(), done];
+        }
+        Self::Reply((error.code as i64).cast_unsigned(), regs)
+    }
+}
+
+impl Machine {
+    /// Puts `vcpu`, at home on `core`, into that core's letter box and makes it look.
+    pub fn send_mail(&self, core: u8, vcpu: VcpuRef) {
+        if let (Some(mail), Some(core)) = (self.mail.get(usize::from(core)), CoreIndex::new(usize::from(core))) {
+            mail.put(vcpu);
+            self.gic.send_sgi(core, SGI_MAIL);
+        }
+    }
+
+    /// Makes each core of `mask` (one bit each) leave its guest, so that it begins another stay.
+    pub fn nudge(&self, mask: u16) {
+        for core in (0..MAX_CORES).filter(|core| mask & 1 << core != 0).filter_map(CoreIndex::new) {
+            self.gic.send_sgi(core, SGI_MAIL);
+        }
+    }
+}

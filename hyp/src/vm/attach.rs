@@ -1,0 +1,138 @@
+//! Attaching: a plan record gives a VM a loaded segment, a shared region, a peer or a channel, before it starts.
+
+use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
+use strato_abi::address_space::Attributes;
+use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
+use strato_abi::info_page::NAME_LEN;
+use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
+
+use super::build::{BuildError, map_all};
+use super::handles::{MemRef, Object};
+use super::info::{self, Named};
+use super::{Inner, Vm};
+use crate::allocator::{AllocError, Allocator, MemId};
+use crate::events::Link;
+use crate::events::port::End;
+use crate::memory::source::Charged;
+
+/// Copies `bytes` into the VM's memory and maps the pages that `record` describes.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn load(
+    vm: &Vm,
+    inner: &mut Inner,
+    record: &Load,
+    bytes: &[u8],
+    allocator: &mut Allocator,
+) -> Result<(), BuildError> {
+    let outside = BuildError::Record("a segment inside ram");
+    let ram = inner.handles.mem(Handle::new(0, 1)).map_err(|_| BuildError::Record("a VM with ram"))?;
+    let offset = record.address.checked_sub(RAM_BASE).filter(|offset| offset % PAGE_SIZE == 0).ok_or(outside)?;
+    let pages = record.mem_len.div_ceil(PAGE_SIZE);
+    let end = (offset / PAGE_SIZE).checked_add(pages).filter(|&end| end <= ram.pages);
+    if end.is_none() || bytes.len() as u64 > record.mem_len || pages == 0 {
+        return Err(outside);
+    }
+    let rights = Attributes::from_bits(record.attributes).ok_or(BuildError::Record("attributes of a segment"))?;
+    if rights.contains(Attributes::WRITE | Attributes::EXECUTE) && vm.flags & VM_JIT == 0 {
+        return Err(BuildError::Record("a segment that is not writable and executable"));
+    }
+    let at = usize::try_from(offset).map_err(|_| outside)?;
+    let frames = allocator.mem_frames(ram.id).ok_or(AllocError::Stale)?;
+    if !frames.write(at, bytes) {
+        return Err(outside);
+    }
+    if rights.contains(Attributes::EXECUTE) {
+        frames.publish_code(at, bytes.len());
+    }
+    allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
+    let pa = ram.base.checked_add(offset).ok_or(outside)?;
+    let mut source = Charged::new(allocator, &mut inner.account, || false);
+    map_all(&mut inner.space, record.address, pa, pages, rights, &mut source)
+}
+
+/// Returns a new shared region that belongs to the VM. It is referred to by the handles that [`grant`] gives.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn region(inner: &mut Inner, record: &CreateRegion, allocator: &mut Allocator) -> Result<MemId, BuildError> {
+    if !record.size.is_power_of_two() || record.size < PAGE_SIZE {
+        return Err(BuildError::Record("size of a region"));
+    }
+    Ok(allocator.mem_create((record.size / PAGE_SIZE).trailing_zeros(), &mut inner.account)?)
+}
+
+/// Gives the VM a handle to a shared region and maps it where `record` says.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn grant(
+    vm: &Vm,
+    inner: &mut Inner,
+    record: &GrantRegion,
+    id: MemId,
+    allocator: &mut Allocator,
+) -> Result<(), BuildError> {
+    let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
+    let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("rights of a region"))?;
+    let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights });
+    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    allocator.mem_add_reference(id)?;
+    if record.address != 0 {
+        allocator.mem_add_mapped(id, u32::try_from(info.pages).map_err(|_| BuildError::Record("size of a region"))?)?;
+        let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
+        let mut source = Charged::new(allocator, &mut inner.account, || false);
+        map_all(&mut inner.space, record.address, info.base, info.pages, wanted, &mut source)?;
+    }
+    let size = info.pages << 12;
+    announce(
+        vm,
+        Named {
+            handle,
+            kind: HandleKind::Mem,
+            rights: rights.bits(),
+            size,
+            address: record.address,
+            name: record.name,
+        },
+    )
+}
+
+/// Gives the VM a handle to a peer.
+///
+/// # Errors
+/// [`BuildError::Full`].
+pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
+    let object = Object::Peer { place: peer.place, incarnation: peer.incarnation };
+    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    announce(vm, Named { handle, kind: HandleKind::Peer, rights: 0, size: 0, address: 0, name })
+}
+
+/// Takes a port of the VM for a channel; [`connect`] gives it its other end.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Result<Handle, BuildError> {
+    let vcpu =
+        u8::try_from(vcpu).ok().filter(|&vcpu| vm.vcpu(vcpu).is_some()).ok_or(BuildError::Record("vCPU of a port"))?;
+    let handle = inner.handles.insert(Object::Port, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    if let Some(port) = vm.ports.get(usize::from(handle.index())) {
+        port.bind(vcpu);
+    }
+    announce(vm, Named { handle, kind: HandleKind::Port, rights: 0, size: 0, address: 0, name })?;
+    Ok(handle)
+}
+
+/// Makes the port `near` of `vm` lead to the port `far` of `peer`.
+pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
+    if let Some(port) = vm.ports.get(usize::from(near.index())) {
+        let end = End { vm: peer.place, incarnation: peer.incarnation, port: far.index() };
+        port.set(near.generation(), Link::Connected(end));
+    }
+}
+
+fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
+    let [page, _] = &vm.pages;
+    if info::add(page.frames(), &named) { Ok(()) } else { Err(BuildError::Full) }
+}

@@ -1,0 +1,269 @@
+//! Building a VM: a plan record becomes a VM. Boot replays the plan through this; what a VM is given later is `attach`'s.
+//!
+//! A VM is taken together first: when anything is missing, everything is given back and nothing was made.
+
+use heapless::{String, Vec};
+use strato_abi::Ipa;
+use strato_abi::addr::{EVENT_AREA, INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_AREA};
+use strato_abi::address_space::Attributes;
+use strato_abi::handle::{Kind as HandleKind, Rights};
+use strato_abi::info_page::NAME_LEN;
+use strato_abi::plan::CreateVm;
+
+use super::handles::{HandleTable, MemRef, Object};
+use super::info::{self, Named};
+use super::stop::Stage;
+use super::{Inner, VCPUS_MAX, Vm};
+use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
+use crate::arch::page_box::{PageBox, PageSlice};
+use crate::arch::ram::Pages;
+use crate::arch::shared::SharedPages;
+use crate::console::LineBuffer;
+use crate::events::{EventArea, Port};
+use crate::lock::Lock;
+use crate::memory::descriptor::{Attr, MemoryType};
+use crate::memory::source::Charged;
+use crate::memory::stage2::{AddressSpace, Progress, SpaceError};
+use crate::sync::{AtomicBool, AtomicU32};
+use crate::vcpu::Vcpu;
+
+/// Why something cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// A field of the record is outside its bounds.
+    Record(&'static str),
+    /// No memory, or the VM's quota is too small.
+    Memory(AllocError),
+    /// A mapping is refused.
+    Space(SpaceError),
+    /// A table of the VM is full: handles, or the info page.
+    Full,
+}
+
+impl From<AllocError> for BuildError {
+    fn from(error: AllocError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<SpaceError> for BuildError {
+    fn from(error: SpaceError) -> Self {
+        Self::Space(error)
+    }
+}
+
+/// What a VM is made of besides its record.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Place in the machine's table.
+    pub place: u8,
+    /// Never the same for two VMs of one place; below 2^30.
+    pub incarnation: u32,
+    /// Home core of each vCPU.
+    pub homes: [u8; VCPUS_MAX],
+    /// How many named handles the plan gives the VM.
+    pub named: usize,
+    /// Ticks per second.
+    pub counter_hz: u64,
+    /// Command line.
+    pub command_line: &'a [u8],
+}
+
+/// Frames that were taken for a VM that is being made.
+struct Stock<'a> {
+    allocator: &'a mut Allocator,
+    account: Account,
+    taken: Vec<Pages, 24>,
+}
+
+impl Stock<'_> {
+    fn take(&mut self, order: u32, kind: Kind) -> Result<(), AllocError> {
+        let pages = self.allocator.take(order, kind, &mut self.account)?;
+        self.taken.push(pages).map_err(|pages| self.return_one(pages))
+    }
+
+    fn return_one(&mut self, pages: Pages) -> AllocError {
+        if self.allocator.give_back(pages, &mut self.account).is_err() {
+            unreachable!("frames go back to the account they were taken on");
+        }
+        AllocError::NoMemory
+    }
+
+    fn return_all(&mut self) {
+        while let Some(pages) = self.taken.pop() {
+            self.return_one(pages);
+        }
+    }
+
+    fn next(&mut self) -> Pages {
+        let Some(pages) = self.taken.pop() else { unreachable!("as many frames are used as were taken") };
+        pages
+    }
+}
+
+fn order_of(bytes: usize) -> u32 {
+    bytes.div_ceil(PAGE_SIZE as usize).next_power_of_two().trailing_zeros()
+}
+
+/// Returns the VM of `record` at `site`, with its memory `ram` under the first handle, its own pages mapped and all vCPUs
+/// off.
+///
+/// # Errors
+/// [`BuildError`]; everything taken is given back then.
+pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> Result<PageBox<Vm>, BuildError> {
+    let vcpus = usize::from(record.vcpus);
+    let is_size_good = record.ram_size.is_power_of_two() && record.ram_size >= PAGE_SIZE;
+    if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles == 0 || record.priority > 31 {
+        return Err(BuildError::Record("number of vCPUs, ram, handles or priority"));
+    }
+    let label = label(&record.label).ok_or(BuildError::Record("label"))?;
+    let account = Account::new(Owner::Vm(u16::from(site.place)), u64::from(record.quota_pages));
+    let mut stock = Stock { allocator, account, taken: Vec::new() };
+    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
+    let made = take_all(&mut stock, record, layout).and_then(|ram| {
+        let space = map_own_pages(&mut stock, layout)?;
+        Ok((ram, space))
+    });
+    let (ram, (space, info_pages, records, area)) = match made {
+        Ok(parts) => parts,
+        Err(error) => {
+            stock.return_all();
+            return Err(error);
+        }
+    };
+    let mut handles = HandleTable::new(stock.next());
+    let ports = PageSlice::<Port>::zeroed(stock.next());
+    let own = stock.next();
+    let mut boxes = Vec::new();
+    for home in site.homes.iter().take(vcpus) {
+        // The room is there: at most VCPUS_MAX of exactly one frame each.
+        if let Ok(vcpu) = PageBox::new(stock.next(), Vcpu::new(*home, record.priority)) {
+            let _ = boxes.push(vcpu);
+        }
+    }
+    let named = add_ram(&mut handles, record, stock.allocator, ram)?;
+    let fits = info::write(info_pages.frames(), layout, record, site.counter_hz, site.command_line);
+    if !fits || !info::add(info_pages.frames(), &named) {
+        return Err(BuildError::Full);
+    }
+    let (account, vttbr) = (stock.account, space.vttbr());
+    let vm = Vm {
+        place: site.place,
+        incarnation: site.incarnation,
+        label,
+        flags: record.flags,
+        handle_limit: record.handles,
+        vcpus: boxes,
+        ports,
+        area: EventArea::new(area),
+        pages: [info_pages, records],
+        inner: Lock::new(Inner { space, account, handles, stage: Stage::Ports(0) }),
+        line: Lock::new(LineBuffer::new()),
+        calls: record.calls,
+        is_ending: AtomicBool::new(false),
+        ending: Lock::new(None),
+        attached: AtomicU32::new(u32::from(record.vcpus)),
+        awake: AtomicU32::new(0),
+        has_run: AtomicBool::new(false),
+        vttbr,
+    };
+    PageBox::new(own, vm).map_err(|_| BuildError::Record("a VM that fits its frames"))
+}
+
+/// Takes everything a VM is made of, in the reverse order of use; returns its memory.
+fn take_all(stock: &mut Stock<'_>, record: &CreateVm, layout: info::Layout) -> Result<MemId, BuildError> {
+    let handles = usize::from(record.handles);
+    for _ in 0..record.vcpus {
+        stock.take(PageBox::<Vcpu>::ORDER, Kind::Object)?;
+    }
+    stock.take(PageBox::<Vm>::ORDER, Kind::Object)?;
+    stock.take(order_of(handles.saturating_mul(size_of::<Port>())), Kind::Object)?;
+    stock.take(order_of(handles.saturating_mul(super::handles::ENTRY_BYTES)), Kind::Object)?;
+    stock.take(0, Kind::Object)?; // event area
+    stock.take(0, Kind::Object)?; // vCPU area
+    stock.take(order_of(layout.pages().saturating_mul(PAGE_SIZE as usize)), Kind::Object)?; // info pages
+    stock.take(0, Kind::Table)?; // root table
+    let order = order_of(usize::try_from(record.ram_size).map_err(|_| BuildError::Record("ram"))?);
+    Ok(stock.allocator.mem_create(order, &mut stock.account)?)
+}
+
+type OwnPages = (AddressSpace, SharedPages, SharedPages, SharedPages);
+
+/// Makes the address space with the hypervisor's window in it.
+fn map_own_pages(stock: &mut Stock<'_>, layout: info::Layout) -> Result<OwnPages, BuildError> {
+    let Some(vmid) = stock.allocator.take_vmid() else { return Err(BuildError::Memory(AllocError::NoMemory)) };
+    let root = stock.next();
+    let Ok(mut space) = AddressSpace::new(root, vmid) else {
+        return Err(BuildError::Record("a root table of one frame"));
+    };
+    let info = SharedPages::new(stock.next());
+    let records = SharedPages::new(stock.next());
+    let area = SharedPages::new(stock.next());
+    let own = [
+        (INFO_PAGE, info.pa(), layout.pages() as u64, Attributes::READ),
+        (VCPU_AREA, records.pa(), 1, Attributes::READ),
+        (EVENT_AREA, area.pa(), 1, Attributes::READ | Attributes::WRITE),
+    ];
+    for (address, pa, count, rights) in own {
+        let mut source = Charged::new(stock.allocator, &mut stock.account, || false);
+        if let Err(error) = map_all(&mut space, address, pa, count, rights, &mut source) {
+            while space.teardown_step(&mut source) == Progress::More {}
+            if let Ok(vmid) = space.finish(&mut source) {
+                stock.allocator.give_back_vmid(vmid);
+            }
+            for pages in [info, records, area] {
+                stock.return_one(pages.into_pages());
+            }
+            return Err(error);
+        }
+    }
+    Ok((space, info, records, area))
+}
+
+/// Maps `pages` pages, however many calls that takes.
+pub(super) fn map_all(
+    space: &mut AddressSpace,
+    address: u64,
+    pa: crate::arch::ram::Pa,
+    pages: u64,
+    rights: Attributes,
+    source: &mut impl crate::memory::source::TableSource,
+) -> Result<(), BuildError> {
+    let attr = Attr::new(rights, MemoryType::Normal, true).map_err(|_| BuildError::Record("rights of a mapping"))?;
+    let mut done = 0;
+    while done < pages {
+        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("address"))?;
+        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("address"))?;
+        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
+    }
+    Ok(())
+}
+
+fn label(bytes: &[u8]) -> Option<String<31>> {
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    let text = core::str::from_utf8(bytes.get(..end)?).ok()?;
+    String::try_from(text).ok().filter(|text| !text.is_empty())
+}
+
+fn add_ram(
+    handles: &mut HandleTable,
+    record: &CreateVm,
+    allocator: &mut Allocator,
+    id: MemId,
+) -> Result<Named, BuildError> {
+    let mem = allocator.mem_info(id).ok_or(AllocError::Stale)?;
+    allocator.mem_add_reference(id)?;
+    let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE | Rights::OWNER;
+    let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights });
+    let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
+    let (size, address) = (record.ram_size, RAM_BASE);
+    Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })
+}
+
+/// Returns a name as the info page has it.
+#[must_use]
+pub fn name(text: &str) -> [u8; NAME_LEN] {
+    let mut name = [0; NAME_LEN];
+    name.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    name
+}

@@ -1,0 +1,249 @@
+//! Virtual machines: what a guest has, from its memory to its ports, and how it ends.
+//!
+//! Owns the VM object. Made by `vm::build` from plan records, given back by `vm::stop`. A VM's parts are found by cores
+//! without a lock (see `arch::epoch`); what changes stands in atomics or behind the VM's lock.
+
+pub mod attach;
+pub mod build;
+pub mod handles;
+pub mod info;
+mod records;
+pub mod stop;
+
+use heapless::{String, Vec};
+use strato_abi::vcpu::RunState;
+use strato_abi::{Call, Group, Ipa};
+
+use crate::allocator::Account;
+use crate::arch::epoch::Epochs;
+use crate::arch::guest;
+use crate::arch::page_box::{PageBox, PageSlice};
+use crate::arch::shared::SharedPages;
+use crate::arch::stage2::Vttbr;
+use crate::console::LineBuffer;
+use crate::events::port::End;
+use crate::events::{EventArea, Link, Port};
+use crate::lock::{CONSOLE, Lock, VM};
+use crate::memory::stage2::AddressSpace;
+use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::vcpu::{Vcpu, request};
+use handles::HandleTable;
+
+/// Most vCPUs of a VM.
+pub const VCPUS_MAX: usize = 8;
+
+/// How a VM ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It ended itself with this code.
+    Exit(u64),
+    /// It reported a crash of its own.
+    Panic {
+        /// The guest's own number.
+        reason: u64,
+        /// Where.
+        pc: u64,
+        /// Syndrome.
+        esr: u64,
+        /// Address.
+        far: u64,
+    },
+    /// It was stopped because of what it did; the report is out.
+    Stopped,
+}
+
+/// Why a vCPU is not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// There is no such vCPU.
+    NoVcpu,
+    /// The entry is not a multiple of four.
+    Misaligned,
+    /// The entry lies in page 0.
+    BadAddress,
+    /// It is in this state; `Off` when its start is under way already.
+    NotOff(RunState),
+}
+
+/// A virtual machine.
+pub struct Vm {
+    /// Where it stands in the machine's table.
+    pub place: u8,
+    /// Never the same for two VMs of one place.
+    pub incarnation: u32,
+    /// Name in the manifest.
+    pub label: String<31>,
+    /// `VM_*` of the plan.
+    pub flags: u32,
+    /// Entries of the handle table that it may use.
+    pub handle_limit: u16,
+    /// vCPUs by number.
+    pub vcpus: Vec<PageBox<Vcpu>, VCPUS_MAX>,
+    /// Ports by handle index.
+    pub ports: PageSlice<Port>,
+    /// Event area, shared with the guest.
+    pub area: EventArea,
+    /// Info pages and vCPU area, read-only for the guest.
+    pub pages: [SharedPages; 2],
+    /// What changes under the VM's lock.
+    pub inner: Lock<Inner, VM>,
+    /// The console line that is being written.
+    pub line: Lock<LineBuffer, CONSOLE>,
+    /// Calls it may make, a bitmap per group.
+    pub calls: [u32; 8],
+    is_ending: AtomicBool,
+    /// How it ended, once it does.
+    pub ending: Lock<Option<Ending>, CONSOLE>,
+    /// vCPUs that a core may still touch.
+    pub attached: AtomicU32,
+    /// vCPUs that are not off.
+    pub awake: AtomicU32,
+    /// Whether a vCPU was ever started.
+    pub has_run: AtomicBool,
+    /// What selects its address space.
+    pub vttbr: Vttbr,
+}
+
+/// What changes under a VM's lock.
+pub struct Inner {
+    /// What the guest translates by.
+    pub space: AddressSpace,
+    /// Whose pages count against which limit.
+    pub account: Account,
+    /// What the VM holds.
+    pub handles: HandleTable,
+    /// How far giving back has come.
+    pub stage: stop::Stage,
+}
+
+impl Vm {
+    /// Returns vCPU `number`.
+    #[inline]
+    #[must_use]
+    pub fn vcpu(&self, number: u8) -> Option<&Vcpu> {
+        self.vcpus.get(usize::from(number)).map(|vcpu| &**vcpu)
+    }
+
+    /// Returns how many vCPUs there are.
+    #[must_use]
+    pub fn vcpu_count(&self) -> u8 {
+        u8::try_from(self.vcpus.len()).unwrap_or(0)
+    }
+
+    /// Returns whether the manifest lets the VM make `call`.
+    #[inline]
+    #[must_use]
+    pub fn allows(&self, call: Call) -> bool {
+        self.calls_of(call.group()) >> call.op() & 1 != 0
+    }
+
+    /// Returns the calls of `group` that the VM may make, one bit each.
+    #[inline]
+    #[must_use]
+    pub fn calls_of(&self, group: Group) -> u32 {
+        self.calls.get(group as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns whether the VM is ending: its objects attach to nothing new.
+    #[inline]
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Begins the end. Returns whether the caller is the one that ends it.
+    pub fn begin_ending(&self, ending: Ending) -> bool {
+        let is_first = !self.is_ending.swap(true, Ordering::AcqRel);
+        if is_first {
+            *self.ending.lock_leaf() = Some(ending);
+        }
+        is_first
+    }
+
+    /// Prepares the start of vCPU `vcpu` at `entry` with `argument` in its x0. Returns its number: its home core must be told.
+    ///
+    /// # Errors
+    /// See [`StartError`]; of several that start one vCPU at once, one succeeds.
+    pub fn start(&self, vcpu: u64, entry: Ipa, argument: u64) -> Result<u8, StartError> {
+        let number = u8::try_from(vcpu).map_err(|_| StartError::NoVcpu)?;
+        let public = &self.vcpu(number).ok_or(StartError::NoVcpu)?.public;
+        if !entry.bytes().is_multiple_of(4) {
+            return Err(StartError::Misaligned);
+        }
+        if entry.page_base().bytes() == 0 {
+            return Err(StartError::BadAddress);
+        }
+        if !public.claim_start(entry.bytes(), argument) {
+            return Err(StartError::NotOff(public.state()));
+        }
+        self.awake.fetch_add(1, Ordering::AcqRel);
+        public.requests.fetch_or(request::START, Ordering::Release);
+        Ok(number)
+    }
+
+    /// Raises `port`. Returns the vCPU that somebody must tell: one that blocks, or that runs and takes upcalls.
+    #[inline]
+    pub fn raise(&self, port: u16) -> Option<u8> {
+        let entry = self.ports.get(usize::from(port))?;
+        let bound = entry.vcpu();
+        let mut told = self.post(bound, port);
+        let moved = entry.vcpu();
+        if moved != bound {
+            // BIND_VCPU came between: whichever record it looked at, the bit now stands in the new one.
+            told = self.post(moved, port).or(told);
+        }
+        told
+    }
+
+    fn post(&self, number: u8, port: u16) -> Option<u8> {
+        let public = &self.vcpu(number)?.public;
+        if !self.area.post(number, port, &public.sink) {
+            return None;
+        }
+        // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
+        fence(Ordering::SeqCst);
+        let is_concerned = match public.state() {
+            RunState::Blocked => true,
+            RunState::Running => public.has_upcalls.load(Ordering::Relaxed),
+            RunState::Off | RunState::Runnable | RunState::Stopped => false,
+        };
+        is_concerned.then_some(number)
+    }
+
+    /// Sets the virtual interrupt of `vcpu`, which is resident on this core, to what its line says.
+    #[inline]
+    pub fn refresh_line(&self, vcpu: &Vcpu) {
+        let public = &vcpu.public;
+        guest::set_line(public.has_upcalls.load(Ordering::Relaxed) && public.sink.line.load(Ordering::Acquire));
+    }
+
+    /// Takes the virtual interrupt of `vcpu`, resident on this core, away after its selector was taken; an event that came
+    /// since raises it again.
+    #[inline]
+    pub fn lower_line(&self, vcpu: &Vcpu) {
+        if vcpu.public.has_upcalls.load(Ordering::Relaxed) {
+            self.refresh_line(vcpu);
+        }
+    }
+
+    /// Closes `port` of this VM: it can be used again once `epochs` have moved on. The caller holds the VM's lock.
+    pub fn close(&self, port: u16, epochs: &Epochs) {
+        let Some(entry) = self.ports.get(usize::from(port)) else { return };
+        let generation = entry.read().generation();
+        entry.set(generation, Link::Free);
+        // A sender may have read the old word; what it still posts is withdrawn when the port is opened again.
+        entry.rest_until(epochs.advance());
+    }
+
+    /// Marks the port at `end`, in this VM, as having lost its other end, if that is port `port` of the VM in `place`.
+    pub fn lose_peer(&self, end: End, place: u8, port: u16) {
+        let Some(entry) = self.ports.get(usize::from(end.port)) else { return };
+        let seen = entry.read();
+        if let Link::Connected(back) = seen.link()
+            && back.vm == place
+            && back.port == port
+        {
+            entry.change(seen, Link::PeerGone);
+        }
+    }
+}
