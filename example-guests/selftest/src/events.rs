@@ -29,13 +29,16 @@ pub(crate) fn upcalls(info: &Info) -> Result<(), Failure> {
     while UPCALLS.load(Ordering::Relaxed) < ROUNDS {
         vcpu::relax();
     }
+    event::send(peer)?;
     sleep_until(2 * ROUNDS);
-    let (before, after) = upcall::without(|| {
+    let (before, sent, after) = upcall::without(|| {
         let before = UPCALLS.load(Ordering::Relaxed);
-        // The event is raised meanwhile: the selector says so, and WFI does not sleep over it.
+        let sent = event::send(peer);
+        // The answer raises the line, which ends the sleep but cannot interrupt.
         vcpu::wfi();
-        (before, UPCALLS.load(Ordering::Relaxed))
+        (before, sent, UPCALLS.load(Ordering::Relaxed))
     });
+    sent?;
     ensure_equal("upcalls while they were masked", after, before)?;
     sleep_until(3 * ROUNDS);
     upcall::disable()?;
@@ -54,10 +57,10 @@ fn sleep_until(count: u64) {
     while !upcall::without(is_over) {}
 }
 
-/// Answers the event that has come, but for the last.
+/// Answers the event that has come, but for the last of each part.
 fn answer_upcall(port: u16) {
     let count = UPCALLS.fetch_add(1, Ordering::Relaxed) + 1;
-    if let (Ok(peer), true) = (info::get().port("peer"), count < 3 * ROUNDS)
+    if let (Ok(peer), true) = (info::get().port("peer"), !count.is_multiple_of(ROUNDS))
         && peer.0.index() == port
     {
         let _ = event::send(peer);

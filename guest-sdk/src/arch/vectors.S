@@ -64,21 +64,21 @@
 
 .macro arch_save_fp
 .if {fp}
-    sub     sp, sp, #528
-    arch_fp stp
     mrs     x9, FPCR
     mrs     x10, FPSR
-    stp     x9, x10, [sp, #512]
+    stp     x9, x10, [sp, #-16]!
+    sub     sp, sp, #512
+    arch_fp stp
 .endif
 .endm
 
 .macro arch_restore_fp
 .if {fp}
-    ldp     x9, x10, [sp, #512]
+    arch_fp ldp
+    add     sp, sp, #512
+    ldp     x9, x10, [sp], #16
     msr     FPCR, x9
     msr     FPSR, x10
-    arch_fp ldp
-    add     sp, sp, #528
 .endif
 .endm
 
