@@ -91,7 +91,7 @@ pub fn park() -> ! {
     }
 }
 
-/// Stops the other cores and waits up to 10 ms for them. Returns how many did not stop.
+/// Stops the other cores and waits up to 100 ms for them, ten times what a core under load needs. Returns how many did not stop.
 pub fn stop_others() -> usize {
     let others = RUNNING.load(Ordering::Relaxed).saturating_sub(1);
     if others == 0 {
@@ -103,7 +103,8 @@ pub fn stop_others() -> usize {
         1 => super::gic_cpu::send_sgi(1 << 40 | u64::from(STOP_SGI) << 24), // IRM: all but self
         register => store(register, 1 << 24 | u32::from(STOP_SGI)),         // TargetListFilter: all but self
     }
-    let deadline = timer::now().saturating_add(timer::frequency() / 100);
+    maintenance::sev(); // those that still wait for boot sleep in WFE, where an SGI may not reach them
+    let deadline = timer::now().saturating_add(timer::frequency() / 10);
     loop {
         let missing = others.saturating_sub(STOPPED.load(Ordering::Acquire));
         if missing == 0 || timer::now() > deadline {
