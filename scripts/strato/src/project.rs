@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -122,16 +125,16 @@ impl Project {
         }
         self.need_target(target)?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        command
             .args(["build", "--quiet", "--locked", "--release", "--target", target, "--package", package, "--bins"])
             .arg("--message-format=json-render-diagnostics")
             .current_dir(&self.root)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start cargo")?;
+            .stdin(Stdio::null());
+        let output = patiently(command, &format!("building {package}"))?;
         if !output.status.success() {
-            bail!("`cargo build --release --target {target} --package {package}` failed");
+            let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("{messages}`cargo build --release --target {target} --package {package}` failed");
         }
         let path = executable(&output.stdout).with_context(|| format!("the package `{package}` builds no program"))?;
         self.built.insert(key, path.clone());
@@ -185,6 +188,20 @@ pub fn sysroot() -> anyhow::Result<PathBuf> {
 #[must_use]
 pub fn short_name(path: &Path) -> String {
     crate::system::default_name(path)
+}
+
+// Warnings are for those who build by hand; what takes long is announced.
+fn patiently(mut command: Command, notice: &str) -> anyhow::Result<Output> {
+    let (sender, result) = mpsc::channel();
+    thread::spawn(move || sender.send(command.output()));
+    let output = match result.recv_timeout(Duration::from_secs(2)) {
+        Err(RecvTimeoutError::Timeout) => {
+            eprintln!("{notice}");
+            result.recv()?
+        }
+        early => early?,
+    };
+    output.context("cannot start cargo")
 }
 
 // The last artifact with an executable is the package's program; dependencies have none.

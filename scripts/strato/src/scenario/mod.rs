@@ -17,9 +17,12 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
     }
-    reasons.extend(system.vms.iter().filter_map(|vm| outcome(&vm.label.value, &vm.expect, transcript)));
     for (number, vm) in system.vms.iter().enumerate() {
         let label = &vm.label.value;
+        if let Some(reason) = outcome(label, &vm.expect, transcript) {
+            reasons.push(reason);
+            continue; // what it did not print follows from that
+        }
         let expected = system.expect.lines.iter().filter(|(vm, _)| *vm == number).map(|(_, text)| text.as_str());
         if let Some(lost) = first_absent(expected, transcript.guest(label), glob::matches) {
             reasons.push(format!("`{label}` did not print, in this place: {lost}"));

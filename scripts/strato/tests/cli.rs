@@ -1,0 +1,64 @@
+//! The program as a user meets it: exit status, where messages go, what help says. Needs neither QEMU nor a target.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn strato(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    command.args(arguments).env_remove("STRATO_QEMU").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.output().unwrap()
+}
+
+fn said(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_broken_system_file_gives_status_2_and_its_line() {
+    let output = strato(&["check", "tests/bad/unknown_key.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output.stderr).contains("tests/bad/unknown_key.toml:5:1"), "{}", said(&output.stderr));
+    assert_eq!(said(&output.stdout), "");
+}
+
+#[test]
+fn without_a_terminal_messages_have_no_colors() {
+    assert!(!said(&strato(&["check", "tests/bad/unknown_key.toml"]).stderr).contains('\u{1b}'));
+}
+
+#[test]
+fn an_unknown_system_gives_status_2_and_a_suggestion() {
+    let output = strato(&["check", "dmeo"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(said(&output.stderr), "error: there is no system `dmeo`\nhelp: did you mean `demo`?\n");
+}
+
+#[test]
+fn an_unknown_command_gives_status_2() {
+    assert_eq!(strato(&["rnu"]).status.code(), Some(2));
+    assert_eq!(strato(&["run", "--gic", "4"]).status.code(), Some(2));
+    assert_eq!(strato(&["run", "--cores", "9"]).status.code(), Some(2));
+    assert_eq!(strato(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_missing_qemu_gives_status_69_and_what_to_do() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    let output = command.arg("run").env("STRATO_QEMU", "/no/such/qemu").output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(said(&output.stderr).contains("STRATO_QEMU names /no/such/qemu, which is not there\nhelp: "));
+    let empty = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    let output = command.arg("test").env("PATH", empty).env_remove("STRATO_QEMU").output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(said(&output.stderr).contains("qemu-system-aarch64 is not installed\nhelp: install it with `"));
+}
+
+#[test]
+fn help_shows_every_command_and_examples() {
+    let help = said(&strato(&["--help"]).stdout);
+    for word in ["build", "check", "pack", "run", "test", "bench", "size", "gdb", "lint", "Examples:", "Exit status:"] {
+        assert!(help.contains(word), "no `{word}` in\n{help}");
+    }
+}
