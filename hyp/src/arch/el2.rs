@@ -13,7 +13,7 @@ pub const CPTR: u64 = 0x33ff | 1 << 10 | 1 << 20;
 pub const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19;
 
 /// MAIR_EL2: attribute 0 is Normal write-back, attribute 1 Device-nGnRnE, attribute 2 Normal non-cacheable.
-pub const MAIR: u64 = 0xff | 0x00 << 8 | 0x44 << 16;
+pub const MAIR: u64 = 0x0044_00ff;
 
 /// TCR_EL2 but for PS: 39-bit addresses (T0SZ 25, so a walk starts at level 1), 4 KiB granule, walks cacheable
 /// write-back (IRGN0, ORGN0) and inner shareable (SH0); bits 31 and 23 are RES1.
@@ -23,7 +23,7 @@ pub const TCR: u64 = 1 << 31 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 2
 pub const SCTLR_OFF: u64 = 0x30c5_0830;
 
 /// SCTLR_EL2 in the boot map: MMU (M), data (C) and instruction cache (I), stack alignment (SA).
-pub const SCTLR_BOOT: u64 = SCTLR_OFF | 1 << 0 | 1 << 2 | 1 << 12 | 1 << 3;
+pub const SCTLR_BOOT: u64 = SCTLR_OFF | 1 | 1 << 2 | 1 << 12 | 1 << 3;
 
 /// SCTLR_EL2 from the final map on: nothing writable is executable (WXN).
 pub const SCTLR_FINAL: u64 = SCTLR_BOOT | 1 << 19;

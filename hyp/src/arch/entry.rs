@@ -10,7 +10,7 @@ use aarch64_cpu::registers::{Readable, TPIDR_EL2};
 use super::core_base::CoreBase;
 use super::el2;
 use super::layout::Image;
-use super::region::Region;
+use super::region::{Region, native};
 
 /// Level 2 tables of the boot map: one for each GiB that holds a part of the image, the payload, the device tree, the
 /// likely UART or the first stacks. Each of the first three may lie across a GiB boundary.
@@ -110,7 +110,7 @@ pub fn build_id() -> u64 {
 ///
 /// Boot calls this once, before the final map is on and before any memory is handed out.
 pub fn device_tree(address: u64) -> &'static [u8] {
-    let start = core::ptr::with_exposed_provenance::<u8>(address as usize);
+    let start = core::ptr::with_exposed_provenance::<u8>(native(address));
     // SAFETY: entry.S found the magic at this address, which the boot map covers as far as the header says.
     let header = unsafe { start.cast::<[u8; 8]>().read() };
     let [_, _, _, _, size @ ..] = header;
@@ -123,7 +123,7 @@ pub fn device_tree(address: u64) -> &'static [u8] {
 ///
 /// Boot calls this once, before the final map is on; what stands there may be anything.
 pub fn payload_header() -> [u8; 64] {
-    let start = core::ptr::with_exposed_provenance::<[u8; 64]>(image().end as usize);
+    let start = core::ptr::with_exposed_provenance::<[u8; 64]>(native(image().end));
     // SAFETY: the page behind the image is in the boot map (entry.S) and any bytes are a value of this type.
     unsafe { start.read() }
 }
@@ -152,7 +152,7 @@ pub(super) fn secondary_entry() -> u64 {
 
 /// Returns this core's own record.
 pub(super) fn core_base() -> &'static CoreBase {
-    let base = core::ptr::with_exposed_provenance::<CoreBase>(TPIDR_EL2.get() as usize);
+    let base = core::ptr::with_exposed_provenance::<CoreBase>(native(TPIDR_EL2.get()));
     // SAFETY: entry.S set TPIDR_EL2 to this core's record before any Rust ran; records are never moved, and only the
     // owner's own_el.S writes to one, when nothing else runs on that core any more.
     unsafe { &*base }

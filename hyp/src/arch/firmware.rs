@@ -49,7 +49,14 @@ pub fn start_core(cores: &Cores, core: CoreIndex, affinity: u64) -> Result<(), S
     }
     psci::cpu_on::<Smc>(affinity, entry::secondary_entry(), record).map_err(|error| match error {
         Error::AlreadyOn | Error::OnPending => StartError::AlreadyOn,
-        _ => StartError::Refused,
+        Error::NotSupported
+        | Error::InvalidParameters
+        | Error::Denied
+        | Error::InternalFailure
+        | Error::NotPresent
+        | Error::Disabled
+        | Error::InvalidAddress
+        | Error::Unknown(_) => StartError::Refused,
     })
 }
 

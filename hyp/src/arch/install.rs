@@ -12,7 +12,7 @@ use super::maintenance;
 use super::mmio::Device;
 use super::mmu::{self, Carve};
 use super::ram::Pages;
-use super::region::PAGE;
+use super::region::{PAGE, native};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Most separate pieces of free memory; smaller pieces beyond stay unused.
@@ -93,7 +93,7 @@ pub fn install(layout: &Layout) -> Result<Installed, InstallError> {
     let cores = write_records(layout, root);
     let mut free = Vec::new();
     for region in layout.free(tables_end).map_err(|_| InstallError::Map)? {
-        let count = (region.bytes() / PAGE) as usize;
+        let count = native(region.bytes() / PAGE);
         // SAFETY: RAM that the map just entered covers as writable, which the layout keeps apart from image, payload,
         // stacks, tables and everything reserved; the assertion above makes this the only time.
         if let Some(pages) = unsafe { Pages::mint(region.start, count) }
@@ -104,16 +104,16 @@ pub fn install(layout: &Layout) -> Result<Installed, InstallError> {
     }
     let mut devices = Vec::new();
     for region in &layout.devices {
-        let base = core::ptr::with_exposed_provenance_mut(region.start as usize);
+        let base = core::ptr::with_exposed_provenance_mut(native(region.start));
         // SAFETY: the map just entered covers the range as device memory; the assertion above makes this the only owner.
         // The devices are an interrupt controller and a UART, which access no memory (GICv3 LPIs stay off).
-        if let Some(device) = unsafe { Device::mint(base, region.bytes() as usize) } {
+        if let Some(device) = unsafe { Device::mint(base, native(region.bytes())) } {
             devices.push(device).map_err(|_| InstallError::Map)?;
         }
     }
-    let start = core::ptr::with_exposed_provenance(layout.payload.start as usize);
+    let start = core::ptr::with_exposed_provenance(native(layout.payload.start));
     // SAFETY: RAM behind the image, mapped read-only for good, and given to nobody else.
-    let payload = unsafe { slice::from_raw_parts(start, layout.payload.bytes() as usize) };
+    let payload = unsafe { slice::from_raw_parts(start, native(layout.payload.bytes())) };
     Ok(Installed { free, devices, payload, cores })
 }
 
@@ -132,10 +132,10 @@ fn write_records(layout: &Layout, root: u64) -> Cores {
             in_emergency: 0,
             reserved: 0,
         };
-        let place = core::ptr::with_exposed_provenance_mut::<CoreBase>(records as usize);
+        let place = core::ptr::with_exposed_provenance_mut::<CoreBase>(native(records));
         // SAFETY: eight records of 64 bytes fit the first carved page, which belongs to this function alone.
         unsafe { place.add(index).write(record) };
     }
-    maintenance::clean_to_poc(records as usize, MAX_CORES * size_of::<CoreBase>());
+    maintenance::clean_to_poc(native(records), MAX_CORES * size_of::<CoreBase>());
     Cores { records, count: layout.stacks.len() }
 }

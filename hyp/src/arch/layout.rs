@@ -141,9 +141,10 @@ impl Layout {
             }
         }
 
-        let others = cores.clamp(1, MAX_CORES) as u64 - 1;
+        let others = cores.clamp(1, MAX_CORES) - 1;
         // Each edge of a range asks for a level 2 and a level 3 table at most, besides the root.
-        let table_pages = 1 + 4 * (ranges.len() + usable.len() + 2 * others as usize + 2) as u64;
+        let table_pages = 1 + 4 * (ranges.len() + usable.len() + 2 * others + 2) as u64;
+        let others = others as u64;
         let bytes = PAGE + others * CORE_BYTES + table_pages * PAGE;
         let home = usable.iter().filter(|region| region.bytes() >= bytes);
         let home = home.clone().find(|region| region.start >= payload.end).or_else(|| home.clone().next());

@@ -12,7 +12,7 @@ use aarch64_paging::descriptor::{El23Attributes, PhysicalAddress};
 use aarch64_paging::paging::{Constraints, El2, MemoryRegion, PageTable, RootTable, Translation};
 
 use super::layout::Access;
-use super::region::{PAGE, Region};
+use super::region::{PAGE, Region, native};
 
 /// Level of the root table: 39-bit addresses (TCR_EL2.T0SZ = 25).
 const ROOT_LEVEL: usize = 1;
@@ -39,7 +39,7 @@ impl Translation<El23Attributes> for Carve {
     /// When the pages are used up; `Layout::plan` counts two tables for each edge of a range, more than can be needed.
     fn allocate_table(&mut self) -> (NonNull<PageTable<El23Attributes>>, PhysicalAddress) {
         assert!(self.next < self.end, "the layout has pages for every table of the EL2 map");
-        let address = self.next as usize;
+        let address = native(self.next);
         self.next += PAGE;
         let table = self.physical_to_virtual(PhysicalAddress(address));
         // SAFETY: the page lies in the region that `new` was promised, is aligned, and was not handed out before.
@@ -76,8 +76,8 @@ fn attributes(access: Access) -> El23Attributes {
 pub(super) fn build(ranges: &[(Region, Access)], carve: Carve) -> Result<(u64, u64), MapError> {
     let mut map = RootTable::new(carve, ROOT_LEVEL, El2);
     for &(region, access) in ranges {
-        let start = region.start as usize;
-        let pages = MemoryRegion::new(start, region.end as usize);
+        let start = native(region.start);
+        let pages = MemoryRegion::new(start, native(region.end));
         map.map_range(&pages, PhysicalAddress(start), attributes(access), Constraints::NO_CONTIGUOUS_HINT)?;
     }
     let result = (map.to_physical().0 as u64, map.translation().next);

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use super::region::native;
 use super::{core_base::CoreBase, cpu, entry, maintenance, timer};
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -70,7 +71,7 @@ pub fn panicked() -> bool {
 /// Returns what the calling core has to do, and makes it the reporter if there is none.
 #[must_use]
 pub fn enter() -> Role {
-    let own = entry::core_base().index as usize + 1;
+    let own = native(entry::core_base().index) + 1;
     match REPORTER.compare_exchange(0, own, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Role::Reporter,
         Err(reporter) if reporter == own => Role::Again,

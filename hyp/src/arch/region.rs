@@ -1,11 +1,21 @@
 //! Region: ranges of physical addresses and what remains of a set of them when one is taken out. Pure.
 
+use core::mem::size_of;
+
 use heapless::Vec;
 
 /// Bytes of a page and of a frame.
 pub const PAGE: u64 = 4096;
 /// First address that EL2's own map cannot name (39 bits).
 pub const LIMIT: u64 = 1 << 39;
+
+const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "an address fits a usize");
+
+/// Returns an address or a length as the type that pointers are made of.
+#[allow(clippy::cast_possible_truncation, reason = "both have 64 bits, as asserted above")]
+pub(super) const fn native(value: u64) -> usize {
+    value as usize
+}
 
 /// Physical addresses from `start` up to and without `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,11 +8,11 @@
 
 /// The tree is truncated, damaged, or of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damaged;
+pub(super) struct Damaged;
 
 /// A step through the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
+pub(super) enum Token<'a> {
     /// A node begins; its name, the unit address included. Its properties come before its children.
     Begin(&'a [u8]),
     /// A property of the innermost node: name and value.
@@ -24,12 +24,12 @@ pub enum Token<'a> {
 /// The name of a property: what stands in the strings block from its first character on. It is compared, not measured,
 /// since most properties are none that anybody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name<'a>(&'a [u8]);
+pub(super) struct Name<'a>(&'a [u8]);
 
 impl Name<'_> {
     /// Returns whether this is `name`.
     #[must_use]
-    pub fn is(self, name: &[u8]) -> bool {
+    pub(super) fn is(self, name: &[u8]) -> bool {
         self.0.first() == name.first() && self.0.get(name.len()) == Some(&0) && self.0.starts_with(name)
     }
 }
@@ -44,7 +44,7 @@ const VERSION: u32 = 17;
 
 /// A device tree whose header makes sense.
 #[derive(Clone, Copy, Debug)]
-pub struct Fdt<'a> {
+pub(super) struct Fdt<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
     reservations: &'a [u8],
@@ -55,7 +55,7 @@ impl<'a> Fdt<'a> {
     ///
     /// # Errors
     /// [`Damaged`] when the header's magic, version, offsets or sizes do not fit `blob`.
-    pub fn new(blob: &'a [u8]) -> Result<Self, Damaged> {
+    pub(super) fn new(blob: &'a [u8]) -> Result<Self, Damaged> {
         let field = |index: usize| word(blob, index * 4);
         let (magic, version, oldest) = (field(0)?, field(5)?, field(6)?);
         if magic != MAGIC || version < VERSION || oldest > VERSION {
@@ -73,7 +73,7 @@ impl<'a> Fdt<'a> {
     }
 
     /// Returns address and size of each entry of the memory reservation block, up to the empty one that ends it.
-    pub fn reservations(self) -> impl Iterator<Item = (u64, u64)> + 'a {
+    pub(super) fn reservations(self) -> impl Iterator<Item = (u64, u64)> + 'a {
         let (pairs, _) = self.reservations.as_chunks::<16>();
         let read = |pair: &[u8; 16]| {
             let [address, size] = pair.as_chunks::<8>().0 else { return (0, 0) };
@@ -84,14 +84,14 @@ impl<'a> Fdt<'a> {
 
     /// Returns the walk through the tree.
     #[must_use]
-    pub fn tokens(self) -> Tokens<'a> {
+    pub(super) fn tokens(self) -> Tokens<'a> {
         Tokens { rest: self.structure, strings: self.strings, depth: 0 }
     }
 }
 
 /// The walk through a tree.
 #[derive(Clone, Debug)]
-pub struct Tokens<'a> {
+pub(super) struct Tokens<'a> {
     rest: &'a [u8],
     strings: &'a [u8],
     depth: u32,
@@ -102,7 +102,7 @@ impl<'a> Tokens<'a> {
     ///
     /// # Errors
     /// [`Damaged`] when the tree ends inside a node, names an unknown token, or a length or offset leads out of it.
-    pub fn next(&mut self) -> Result<Option<Token<'a>>, Damaged> {
+    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, Damaged> {
         loop {
             match self.word()? {
                 BEGIN_NODE => {
@@ -162,7 +162,10 @@ fn until_zero(bytes: &[u8]) -> Result<&[u8], Damaged> {
 
 /// Returns the numbers in a property value, each of as many 32-bit cells as `sizes` says, in turn. `None` in the place of
 /// the rest when a number does not fit 64 bits or the value ends inside one.
-pub fn numbers<'a, const N: usize>(value: &'a [u8], sizes: [u32; N]) -> impl Iterator<Item = Option<[u64; N]>> + 'a {
+pub(super) fn numbers<'a, const N: usize>(
+    value: &'a [u8],
+    sizes: [u32; N],
+) -> impl Iterator<Item = Option<[u64; N]>> + 'a {
     let mut cells = value.as_chunks::<4>().0.iter();
     let mut is_broken = !value.len().is_multiple_of(4) || sizes.iter().all(|&size| size == 0);
     core::iter::from_fn(move || {

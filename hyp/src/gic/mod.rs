@@ -94,6 +94,7 @@ pub struct Gic {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one exists in the machine, and there is no heap to put it on")]
 enum Version {
     V2(v2::GicV2),
     V3(v3::GicV3),
