@@ -2,11 +2,11 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, Readable, SCTLR_EL1, SPSR_EL1, VBAR_EL1, Writeable,
+    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, Readable, SCTLR_EL1, SPSR_EL1, VBAR_EL1, Writeable,
 };
 
 use super::el1::{El1, FpState};
-use super::maintenance;
+use super::{maintenance, stage2};
 
 core::arch::global_asm!(include_str!("guest.S"));
 
@@ -58,7 +58,11 @@ pub fn init_core() {
     }
     trap_fp(true);
     set_line(false);
-    maintenance::isb(); // the next guest entry relies on these traps
+    stage2::set_vtcr(stage2::vtcr(ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange)));
+    maintenance::isb(); // the invalidation acts under these controls
+    maintenance::tlbi_alle1(); // what the TLB holds after reset is unknown
+    maintenance::dsb_nsh();
+    maintenance::isb(); // the next guest entry relies on all of it
 }
 
 /// Sets or clears the virtual interrupt of the guest that runs next, with all traps of a guest in place.

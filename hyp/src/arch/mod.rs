@@ -107,7 +107,7 @@ pub use cpu::{affinity, interrupt_pending, midr, relax, wait_for_event, wait_for
 /// Returns the number of the core that runs this.
 #[must_use]
 pub fn this_core() -> CoreIndex {
-    let index = entry::core_base().index as usize;
+    let index = region::native(entry::core_base().index);
     // Records are written with numbers below MAX_CORES alone.
     CoreIndex::new(index).unwrap_or(CoreIndex::BOOT)
 }
