@@ -79,6 +79,9 @@ pub enum Command {
         /// Only this number of cores
         #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
         cores: Option<u8>,
+        /// Make every run the same: a tick is an instruction, and cores take turns
+        #[arg(long)]
+        counted: bool,
         /// Machines that run at once
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
@@ -135,6 +138,9 @@ pub struct Machine {
     /// CPU model
     #[arg(long, default_value = "cortex-a72")]
     pub cpu: String,
+    /// Make every run the same: a tick is an instruction, and cores take turns
+    #[arg(long)]
+    pub counted: bool,
 }
 
 /// Boards that can be run.

@@ -34,8 +34,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Size { symbols } => bench::size(&mut project, symbols),
         Command::Gdb { system, machine, cores } => gdb::gdb(&mut project, &system, &machine, cores),
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, gic, cores, jobs } => {
-            test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, jobs })
+        Command::Test { filter, json, gic, cores, counted, jobs } => {
+            test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, is_counted: counted, jobs })
         }
     }
 }

@@ -35,8 +35,13 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let ready = ready(project, &request.system)?;
     let cores = request.cores.unwrap_or(ready.system.cores);
     let image = build::image(project, &ready, Some(cores))?;
-    let machine =
-        Virt { gic: request.machine.gic, cores, cpu: request.machine.cpu.clone(), is_counted: false, gdb_port: None };
+    let machine = Virt {
+        gic: request.machine.gic,
+        cores,
+        cpu: request.machine.cpu.clone(),
+        is_counted: request.machine.counted,
+        gdb_port: None,
+    };
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
     let palette = Palette::new(ready.system.vms.iter().map(|vm| vm.label.value.clone()));
     let resolver = if request.is_raw { Resolver::default() } else { Resolver::new(&project.hypervisor()?, &ready) };

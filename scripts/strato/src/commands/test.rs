@@ -26,6 +26,8 @@ pub struct Request {
     pub gic: Option<u8>,
     /// Only this number of cores.
     pub cores: Option<u8>,
+    /// Whether every run is the same.
+    pub is_counted: bool,
     /// Machines at once.
     pub jobs: u8,
 }
@@ -84,7 +86,9 @@ pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     drop(sender);
     let mut records = Vec::new();
     for report in results {
-        if !request.is_json {
+        if request.is_json {
+            explain(&report);
+        } else {
             show(&report);
         }
         records.push(report.record);
@@ -143,7 +147,7 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
         let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
         for cores in request.cores.map_or(usual, |only| vec![only]) {
-            let machine = Virt { gic, cores, cpu: "cortex-a72".into(), is_counted: false, gdb_port: None };
+            let machine = Virt { gic, cores, cpu: "cortex-a72".into(), is_counted: request.is_counted, gdb_port: None };
             let image = match &ready {
                 Ok(ready) => Ok((ready.clone(), build::image(project, ready, Some(cores))?)),
                 Err(why) => Err(why.clone()),
@@ -183,6 +187,13 @@ fn run(qemu: &Qemu, hypervisor: &Path, case: Case) -> Report {
         details.extend(resolver.explain(line).into_iter().map(|frame| format!("|     {frame}")));
     }
     Report { record, details }
+}
+
+// Records go to the output, so why a case failed goes beside it.
+fn explain(report: &Report) {
+    for line in &report.details {
+        eprintln!("{} {} {}: {line}", report.record.id, report.record.board, report.record.cores);
+    }
 }
 
 fn show(report: &Report) {

@@ -15,9 +15,15 @@ pub const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Uses inside one layer that are allowed: frames come from the allocator; a lock relaxes with an instruction; the
-/// interrupt controller and the console are told where they are by the board; a VM is built of vCPUs.
-pub const SIDEWAYS: &[(&str, &str)] =
-    &[("memory", "allocator"), ("lock", "arch"), ("gic", "board"), ("console", "board"), ("vm", "vcpu")];
+/// interrupt controller and the console are told where they are by the board; a VM is built of vCPUs; boot ends in the dispatcher's loop.
+pub const SIDEWAYS: &[(&str, &str)] = &[
+    ("memory", "allocator"),
+    ("lock", "arch"),
+    ("gic", "board"),
+    ("console", "board"),
+    ("vm", "vcpu"),
+    ("boot", "dispatcher"),
+];
 
 /// Returns the layer of a room.
 #[must_use]
