@@ -102,13 +102,28 @@ impl Allocator {
     }
 
     /// Returns the entry of the extent that `pa` belongs to, and the page of it.
+    #[inline]
     fn extent_at(&self, pa: Pa) -> Option<(u16, u64)> {
+        match self.page_of(self.recent, pa) {
+            Some(page) => Some((self.recent, page)),
+            None => self.search_extent(pa),
+        }
+    }
+
+    #[cold]
+    fn search_extent(&self, pa: Pa) -> Option<(u16, u64)> {
         (0..=MAX_ORDER).find_map(|order| {
-            let first = pa.frame() >> order << order;
-            let index = self.ledger.find_frame(first)?;
-            let page = pa.frame().wrapping_sub(first);
-            (page >> self.ledger.get(index)?.slot.order() == 0).then_some((index, page))
+            let index = self.ledger.find_frame(pa.frame() >> order << order)?;
+            Some((index, self.page_of(index, pa)?))
         })
+    }
+
+    /// Returns the page that `pa` is in the extent of entry `index`, if it is in there.
+    #[inline]
+    fn page_of(&self, index: u16, pa: Pa) -> Option<u64> {
+        let entry = self.ledger.get(index)?;
+        let page = pa.frame().wrapping_sub(entry.slot.base().frame());
+        (entry.state != State::Vacant && page >> entry.slot.order() == 0).then_some(page)
     }
 
     /// Counts `pages` pages from `pa` on as unmapped, whichever Mem objects they belong to; the invalidation is complete.
@@ -117,14 +132,16 @@ impl Allocator {
         let mut next = Some((pa, pages));
         while let Some((pa, pages)) = next.take() {
             let Some((index, page)) = self.extent_at(pa) else { return };
+            self.recent = index;
             let Some(entry) = self.ledger.get_mut(index) else { return };
-            let here = pages.min((1 << entry.slot.order()) - page); // `extent_at` found `page` inside
+            let rest = (1u64 << entry.slot.order()).wrapping_sub(page); // `extent_at` found `page` inside
+            let here = pages.min(rest);
             if entry.kind == Kind::Mem {
                 let count = u32::try_from(here).unwrap_or(u32::MAX);
                 debug_assert!(count <= entry.mapped, "more unmapped than mapped");
                 entry.mapped = entry.mapped.saturating_sub(count);
             }
-            next = pa.checked_add(here << 12).filter(|_| here < pages).map(|pa| (pa, pages - here));
+            next = pa.checked_add(here << 12).filter(|_| here < pages).map(|pa| (pa, pages.wrapping_sub(here)));
         }
     }
 
@@ -135,6 +152,7 @@ impl Allocator {
     pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
         let entry = self.mem_mut(id)?;
         entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
+        self.recent = id.index;
         Ok(())
     }
 

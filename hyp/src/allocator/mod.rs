@@ -59,6 +59,8 @@ pub struct Allocator {
     vmids: VmidPool,
     /// Frames in extents, that is all but the ledger's first pages.
     total: u64,
+    /// Entry of the Mem object that was counted last: the next look by address is mostly for the same.
+    recent: u16,
 }
 
 impl Allocator {
@@ -85,7 +87,8 @@ impl Allocator {
                 Err((own, rest)) => return Err(with(with(regions, own), rest)),
             },
         };
-        let mut allocator = Self { ledger, free: FreeLists::new(), vmids: VmidPool::new(), total: 0 };
+        let mut allocator =
+            Self { ledger, free: FreeLists::new(), vmids: VmidPool::new(), total: 0, recent: ledger::NONE };
         allocator.add_region(rest);
         while let Some(region) = regions.pop() {
             allocator.add_region(region);

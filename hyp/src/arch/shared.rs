@@ -4,6 +4,7 @@
 //! never a broken rule of the language. Copy once, then check: a second read may give something else.
 
 use core::mem::size_of;
+use core::num::NonZeroUsize;
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -166,13 +167,14 @@ impl<'a> SharedFrames<'a> {
 /// Room for one [`Pages`] of a power-of-two size in 8 bytes, which still tells where the frames are after they left.
 #[derive(Debug)]
 pub struct PagesSlot {
-    /// PA in bits 47:12, order in bits 9:2, [`SCRUBBED`], [`HELD`].
+    /// PA in bits 47:12, order in bits 6:2, [`SCRUBBED`], [`HELD`].
     bits: u64,
 }
 
 const HELD: u64 = 1;
 const SCRUBBED: u64 = 2;
 const ORDER_SHIFT: u32 = 2;
+const MAX_ORDER: u64 = 0x1f;
 
 impl PagesSlot {
     /// A slot that never held anything: frame 0, which nobody owns.
@@ -183,11 +185,11 @@ impl PagesSlot {
     /// # Errors
     /// The frames, when the slot is taken or their number is no power of two.
     pub fn put(&mut self, pages: Pages) -> Result<(), Pages> {
-        if self.is_held() || !pages.count().is_power_of_two() {
+        let order = u64::from(pages.count().trailing_zeros());
+        if self.is_held() || !pages.count().is_power_of_two() || order > MAX_ORDER {
             return Err(pages);
         }
-        let (first, count, scrubbed) = pages.dissolve();
-        let order = u64::from(count.trailing_zeros());
+        let (first, _, scrubbed) = pages.dissolve();
         self.bits = first.bytes() | order << ORDER_SHIFT | HELD | if scrubbed { SCRUBBED } else { 0 };
         Ok(())
     }
@@ -199,7 +201,7 @@ impl PagesSlot {
             return None;
         }
         self.bits &= !HELD;
-        let count = 1usize.checked_shl(self.order()).and_then(core::num::NonZeroUsize::new)?;
+        let count = NonZeroUsize::new(1 << self.order())?;
         // SAFETY: `put` dissolved the owner of exactly these frames, and HELD made sure that they leave once.
         Some(unsafe { Pages::revive(self.base(), count, self.is_scrubbed()) })
     }
@@ -229,7 +231,7 @@ impl PagesSlot {
     #[must_use]
     #[inline]
     pub const fn order(&self) -> u32 {
-        (self.bits >> ORDER_SHIFT & 0xff) as u32
+        (self.bits >> ORDER_SHIFT & MAX_ORDER) as u32
     }
 
     /// Returns a look at the frames as ones that a guest may change, or `None` when they are elsewhere.
@@ -239,7 +241,7 @@ impl PagesSlot {
             return None;
         }
         let words = backing::pointer(self.base()).cast::<AtomicU64>().cast_const();
-        let count = (FRAME_SIZE / WORD).checked_shl(self.order())?;
+        let count = (FRAME_SIZE / WORD) << self.order();
         // SAFETY: the slot owns the frames, `take` needs it alone, and looks reach them as atomics only.
         Some(SharedFrames { words: unsafe { slice::from_raw_parts(words, count) } })
     }

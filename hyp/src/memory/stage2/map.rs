@@ -93,7 +93,8 @@ impl AddressSpace {
         let mut tables = self.take_tables(needed, source)?;
         let (mut done, mut pace) = (0u64, Pace::default());
         for run in &runs {
-            let filled = self.commit(*run, pa.wrapping_add(done * PAGE_SIZE), attr, &mut tables, &mut pace, source);
+            let filled =
+                self.commit(*run, pa.wrapping_add(done.wrapping_mul(PAGE_SIZE)), attr, &mut tables, &mut pace, source);
             done = done.saturating_add(Run { count: filled, ..*run }.pages());
             if pace.stopped {
                 break;
