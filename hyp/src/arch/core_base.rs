@@ -50,8 +50,8 @@ pub struct CoreBase {
     pub table: u64,
     /// Not 0 once the core runs on its emergency stack.
     pub in_emergency: u64,
-    /// Not read; fills the line.
-    pub reserved: u64,
+    /// Not 0 while the core takes an SError that somebody left behind, see `entry::drain_serror`.
+    pub draining: u64,
 }
 
 const _: () = assert!(size_of::<CoreBase>() == 64);

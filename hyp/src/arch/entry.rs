@@ -38,6 +38,7 @@ global_asm!(
     CORE_EMERGENCY_TOP = const offset_of!(CoreBase, emergency_top),
     CORE_STACK_TOP = const offset_of!(CoreBase, stack_top),
     CORE_TABLE = const offset_of!(CoreBase, table),
+    CORE_DRAINING = const offset_of!(CoreBase, draining),
     CORE_IN_EMERGENCY = const offset_of!(CoreBase, in_emergency),
 );
 
@@ -55,6 +56,7 @@ unsafe extern "C" {
     fn arch_map_boot(start: u64, end: u64, attributes: u64) -> u64;
     fn arch_switch_map(table: u64);
     fn arch_secondary();
+    fn arch_drain_serror() -> u64;
 }
 
 /// Defines the two functions that the assembly jumps to, for the image's crate root.
@@ -126,6 +128,14 @@ pub fn payload_header() -> [u8; 64] {
     let start = core::ptr::with_exposed_provenance::<[u8; 64]>(native(image().end));
     // SAFETY: the page behind the image is in the boot map (entry.S) and any bytes are a value of this type.
     unsafe { start.read() }
+}
+
+/// Takes the SError that waits for this core, if any, and returns whether there was one: left by the firmware, it would
+/// otherwise be blamed on the first guest. Interrupts stay masked.
+pub fn drain_serror() -> bool {
+    // SAFETY: unmasks SErrors for one instruction; own_el.S returns from one taken there and touches no memory but the
+    // core's own record.
+    unsafe { arch_drain_serror() != 0 }
 }
 
 /// Maps `start..end` in the boot map as Normal memory, in blocks of 2 MiB; `None` if its tables are used up.

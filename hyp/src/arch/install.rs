@@ -130,7 +130,7 @@ fn write_records(layout: &Layout, root: u64) -> Cores {
             stack_bottom: stack.start,
             table: root,
             in_emergency: 0,
-            reserved: 0,
+            draining: 0,
         };
         let place = core::ptr::with_exposed_provenance_mut::<CoreBase>(native(records));
         // SAFETY: eight records of 64 bytes fit the first carved page, which belongs to this function alone.

@@ -55,7 +55,6 @@ pub struct Parts {
 /// sleeps for ever.
 pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     console.start_log(LevelFilter::Info);
-    errata::apply(arch::midr(), false);
     let board = device_tree::parse(entry::device_tree(tree), arch::affinity()).unwrap_or_else(|error| refuse(error));
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
@@ -81,6 +80,9 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
     gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
     greet(&board, &gic);
+    if entry::drain_serror() {
+        warn!("the firmware left an SError behind; it is taken and forgotten");
+    }
     Parts { board, console, gic, free, payload, cores, started_ticks }
 }
 

@@ -12,7 +12,7 @@ static CORE: CoreBase = CoreBase {
     stack_bottom: 0,
     table: 0,
     in_emergency: 0,
-    reserved: 0,
+    draining: 0,
 };
 
 /// Returns an empty image.
@@ -34,6 +34,11 @@ pub fn device_tree(_address: u64) -> &'static [u8] {
 /// Returns zeros.
 pub fn payload_header() -> [u8; 64] {
     [0; 64]
+}
+
+/// Returns `false`: a PC has no SErrors.
+pub fn drain_serror() -> bool {
+    false
 }
 
 /// Returns `None`: nothing is in reach.
