@@ -24,20 +24,20 @@ pub trait TableSource {
 }
 
 /// The source that works on the allocator directly, on a VM's account.
-pub struct Charged<'a, F> {
+pub struct Charged<'a> {
     allocator: &'a mut Allocator,
     account: &'a mut Account,
-    interrupt_pending: F,
+    interrupt_pending: fn() -> bool,
 }
 
-impl<'a, F: FnMut() -> bool> Charged<'a, F> {
+impl<'a> Charged<'a> {
     /// Returns the source of tables out of `allocator` on `account`.
-    pub fn new(allocator: &'a mut Allocator, account: &'a mut Account, interrupt_pending: F) -> Self {
+    pub fn new(allocator: &'a mut Allocator, account: &'a mut Account, interrupt_pending: fn() -> bool) -> Self {
         Self { allocator, account, interrupt_pending }
     }
 }
 
-impl<F: FnMut() -> bool> TableSource for Charged<'_, F> {
+impl TableSource for Charged<'_> {
     fn take_table(&mut self) -> Result<Pages, AllocError> {
         self.allocator.take(0, Kind::Table, self.account)
     }

@@ -16,14 +16,22 @@ pub const DIRT: u8 = 0xa5;
 /// Bytes of the window; the PC commits them when they are touched. Miri commits them at once.
 const WINDOW: usize = if cfg!(miri) { 64 << 20 } else { 4 << 30 };
 
-/// Returns the host address of the window's first byte, frame aligned.
-fn window() -> usize {
-    static BASE: OnceLock<usize> = OnceLock::new();
-    *BASE.get_or_init(|| {
-        let bytes = vec![0u8; WINDOW + FRAME_SIZE].leak();
-        let start = bytes.as_mut_ptr().expose_provenance();
-        start.next_multiple_of(FRAME_SIZE)
-    })
+/// The window's first byte, frame aligned. Every pointer to simulated RAM derives from this one, so that Miri can follow
+/// who may use it.
+struct Window(*mut u8);
+
+// SAFETY: the pointer is only the base of others; what they may touch is decided by who owns the frames.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+fn window() -> *mut u8 {
+    static BASE: OnceLock<Window> = OnceLock::new();
+    let window = BASE.get_or_init(|| {
+        let bytes = vec![0u8; WINDOW + FRAME_SIZE].leak().as_mut_ptr();
+        Window(bytes.wrapping_add(bytes.align_offset(FRAME_SIZE)))
+    });
+    window.0
 }
 
 /// Returns the pointer to a byte of simulated RAM.
@@ -32,13 +40,13 @@ pub(super) fn pointer(pa: Pa) -> *mut u8 {
     let offset = pa.bytes().checked_sub(RAM_BASE).and_then(|offset| usize::try_from(offset).ok());
     let offset = offset.filter(|&offset| offset < WINDOW);
     let Some(offset) = offset else { panic!("{pa:?} is not in the simulated RAM") };
-    ptr::with_exposed_provenance_mut(window() + offset)
+    window().wrapping_add(offset)
 }
 
 /// Returns the address that a pointer made by [`pointer`] stands for.
 #[inline]
 pub(super) fn address(at: *const u8) -> Pa {
-    Pa::of_entry((at.expose_provenance() - window()) as u64 + RAM_BASE)
+    Pa::of_entry((at.addr() - window().addr()) as u64 + RAM_BASE)
 }
 
 /// Stops the test that dropped frames: on metal they would be lost.
@@ -67,7 +75,7 @@ pub fn ram(count: usize, align: usize) -> Pages {
     *next = first + count;
     assert!(*next * FRAME_SIZE <= WINDOW, "the simulated RAM is used up");
     drop(next);
-    let start: *mut u8 = ptr::with_exposed_provenance_mut(window() + first * FRAME_SIZE);
+    let start = window().wrapping_add(first * FRAME_SIZE);
     // SAFETY: the cursor only moves on, so nobody else has these bytes of the window.
     unsafe { ptr::write_bytes(start, DIRT, count * FRAME_SIZE) };
     // SAFETY: as above; the window is never unmapped.
