@@ -108,10 +108,12 @@ impl Resolver {
             return resolve(&self.hypervisor, address.saturating_sub(1));
         }
         let named = |(label, _): &&(String, Vec<u8>)| line.contains(&format!("vm {label}: "));
-        match (self.guests.iter().find(named), address_after(line, "pc ")) {
-            (Some((_, file)), Some(address)) => resolve(file, address),
-            _ => Vec::new(),
-        }
+        let Some((_, file)) = self.guests.iter().find(named) else { return Vec::new() };
+        let mut frames: Vec<String> = address_after(line, "pc ").into_iter().flat_map(|pc| resolve(file, pc)).collect();
+        // The caller, which the link register names only until a call was made; so it comes with a `?`.
+        let caller = address_after(line, "lr ").filter(|lr| *lr != 0).map(|lr| resolve(file, lr.saturating_sub(1)));
+        frames.extend(caller.into_iter().flatten().map(|frame| format!("{frame} ?")));
+        frames
     }
 }
 

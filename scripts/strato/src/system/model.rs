@@ -145,7 +145,7 @@ pub struct Peer {
 pub struct Expect {
     /// Lines of guests: VM and text, in this order for each VM; `*` stands for anything.
     pub lines: Vec<(usize, String)>,
-    /// Parts of hypervisor lines, in this order.
+    /// Parts of hypervisor lines, in any order.
     pub hypervisor: Vec<String>,
 }
 

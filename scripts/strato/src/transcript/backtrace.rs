@@ -4,11 +4,13 @@
 use addr2line::Context;
 use gimli::{EndianSlice, LittleEndian, SectionId};
 use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// The debug information of one ELF file.
 pub struct Symbols<'f> {
     context: Context<EndianSlice<'f, LittleEndian>>,
+    /// Labels of code, by address: assembly has no debug information.
+    labels: Vec<(u64, &'f str)>,
 }
 
 impl<'f> Symbols<'f> {
@@ -21,12 +23,33 @@ impl<'f> Symbols<'f> {
             Ok::<_, gimli::Error>(EndianSlice::new(data, LittleEndian))
         };
         let context = Context::from_dwarf(gimli::Dwarf::load(section).ok()?).ok()?;
-        Some(Self { context })
+        let is_code = |symbol: &object::read::elf::ElfSymbol64<'f, '_, _>| {
+            matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Label | SymbolKind::Unknown)
+                && symbol.is_definition()
+        };
+        let name = |symbol: object::read::elf::ElfSymbol64<'f, '_, _>| Some((symbol.address(), symbol.name().ok()?));
+        let mut labels: Vec<_> = elf.symbols().filter(is_code).filter_map(name).collect();
+        labels.retain(|(_, name)| !name.is_empty() && !name.starts_with('$'));
+        labels.sort_unstable();
+        Some(Self { context, labels })
     }
 
-    /// Returns `function at file:line` of the code at `address`, inlined functions from the innermost outwards.
+    /// Returns `function at file:line` of the code at `address`, inlined functions from the innermost outwards; of assembly
+    /// the label below it.
     #[must_use]
     pub fn resolve(&self, address: u64) -> Vec<String> {
+        let frames = self.frames(address);
+        if !frames.is_empty() {
+            return frames;
+        }
+        let below = self.labels.iter().take_while(|(start, _)| *start <= address).last();
+        below
+            .map(|(start, name)| format!("{:#}+{:#x}", rustc_demangle::demangle(name), address - start))
+            .into_iter()
+            .collect()
+    }
+
+    fn frames(&self, address: u64) -> Vec<String> {
         let mut found = Vec::new();
         let Ok(mut frames) = self.context.find_frames(address).skip_all_loads() else { return found };
         while let Ok(Some(frame)) = frames.next() {
@@ -74,7 +97,6 @@ mod tests {
 
     #[test]
     fn a_function_is_found_by_its_address() {
-        use object::ObjectSymbol;
         let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         // On a host whose programs are not ELF there is nothing to try.
         let Ok(elf) = ElfFile64::<object::LittleEndian>::parse(file.as_slice()) else { return };
