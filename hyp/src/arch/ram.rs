@@ -176,7 +176,7 @@ impl Pages {
 
     /// Makes every byte zero, through to the point of coherency: the next owner may read with its caches off.
     ///
-    /// Does nothing to frames that are scrubbed already. Time grows with the count; see [`Pages::scrub_part`].
+    /// Does nothing to frames that are scrubbed already. Time grows with the count; [`Scrub`] is the form in steps.
     pub fn scrub(&mut self) {
         if !self.scrubbed {
             self.scrub_part(0, self.count());

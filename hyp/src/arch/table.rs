@@ -1,7 +1,7 @@
 //! Table: frames that the translation table walker reads, and which table owns which.
 //!
 //! A child table belongs to the entry that points to it: [`Edit::link`] takes the child, [`Edit::unlink`] gives it back.
-//! Such an entry carries [`CHILD`], a bit that walkers ignore and that only `link` can set, so an entry with the bit is
+//! Such an entry carries `CHILD`, a bit that walkers ignore and that only `link` can set, so an entry with the bit is
 //! proof of an owned table. Leaves are plain values. Called by `memory::stage2`; never decides what is mapped where.
 //!
 //! Entries are atomics, since walkers of all cores read them at any time; EL2's own accesses are ordered by the lock of
