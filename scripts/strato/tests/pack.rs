@@ -149,3 +149,18 @@ fn links_name_both_sides() {
 fn packing_twice_gives_the_same_bytes() {
     assert_eq!(payload(None), payload(None));
 }
+
+#[test]
+fn each_damage_changes_the_payload_and_nothing_but_what_it_says() {
+    use strato_cli::pack::damage::Damage;
+    let good = payload(None);
+    for (name, damage) in Damage::ALL {
+        let mut bad = good.clone();
+        damage.apply(&mut bad);
+        let differs = bad.iter().zip(&good).filter(|(a, b)| a != b).count();
+        assert!(differs > 0 && differs <= 32, "{name}: {differs} bytes differ");
+        let is_sum_right = header(&bad).checksum == checksum(&bad[64..]);
+        assert_eq!(is_sum_right, name != "checksum", "{name}");
+        damage.apply(&mut []);
+    }
+}

@@ -15,6 +15,9 @@ use crate::project::{Project, short_name};
 use crate::qemu::{Qemu, Virt};
 use crate::system;
 
+/// Most lines of a failed run's transcript that are shown: the last.
+const LINES_SHOWN: usize = 200;
+
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -182,7 +185,12 @@ fn run(qemu: &Qemu, hypervisor: &Path, case: Case) -> Report {
     }
     let resolver = Resolver::new(hypervisor, &ready);
     let mut details: Vec<String> = run.reasons;
-    for line in &run.transcript.lines {
+    let lines = &run.transcript.lines;
+    let skipped = lines.len().saturating_sub(LINES_SHOWN);
+    if skipped > 0 {
+        details.push(format!("| ({skipped} lines left out)"));
+    }
+    for line in lines.iter().skip(skipped) {
         details.push(format!("| {line}"));
         details.extend(resolver.explain(line).into_iter().map(|frame| format!("|     {frame}")));
     }

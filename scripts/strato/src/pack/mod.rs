@@ -11,6 +11,7 @@ use zerocopy::{Immutable, IntoBytes};
 use crate::image::Image;
 use crate::system::{System, Vm};
 
+pub mod damage;
 pub mod hypervisor;
 
 /// Returns the packed image: the hypervisor, then the payload on the next page.
@@ -197,6 +198,9 @@ fn finish(system: &System, plan: Plan) -> anyhow::Result<Vec<u8>> {
     };
     let mut payload = header.as_bytes().to_vec();
     payload.extend_from_slice(&body);
+    if let Some(damage) = system.damage {
+        damage.apply(&mut payload);
+    }
     Ok(payload)
 }
 

@@ -4,7 +4,7 @@
 use crate::glob;
 use crate::qemu::session::End;
 use crate::system::{Outcome, System};
-use crate::transcript::Transcript;
+use crate::transcript::{Line, Transcript};
 
 /// Returns why the run is not as expected; nothing when it passed.
 #[must_use]
@@ -16,6 +16,10 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
+    }
+    if let Some(damage) = system.damage {
+        reasons.extend(refusal(damage.name(), transcript));
+        return reasons;
     }
     for (number, vm) in system.vms.iter().enumerate() {
         let label = &vm.label.value;
@@ -33,6 +37,16 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     let lost = system.expect.hypervisor.iter().filter(is_lost);
     reasons.extend(lost.map(|part| format!("the hypervisor did not print: {part}")));
     reasons
+}
+
+// A damaged image has to be refused by the name of the check, before any guest runs.
+fn refusal(name: &str, transcript: &Transcript) -> Option<String> {
+    let expected = format!("cannot boot: packed system refused: {name}: ");
+    if !transcript.hypervisor().any(|text| text.starts_with(&expected)) {
+        return Some(format!("the hypervisor did not print: {expected}..."));
+    }
+    let has_run = transcript.lines.iter().any(|line| matches!(Line::parse(line), Line::Guest { .. }));
+    has_run.then(|| "a guest ran".to_owned())
 }
 
 fn outcome(label: &str, expected: &Outcome, transcript: &Transcript) -> Option<String> {
@@ -107,6 +121,20 @@ mod tests {
         assert_eq!(reasons(expect, GOOD, off()), Vec::<String>::new());
         let expect = "[expect]\nhypervisor = [\"ended\", \"halted\"]";
         assert_eq!(reasons(expect, GOOD, off()), ["the hypervisor did not print: halted"]);
+    }
+
+    #[test]
+    fn a_damaged_image_has_to_be_refused_by_name_before_any_guest_runs() {
+        let refused = "strato: error: cannot boot: packed system refused: checksum: it was damaged";
+        let damaged = |transcript: &str| {
+            let text = "[system]\ndamage = \"checksum\"\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"";
+            let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
+            judge(&system, &Transcript { lines: transcript.lines().map(Into::into).collect() }, &off()).len()
+        };
+        assert_eq!(damaged(refused), 0);
+        assert_eq!(damaged(&refused.replace("checksum", "magic")), 1);
+        assert_eq!(damaged(&format!("[a] hello\n{refused}")), 1);
+        assert_eq!(damaged(GOOD), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::model::{Channel, End, Expect, Grant, ImageRef, Outcome, Peer, Region,
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
+use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
 const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
@@ -45,6 +46,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         is_test: true,
         log_level: 3,
         slice_us: 1000,
+        damage: None,
         vms: Vec::new(),
         channels: Vec::new(),
         regions: Vec::new(),
@@ -61,6 +63,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
+    system.damage = table.choice("damage", &Damage::ALL);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);
     table.finish();
     system

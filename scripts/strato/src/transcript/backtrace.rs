@@ -64,13 +64,12 @@ impl<'f> Symbols<'f> {
 
 // Paths of the standard library and of dependencies begin with folders of the machine that built them.
 fn short(path: &str) -> &str {
-    for mark in ["/library/", "/registry/src/"] {
-        if let Some(at) = path.find(mark) {
-            return path.get(at + 1..).unwrap_or(path);
-        }
+    if let Some((_, package)) = path.split_once("/registry/src/") {
+        return package.split_once('/').map_or(package, |(_, rest)| rest);
     }
-    let tail = ["/hyp/", "/guest-sdk/", "/example-guests/", "/abi/"].iter().find_map(|mark| path.find(mark));
-    tail.and_then(|at| path.get(at + 1..)).unwrap_or(path)
+    let marks = ["/library/", "/hyp/", "/guest-sdk/", "/example-guests/", "/abi/"];
+    let at = marks.iter().find_map(|mark| path.find(mark));
+    at.and_then(|at| path.get(at + 1..)).unwrap_or(path)
 }
 
 /// Returns the address behind `mark` in a line: `address_after("#1 image+0x1f0", "image+")` is `0x1f0`.
@@ -92,6 +91,18 @@ mod tests {
         assert_eq!(address_after("vm a: pc 0x40000010, address 0x0", "pc "), Some(0x4000_0010));
         for line in ["", "image+", "image+0x", "image+0xzz", "image+12"] {
             assert_eq!(address_after(line, "image+"), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn paths_begin_where_every_machine_agrees() {
+        for (path, expected) in [
+            ("/home/me/strato/hyp/src/main.rs", "hyp/src/main.rs"),
+            ("/home/me/.cargo/registry/src/index-1949/log-0.4.35/src/lib.rs", "log-0.4.35/src/lib.rs"),
+            ("/rustc/5980/library/core/src/fmt/mod.rs", "library/core/src/fmt/mod.rs"),
+            ("src/main.rs", "src/main.rs"),
+        ] {
+            assert_eq!(short(path), expected);
         }
     }
 

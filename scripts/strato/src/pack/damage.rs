@@ -1,0 +1,99 @@
+//! Damages a payload on purpose, one check of boot at a time, so that scenarios can show each refusal on the machine.
+//! Called by the commands for a system whose file says `damage`.
+
+use strato_abi::plan::{CreateVm, KIND_LOAD, Load, PayloadHeader, RecordHeader, checksum};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The check of boot that is to fail; boot says its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The first bytes are others.
+    Magic,
+    /// The layout is of a later version.
+    Version,
+    /// The guests are for a later ABI.
+    Abi,
+    /// The length is no whole number of words.
+    Length,
+    /// A bit of the last segment is flipped.
+    Checksum,
+    /// The first record is of an unknown kind.
+    Record,
+    /// A segment lies outside the payload.
+    Bounds,
+    /// A segment is for a VM that was not made.
+    Order,
+}
+
+impl Damage {
+    /// Every kind, by the name that boot says.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("magic", Self::Magic),
+        ("version", Self::Version),
+        ("abi", Self::Abi),
+        ("length", Self::Length),
+        ("checksum", Self::Checksum),
+        ("record", Self::Record),
+        ("bounds", Self::Bounds),
+        ("order", Self::Order),
+    ];
+
+    /// Returns the name that boot says.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, damage)| *damage == self).map_or("?", |(name, _)| name)
+    }
+
+    /// Damages `payload`; one too short to be damaged stays as it is.
+    pub fn apply(self, payload: &mut [u8]) {
+        match self {
+            Self::Magic => with_header(payload, |header| header.magic ^= 1),
+            Self::Version => with_header(payload, |header| header.version += 1),
+            Self::Abi => with_header(payload, |header| header.abi_version += 1 << 16),
+            Self::Length => with_header(payload, |header| header.total_len -= 4),
+            Self::Checksum => payload.iter_mut().rev().take(1).for_each(|byte| *byte ^= 0x10),
+            Self::Record => {
+                with_record(payload, size_of::<PayloadHeader>(), |record: &mut RecordHeader| record.kind = 99)
+            }
+            Self::Bounds => with_load(payload, |load| load.offset = u64::MAX - 7),
+            Self::Order => with_load(payload, |load| load.header.vm = 63),
+        }
+    }
+}
+
+fn with_header(payload: &mut [u8], change: impl FnOnce(&mut PayloadHeader)) {
+    if let Ok((mut header, _)) = PayloadHeader::read_from_prefix(payload) {
+        change(&mut header);
+        // It was read from there, so it fits.
+        let _ = header.write_to_prefix(payload);
+    }
+}
+
+// Changes what stands at `at`, then makes the checksum right again.
+fn with_record<T: FromBytes + IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout>(
+    payload: &mut [u8],
+    at: usize,
+    change: impl FnOnce(&mut T),
+) {
+    let Some(bytes) = payload.get_mut(at..) else { return };
+    let Ok((mut record, _)) = T::read_from_prefix(bytes) else { return };
+    change(&mut record);
+    let _ = record.write_to_prefix(bytes);
+    let sum = payload.get(size_of::<PayloadHeader>()..).map_or(0, checksum);
+    with_header(payload, |header| header.checksum = sum);
+}
+
+// The first segment's record stands behind those that make the VMs.
+fn with_load(payload: &mut [u8], change: impl FnOnce(&mut Load)) {
+    let mut at = size_of::<PayloadHeader>();
+    loop {
+        let Some(Ok((header, _))) = payload.get(at..).map(RecordHeader::read_from_prefix) else { return };
+        if header.kind == KIND_LOAD {
+            return with_record(payload, at, change);
+        }
+        if usize::from(header.size) != size_of::<CreateVm>() {
+            return;
+        }
+        at += usize::from(header.size);
+    }
+}
