@@ -142,6 +142,9 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         }
     }
     let named = add_ram(&mut handles, record, stock.allocator, ram)?;
+    if let Some(mem) = stock.allocator.mem_info(ram) {
+        log::debug!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size);
+    }
     let fits = info::write(info_pages.frames(), layout, record, site.counter_hz, site.command_line);
     if !fits || !info::add(info_pages.frames(), &named) {
         return Err(BuildError::Full);
