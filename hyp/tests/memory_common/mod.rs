@@ -13,34 +13,34 @@ use strato_hyp::memory::descriptor::{Attr, MemoryType};
 use strato_hyp::memory::source::TableSource;
 use strato_hyp::memory::stage2::{AddressSpace, Progress};
 
-pub const READ: Attributes = Attributes::READ;
-pub const WRITE: Attributes = Attributes::WRITE;
-pub const EXECUTE: Attributes = Attributes::EXECUTE;
+pub(crate) const READ: Attributes = Attributes::READ;
+pub(crate) const WRITE: Attributes = Attributes::WRITE;
+pub(crate) const EXECUTE: Attributes = Attributes::EXECUTE;
 
-pub fn allocator(frames: usize) -> Allocator {
+pub(crate) fn allocator(frames: usize) -> Allocator {
     let mut regions = heapless::Vec::<Pages, 16>::new();
     regions.push(backing::ram(frames, 1)).unwrap();
     Allocator::new(regions).unwrap_or_else(|_| panic!("{frames} frames are enough for the ledger"))
 }
 
-pub fn attr(rights: Attributes) -> Attr {
+pub(crate) fn attr(rights: Attributes) -> Attr {
     Attr::new(rights, MemoryType::Normal, true).unwrap()
 }
 
-pub fn ipa(page: u64) -> Ipa {
+pub(crate) fn ipa(page: u64) -> Ipa {
     Ipa::new(page << 12).unwrap()
 }
 
-pub fn pa(page: u64) -> Pa {
+pub(crate) fn pa(page: u64) -> Pa {
     Pa::new(page << 12).unwrap()
 }
 
-pub fn account(vm: u16, limit: u64) -> Account {
+pub(crate) fn account(vm: u16, limit: u64) -> Account {
     Account::new(Owner::Vm(vm), limit)
 }
 
 /// Fills frames with a pattern, as an owner does.
-pub fn use_up(pages: Pages) -> Pages {
+pub(crate) fn use_up(pages: Pages) -> Pages {
     let shared = SharedPages::new(pages);
     let bytes = vec![0x5a; shared.frames().bytes()];
     assert!(shared.frames().write(0, &bytes));
@@ -48,7 +48,7 @@ pub fn use_up(pages: Pages) -> Pages {
 }
 
 /// Returns the frames, checked to be zero.
-pub fn zero(pages: Pages) -> Pages {
+pub(crate) fn zero(pages: Pages) -> Pages {
     let shared = SharedPages::new(pages);
     let mut bytes = vec![1; shared.frames().bytes()];
     assert!(shared.frames().read(0, &mut bytes));
@@ -56,26 +56,36 @@ pub fn zero(pages: Pages) -> Pages {
     shared.into_pages()
 }
 
-pub fn steps(mut scrub: Scrub) -> Pages {
+pub(crate) fn steps(mut scrub: Scrub) -> Pages {
     while !scrub.step() {}
     scrub.finish().unwrap()
 }
 
-pub fn free(allocator: &mut Allocator, id: MemId, account: &mut Account) {
+pub(crate) fn free(allocator: &mut Allocator, id: MemId, account: &mut Account) {
     let pages = steps(allocator.mem_free(id, account).unwrap());
     allocator.give_back(pages, account).unwrap();
 }
 
+/// Returns the frames of runs, each by itself.
+pub(crate) fn frames(runs: &[(u64, u64)]) -> Vec<u64> {
+    runs.iter().flat_map(|&(first, pages)| first..first + pages).collect()
+}
+
+/// Returns the pages of runs.
+pub(crate) fn count(runs: &[(u64, u64)]) -> u64 {
+    runs.iter().map(|&(_, pages)| pages).sum()
+}
+
 /// A source that remembers.
-pub struct Source {
-    pub allocator: Allocator,
-    pub account: Account,
-    /// Pages that were told to be unmapped, by frame number.
-    pub unmapped: Vec<u64>,
+pub(crate) struct Source {
+    pub(crate) allocator: Allocator,
+    pub(crate) account: Account,
+    /// Runs that were told to be unmapped: first frame, pages.
+    pub(crate) unmapped: Vec<(u64, u64)>,
     /// Tables left before taking fails.
-    pub tables: u64,
+    pub(crate) tables: u64,
     /// Looks at the interrupt line left before an interrupt waits.
-    pub looks: u64,
+    pub(crate) looks: u64,
 }
 
 impl TableSource for Source {
@@ -90,7 +100,7 @@ impl TableSource for Source {
 
     fn unmapped(&mut self, pa: Pa, pages: u64) {
         self.allocator.mem_unmapped(pa, pages);
-        self.unmapped.extend(pa.frame()..pa.frame() + pages);
+        self.unmapped.push((pa.frame(), pages));
     }
 
     fn interrupt_pending(&mut self) -> bool {
@@ -104,14 +114,14 @@ impl TableSource for Source {
     }
 }
 
-pub struct World {
-    pub space: AddressSpace,
-    pub source: Source,
-    pub baseline: Audit,
+pub(crate) struct World {
+    pub(crate) space: AddressSpace,
+    pub(crate) source: Source,
+    pub(crate) baseline: Audit,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         watch::forget_all();
         let mut allocator = allocator(if cfg!(miri) { 64 } else { 256 });
         let baseline = allocator.audit().unwrap();
@@ -123,8 +133,8 @@ impl World {
         Self { space, source, baseline }
     }
 
-    /// Tears the address space down and checks that everything came back.
-    pub fn end(self) -> Vec<u64> {
+    /// Tears the address space down, returns the runs that were mapped, and checks that everything came back.
+    pub(crate) fn end(self) -> Vec<(u64, u64)> {
         let Self { mut space, mut source, baseline } = self;
         source.tables = 0;
         source.unmapped.clear();
