@@ -1,7 +1,6 @@
 //! Install: acts on a layout. Builds and enters the final EL2 map, writes the records of the other cores, and mints, for
 //! the one time, the owners of free memory and of device registers.
 
-use aarch64_paging::MapError;
 use core::slice;
 use heapless::Vec;
 
@@ -10,7 +9,7 @@ use super::entry;
 use super::layout::{Layout, MAX_DEVICES, Stacks};
 use super::maintenance;
 use super::mmio::Device;
-use super::mmu::{self, Carve};
+use super::mmu::{self, Carve, OutOfTables};
 use super::ram::Pages;
 use super::region::{PAGE, native};
 use crate::sync::{AtomicBool, Ordering};
@@ -27,8 +26,8 @@ pub enum InstallError {
     Map,
 }
 
-impl From<MapError> for InstallError {
-    fn from(_: MapError) -> Self {
+impl From<OutOfTables> for InstallError {
+    fn from(_: OutOfTables) -> Self {
         Self::Map
     }
 }

@@ -93,6 +93,7 @@ pub fn data_line() -> usize {
 macro_rules! by_line {
     ($(#[$doc:meta])* $name:ident, $text:literal) => {
         $(#[$doc])*
+        #[inline(never)]
         pub fn $name(start: usize, bytes: usize) {
             let line = data_line();
             let end = start.saturating_add(bytes);

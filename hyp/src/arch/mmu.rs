@@ -1,88 +1,115 @@
-//! MMU: EL2's own address map, built from a [`Layout`] and switched to once. Called by boot alone; nothing is mapped or
-//! unmapped at EL2 afterwards, so no other code edits these tables.
+//! MMU: EL2's own address map, built from a `Layout` and switched to once. Called by `install` alone; nothing is mapped or
+//! unmapped at EL2 afterwards, so no other code edits these tables, and none of them is live while it is edited.
 //!
-//! Built by `aarch64-paging`, whose stage 1 tables are not live until [`install`] switches to them; the crate's
-//! `activate` is not used, because leaving the boot map needs the MMU off for a moment (`entry.S`).
+//! Own code: aarch64-paging, which fits otherwise, takes 74 instructions for an entry, and a machine with 512 MiB has
+//! 900 of them. That was half of all that boot executes up to the hand-over.
 
-use core::mem;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
-use aarch64_paging::MapError;
-use aarch64_paging::descriptor::{El23Attributes, PhysicalAddress};
-use aarch64_paging::paging::{Constraints, El2, MemoryRegion, PageTable, RootTable, Translation};
-
+use super::backing;
 use super::layout::Access;
 use super::region::{PAGE, Region, native};
 
 /// Level of the root table: 39-bit addresses (TCR_EL2.T0SZ = 25).
-const ROOT_LEVEL: usize = 1;
+const ROOT_LEVEL: u32 = 1;
+/// Level whose entries map pages; those of the levels above map blocks or name tables.
+const LAST_LEVEL: u32 = 3;
 
-/// Hands out the pages of a region as translation tables, in order. Where a table stands is its physical address.
+// Descriptors of stage 1 (DDI 0487, VMSAv8-64). AP[1] is RES1 at EL2.
+const VALID: u64 = 1;
+/// In the last level a page, above it a table.
+const TABLE_OR_PAGE: u64 = 1 << 1;
+const DEVICE: u64 = 1 << 2;
+const AP1: u64 = 1 << 6;
+const READ_ONLY: u64 = 1 << 7;
+const INNER_SHAREABLE: u64 = 3 << 8;
+const ACCESSED: u64 = 1 << 10;
+const NEVER_EXECUTED: u64 = 1 << 54;
+const ADDRESS: u64 = 0xffff_ffff_f000;
+
+/// Hands out the pages of a region as translation tables, in order.
 #[derive(Debug)]
 pub(super) struct Carve {
     next: u64,
     end: u64,
 }
 
+/// The pages for tables are used up. `Layout::plan` counts two for each edge of a range, more than can be needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutOfTables;
+
 impl Carve {
     /// Returns the pages of `region`.
     ///
     /// # Safety
-    /// The region is writable memory that nothing else uses.
+    /// The region is writable memory, mapped where its address says, that nothing else uses.
     pub(super) unsafe fn new(region: Region) -> Self {
         Self { next: region.start, end: region.end }
     }
-}
 
-impl Translation<El23Attributes> for Carve {
-    /// # Panics
-    /// When the pages are used up; `Layout::plan` counts two tables for each edge of a range, more than can be needed.
-    fn allocate_table(&mut self) -> (NonNull<PageTable<El23Attributes>>, PhysicalAddress) {
-        assert!(self.next < self.end, "the layout has pages for every table of the EL2 map");
-        let address = native(self.next);
+    /// Returns the address of an empty table.
+    fn table(&mut self) -> Result<u64, OutOfTables> {
+        let table = self.next;
+        if table >= self.end {
+            return Err(OutOfTables);
+        }
         self.next += PAGE;
-        let table = self.physical_to_virtual(PhysicalAddress(address));
-        // SAFETY: the page lies in the region that `new` was promised, is aligned, and was not handed out before.
-        unsafe { ptr::write_bytes(table.as_ptr(), 0, 1) };
-        (table, PhysicalAddress(address))
+        let start = ptr::with_exposed_provenance_mut(native(table));
+        // SAFETY: a whole page of the region that `new` was promised, handed out once.
+        unsafe { backing::scrub(start, native(PAGE)) };
+        Ok(table)
     }
 
-    unsafe fn deallocate_table(&mut self, _: NonNull<PageTable<El23Attributes>>) {}
-
-    /// # Panics
-    /// At address 0, which is never one of ours.
-    fn physical_to_virtual(&self, address: PhysicalAddress) -> NonNull<PageTable<El23Attributes>> {
-        let Some(table) = NonNull::new(ptr::with_exposed_provenance_mut(address.0)) else {
-            panic!("an EL2 table never stands at address 0");
-        };
-        table
+    /// Maps `region` identically in the table at `table`, in blocks where it covers them whole.
+    fn map(&mut self, table: u64, level: u32, region: Region, attributes: u64) -> Result<(), OutOfTables> {
+        let shift = 12 + 9 * (LAST_LEVEL - level);
+        let bytes = 1 << shift;
+        let mut at = region.start;
+        while at < region.end {
+            let end = region.end.min((at | (bytes - 1)) + 1);
+            let entry = ptr::with_exposed_provenance_mut::<u64>(native(table + (at >> shift & 511) * 8));
+            if end - at == bytes {
+                let kind = if level == LAST_LEVEL { TABLE_OR_PAGE } else { 0 };
+                // SAFETY: an entry of a table that `table` made, which nothing refers to until it is switched to.
+                unsafe { entry.write(at | attributes | kind) };
+            } else {
+                // SAFETY: as above.
+                let mut child = unsafe { entry.read() };
+                if child == 0 {
+                    child = self.table()? | TABLE_OR_PAGE | VALID;
+                    // SAFETY: as above.
+                    unsafe { entry.write(child) };
+                }
+                self.map(child & ADDRESS, level + 1, Region { start: at, end }, attributes)?;
+            }
+            at = end;
+        }
+        Ok(())
     }
 }
 
-/// Returns the attributes of a mapping. Bit 6 (AP\[1\]) is RES1 at EL2.
-fn attributes(access: Access) -> El23Attributes {
-    let all = El23Attributes::VALID | El23Attributes::ACCESSED | El23Attributes::USER_RES1;
-    let normal = all | El23Attributes::ATTRIBUTE_INDEX_0 | El23Attributes::INNER_SHAREABLE;
+/// Returns the attributes of a mapping: attribute 0 of MAIR_EL2 is Normal memory, 1 is device memory (`el2.rs`).
+fn attributes(access: Access) -> u64 {
+    let all = VALID | ACCESSED | AP1;
     match access {
-        Access::Execute => normal | El23Attributes::READ_ONLY,
-        Access::Read => normal | El23Attributes::READ_ONLY | El23Attributes::XN,
-        Access::Write => normal | El23Attributes::XN,
-        Access::Device => all | El23Attributes::ATTRIBUTE_INDEX_1 | El23Attributes::XN,
+        Access::Execute => all | INNER_SHAREABLE | READ_ONLY,
+        Access::Read => all | INNER_SHAREABLE | READ_ONLY | NEVER_EXECUTED,
+        Access::Write => all | INNER_SHAREABLE | NEVER_EXECUTED,
+        Access::Device => all | DEVICE | NEVER_EXECUTED,
     }
 }
 
-/// Builds the tables for `ranges`, identically mapped. Returns the address of the root table and the end of what was
-/// used of `carve`.
-pub(super) fn build(ranges: &[(Region, Access)], carve: Carve) -> Result<(u64, u64), MapError> {
-    let mut map = RootTable::new(carve, ROOT_LEVEL, El2);
+/// Builds the tables for `ranges`, which do not overlap, identically mapped. Returns the address of the root table and
+/// the end of what was used of `carve`.
+///
+/// # Errors
+/// [`OutOfTables`].
+pub(super) fn build(ranges: &[(Region, Access)], mut carve: Carve) -> Result<(u64, u64), OutOfTables> {
+    let root = carve.table()?;
     for &(region, access) in ranges {
-        let start = native(region.start);
-        let pages = MemoryRegion::new(start, native(region.end));
-        map.map_range(&pages, PhysicalAddress(start), attributes(access), Constraints::NO_CONTIGUOUS_HINT)?;
+        carve.map(root, ROOT_LEVEL, region, attributes(access))?;
     }
-    let result = (map.to_physical().0 as u64, map.translation().next);
-    mem::forget(map); // the tables stay for good
-    Ok(result)
+    Ok((root, carve.next))
 }
 
 #[cfg(test)]
@@ -131,6 +158,13 @@ mod tests {
         assert_eq!(walk(root, 0x0900_0000), Some((0x0040_0000_0900_0447, 3)));
         assert_eq!(walk(root, 0x4008_3000), None);
         assert_eq!(walk(root, 0x4000_0000), None);
+    }
+
+    #[test]
+    fn tables_that_do_not_fit_are_refused() {
+        let ranges = [(Region::new(0x4008_0000, 0x1000), Access::Execute)];
+        // SAFETY: fresh memory that only this test uses.
+        assert_eq!(build(&ranges, unsafe { Carve::new(tables(2)) }), Err(OutOfTables));
     }
 
     #[test]

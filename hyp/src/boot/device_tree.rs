@@ -8,7 +8,8 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::fdt::{Damaged, Fdt, Name, Token, numbers};
+use super::fdt::{Cells, Damaged, Fdt, Token};
+use super::node::{Kind, Node, strings};
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::region::Region;
 use crate::board::{self, BoardInfo, CoreMethod, GicInfo, Known, UartInfo};
@@ -52,20 +53,6 @@ impl fmt::Display for TreeError {
 /// Deepest node that is looked at: root, bus, device, and one more.
 const DEPTH: usize = 4;
 
-/// What a node says, as far as Strato asks.
-#[derive(Clone, Copy)]
-struct Node<'a> {
-    name: &'a [u8],
-    compatible: &'a [u8],
-    reg: &'a [u8],
-    ranges: Option<&'a [u8]>,
-    interrupts: &'a [u8],
-    method: &'a [u8],
-    is_enabled: bool,
-    /// Cells of an address and of a size in its children's `reg`.
-    cells: [u32; 2],
-}
-
 /// Returns what `blob` says about the machine whose booted core has the given affinity fields.
 ///
 /// # Errors
@@ -100,77 +87,6 @@ pub fn parse(blob: &[u8], affinity: u64) -> Result<BoardInfo, TreeError> {
     found.board()
 }
 
-impl<'a> Node<'a> {
-    /// Returns a node that says nothing yet; the cells are the specification's defaults.
-    fn new(name: &'a [u8]) -> Self {
-        let none: &[u8] = &[];
-        Self {
-            name: name.iter().position(|&byte| byte == b'@').and_then(|end| name.get(..end)).unwrap_or(name),
-            compatible: none,
-            reg: none,
-            ranges: None,
-            interrupts: none,
-            method: none,
-            is_enabled: true,
-            cells: [2, 1],
-        }
-    }
-
-    fn property(&mut self, name: Name<'_>, value: &'a [u8]) {
-        let number = || value.first_chunk().map_or(u32::MAX, |cell| u32::from_be_bytes(*cell));
-        if name.is(b"compatible") {
-            self.compatible = value;
-        } else if name.is(b"reg") {
-            self.reg = value;
-        } else if name.is(b"ranges") {
-            self.ranges = Some(value);
-        } else if name.is(b"interrupts") {
-            self.interrupts = value;
-        } else if name.is(b"method") {
-            self.method = value;
-        } else if name.is(b"status") {
-            self.is_enabled = matches!(value, b"okay\0" | b"ok\0");
-        } else if name.is(b"#address-cells") {
-            self.cells[0] = number();
-        } else if name.is(b"#size-cells") {
-            self.cells[1] = number();
-        }
-    }
-
-    /// Returns the register ranges as the cores see them: through the `ranges` of the buses on the path, if any. `None`
-    /// when there are none, or one cannot be read or reached.
-    fn registers(&self, path: &[Node<'_>]) -> Option<Vec<Region, 8>> {
-        let cells = path.last()?.cells;
-        let mut list = Vec::new();
-        for row in numbers(self.reg, cells) {
-            let [start, bytes] = row?;
-            list.push(translate(Region::new(start, bytes), path)?).ok()?;
-        }
-        (!list.is_empty()).then_some(list)
-    }
-}
-
-fn strings(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == 0)
-}
-
-/// Returns where a region on the innermost bus of `path` stands for the cores. A bus without `ranges`, or with an empty
-/// value, has its parent's addresses.
-fn translate(region: Region, path: &[Node<'_>]) -> Option<Region> {
-    let mut region = region;
-    for (bus, parent) in path.iter().skip(1).zip(path).rev() {
-        let Some(ranges) = bus.ranges.filter(|ranges| !ranges.is_empty()) else { continue };
-        let [child, size] = bus.cells;
-        let [address, _] = parent.cells;
-        region = numbers(ranges, [child, address, size]).find_map(|row| {
-            let [child, parent, bytes] = row?;
-            let moved = || Some(Region::new(parent.checked_add(region.start.checked_sub(child)?)?, region.bytes()));
-            Region::new(child, bytes).contains(region).then(moved)?
-        })?;
-    }
-    Some(region)
-}
-
 /// What was found so far.
 #[derive(Default)]
 struct Found {
@@ -188,28 +104,30 @@ struct Found {
 impl Found {
     /// Takes in a node that ended; `path` leads to it.
     fn node(&mut self, node: &Node<'_>, path: &[Node<'_>], boot: u64) -> Result<(), TreeError> {
-        let parent = path.last().map(|parent| parent.name);
-        match (parent, node.name) {
-            (None, _) => self.known = Some(board::find(strings(node.compatible))),
-            (Some(b""), b"memory") if node.is_enabled => {
-                for region in node.registers(path).ok_or(TreeError::NoMemory)? {
-                    keep(&mut self.ram, region)?;
+        let Some(parent) = path.last() else {
+            self.known = Some(board::find(strings(node.compatible)));
+            return Ok(());
+        };
+        let (name, is_top) = (Kind::of(node.name), parent.name.is_empty());
+        match (Kind::of(parent.name), name) {
+            _ if !node.is_enabled => {}
+            (_, Kind::Memory) if is_top => {
+                let before = self.ram.len();
+                regions(node, path, &mut self.ram, TreeError::NoMemory)?;
+                if self.ram.len() == before {
+                    return Err(TreeError::NoMemory);
                 }
             }
             // A node without `reg` asks the operating system to choose a place; Strato needs no such place.
-            (Some(b"reserved-memory"), _) => {
-                for region in node.registers(path).unwrap_or_default() {
-                    keep(&mut self.reserved, region)?;
-                }
-            }
-            (Some(b"cpus"), b"cpu") if node.is_enabled => {
-                if let Some(Some([affinity])) = path.last().and_then(|cpus| numbers(node.reg, [cpus.cells[0]]).next()) {
+            (Kind::ReservedMemory, _) => regions(node, path, &mut self.reserved, TreeError::Damaged)?,
+            (Kind::Cpus, Kind::Cpu) => {
+                let mut cells = Cells(node.reg);
+                if let (false, Ok(affinity)) = (cells.is_empty(), cells.next(parent.cells[0])) {
                     self.core(affinity, boot);
                 }
             }
-            (Some(b""), b"psci") => self.has_psci |= node.method == b"smc\0",
-            _ if node.is_enabled => self.device(node, path),
-            _ => {}
+            (_, Kind::Psci) if is_top => self.has_psci |= node.method == b"smc\0",
+            _ => self.device(node, path),
         }
         Ok(())
     }
@@ -245,14 +163,16 @@ impl Found {
         if !(is_gic2 || is_gic3 || is_uart) {
             return;
         }
-        let Some(registers) = node.registers(path) else { return };
-        let (first, second) = (registers.first().copied(), registers.get(1).copied());
-        if let (true, None, Some(registers)) = (is_uart, self.uart, first) {
-            self.uart = shared_interrupt(node.interrupts).map(|intid| UartInfo { registers, intid });
-        } else if let (true, None, Some(distributor), Some(cpu)) = (is_gic2, self.gic, first, second) {
-            self.gic = Some(GicInfo::V2 { distributor, cpu });
-        } else if let (true, None, Some(distributor), Some(redistributors)) = (is_gic3, self.gic, first, second) {
-            self.gic = Some(GicInfo::V3 { distributor, redistributors });
+        let (Ok(Some(first)), Ok(second)) = (node.register(path, 0), node.register(path, 1)) else { return };
+        match (self.gic, second) {
+            _ if is_uart => {
+                let registers = first;
+                let info = || shared_interrupt(node.interrupts).map(|intid| UartInfo { registers, intid });
+                self.uart = self.uart.or_else(info);
+            }
+            (None, Some(cpu)) if is_gic2 => self.gic = Some(GicInfo::V2 { distributor: first, cpu }),
+            (None, Some(redistributors)) => self.gic = Some(GicInfo::V3 { distributor: first, redistributors }),
+            _ => {}
         }
     }
 
@@ -276,13 +196,28 @@ impl Found {
     }
 }
 
+/// Adds the register ranges of a node to `list`. One that cannot be read is the error `unreadable`.
+fn regions<const N: usize>(
+    node: &Node<'_>,
+    path: &[Node<'_>],
+    list: &mut Vec<Region, N>,
+    unreadable: TreeError,
+) -> Result<(), TreeError> {
+    for index in 0.. {
+        let Some(region) = node.register(path, index).map_err(|_| unreadable)? else { break };
+        keep(list, region)?;
+    }
+    Ok(())
+}
+
 fn keep<const N: usize>(list: &mut Vec<Region, N>, region: Region) -> Result<(), TreeError> {
     list.push(region).map_err(|_| TreeError::TooManyRegions)
 }
 
 /// Returns the INTID of the first interrupt if that is a shared one (GIC binding: type 0, number, flags).
 fn shared_interrupt(interrupts: &[u8]) -> Option<u32> {
-    let [kind, number] = numbers(interrupts, [1, 1, 1]).next()?.map(|[kind, number, _]| [kind, number])?;
+    let mut cells = Cells(interrupts);
+    let (kind, number) = (cells.next(1).ok()?, cells.next(1).ok()?);
     let number = u32::try_from(number).ok().filter(|&number| kind == 0 && number < 988)?;
     Some(number + 32)
 }

@@ -27,10 +27,15 @@ pub(super) enum Token<'a> {
 pub(super) struct Name<'a>(&'a [u8]);
 
 impl Name<'_> {
-    /// Returns whether this is `name`.
-    #[must_use]
+    /// Returns whether this is `name`. Most names differ in the first character, which is looked at without a call.
+    #[inline(always)]
     pub(super) fn is(self, name: &[u8]) -> bool {
-        self.0.first() == name.first() && self.0.get(name.len()) == Some(&0) && self.0.starts_with(name)
+        self.0.first() == name.first() && self.is_whole(name)
+    }
+
+    #[inline(never)]
+    fn is_whole(self, name: &[u8]) -> bool {
+        self.0.get(name.len()) == Some(&0) && self.0.starts_with(name)
     }
 }
 
@@ -160,36 +165,30 @@ fn until_zero(bytes: &[u8]) -> Result<&[u8], Damaged> {
     bytes.get(..end).ok_or(Damaged)
 }
 
-/// Returns the numbers in a property value, each of as many 32-bit cells as `sizes` says, in turn. `None` in the place of
-/// the rest when a number does not fit 64 bits or the value ends inside one.
-pub(super) fn numbers<'a, const N: usize>(
-    value: &'a [u8],
-    sizes: [u32; N],
-) -> impl Iterator<Item = Option<[u64; N]>> + 'a {
-    let mut cells = value.as_chunks::<4>().0.iter();
-    let mut is_broken = !value.len().is_multiple_of(4) || sizes.iter().all(|&size| size == 0);
-    core::iter::from_fn(move || {
-        if is_broken {
-            is_broken = false;
-            cells = [].iter();
-            return Some(None);
+/// The rest of a property value that is a row of numbers, each of some 32-bit cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cells<'a>(pub(super) &'a [u8]);
+
+impl Cells<'_> {
+    /// Returns whether a number can follow.
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the next number, which has `cells` cells, 0 for none.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the value ends before or inside it, or it does not fit 64 bits.
+    #[inline(never)]
+    pub(super) fn next(&mut self, cells: u32) -> Result<u64, Damaged> {
+        let mut number = 0;
+        for _ in 0..cells {
+            let (cell, rest) = self.0.split_first_chunk::<4>().filter(|_| number >> 32 == 0).ok_or(Damaged)?;
+            self.0 = rest;
+            number = number << 32 | u64::from(u32::from_be_bytes(*cell));
         }
-        if cells.len() == 0 {
-            return None;
-        }
-        let mut row = [0; N];
-        for (number, size) in row.iter_mut().zip(sizes) {
-            for _ in 0..size {
-                let cell = cells.next().filter(|_| *number >> 32 == 0);
-                let Some(cell) = cell else {
-                    cells = [].iter();
-                    return Some(None);
-                };
-                *number = *number << 32 | u64::from(u32::from_be_bytes(*cell));
-            }
-        }
-        Some(Some(row))
-    })
+        Ok(number)
+    }
 }
 
 #[cfg(test)]
@@ -278,17 +277,17 @@ mod tests {
 
     #[test]
     fn numbers_are_read_by_their_cells() {
-        let value: Vec<u8> = [0, 0x10, 0x20, 1, 0x30, 0x40].iter().flat_map(|cell: &u32| cell.to_be_bytes()).collect();
-        let rows: Vec<_> = numbers(&value, [2, 1]).collect();
-        assert_eq!(rows, [Some([0x10, 0x20]), Some([1 << 32 | 0x30, 0x40])]);
+        let value: Vec<u8> = [0, 0x10, 0x20, 1, 0x30].iter().flat_map(|cell: &u32| cell.to_be_bytes()).collect();
+        let mut cells = Cells(&value);
+        assert_eq!((cells.next(2), cells.next(1), cells.next(0)), (Ok(0x10), Ok(0x20), Ok(0)));
+        assert_eq!((cells.next(2), cells.is_empty()), (Ok(1 << 32 | 0x30), true));
     }
 
     #[test]
-    fn a_value_that_ends_inside_a_number_or_is_too_large_has_no_number() {
-        assert_eq!(numbers(&[0; 12], [2, 2]).collect::<Vec<_>>(), [None]);
-        assert_eq!(numbers(&[0; 5], [1]).collect::<Vec<_>>(), [None]);
-        assert_eq!(numbers(&[1; 12], [3]).collect::<Vec<_>>(), [None]);
-        assert_eq!(numbers(&[1; 12], [0]).collect::<Vec<_>>(), [None]);
-        assert_eq!(numbers(&[], [1]).count(), 0);
+    fn a_number_that_is_cut_off_or_too_large_is_refused() {
+        assert_eq!(Cells(&[0; 4]).next(2), Err(Damaged));
+        assert_eq!(Cells(&[0; 5]).next(2), Err(Damaged));
+        assert_eq!(Cells(&[1; 12]).next(3), Err(Damaged));
+        assert_eq!(Cells(&[]).next(1), Err(Damaged));
     }
 }

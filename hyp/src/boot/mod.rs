@@ -22,6 +22,7 @@ use crate::gic::Gic;
 
 pub mod device_tree;
 mod fdt;
+mod node;
 pub mod panic;
 pub mod plan;
 pub mod secondary;

@@ -97,6 +97,7 @@ fn finish(label: &str, bytes: &[u8]) -> Out {
     out
 }
 
+#[inline(never)]
 fn put(out: &mut Out, bytes: &[u8]) {
     // There is room, see `finish`.
     let _ = out.extend_from_slice(bytes);
