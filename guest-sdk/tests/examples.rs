@@ -30,7 +30,7 @@ fn is_shown_as(pattern: &str, line: &str) -> bool {
 #[test]
 fn a_readme_shows_the_lines_that_the_run_must_print() {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example-guests");
-    for guest in ["hello", "mirror", "ping_pong", "pager", "yielder", "faulty"] {
+    for guest in ["hello", "mirror", "ping_pong", "pager", "yielder", "faulty", "floats"] {
         let read = |file: &str| fs::read_to_string(guests.join(guest).join(file)).unwrap();
         let (shown, expected) = (shown(&read("README.md")), expected(&read("system.toml")));
         assert_eq!(shown.len(), expected.len(), "{guest}");
