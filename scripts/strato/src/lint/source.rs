@@ -20,6 +20,7 @@ pub fn check(root: &Path) -> std::io::Result<Vec<Finding>> {
             let path = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
             let text = std::fs::read_to_string(&file)?;
             findings.extend(length(&path, &text));
+            findings.extend(head(&path, &text));
             if is_target {
                 findings.extend(target(&path, &text));
             }
@@ -37,10 +38,23 @@ pub fn target(path: &str, text: &str) -> Vec<Finding> {
     }
     let bare = code::bare(text);
     let mut findings = words::check(path, &bare);
+    for word in ["TODO", "FIXME", "XXX"] {
+        let lines = code::lines_with_word(text, word);
+        findings
+            .extend(lines.map(|line| {
+                Finding::error(path, line, "unfinished", format!("`{word}`: finish it, or file an issue"))
+            }));
+    }
     if let Some(room) = room(path) {
         findings.extend(layers::check(path, room, &code::without_tests(&bare)));
     }
     findings
+}
+
+// The first line says what the file owns, so that a reader knows whether to go on.
+fn head(path: &str, text: &str) -> Option<Finding> {
+    let message = "begin with `//! Room: what it owns, who calls it, what it never does.`";
+    (path.ends_with(".rs") && !text.starts_with("//!")).then(|| Finding::error(path, 1, "head", message))
 }
 
 // `hyp/src/vm/build.rs` and `hyp/src/vm.rs` are of the room `vm`; the crate roots and files of tests are of none.
@@ -83,6 +97,13 @@ mod tests {
         let text = "// unsafe\nfn f() {}\n#[cfg(test)]\nmod tests {\n use crate::boot::x;\n}\n";
         assert_eq!(target("hyp/src/vm/mod.rs", text), Vec::new());
         assert_eq!(target("hyp/src/vm/mod.rs", "use crate::boot::x;").len(), 1);
+    }
+
+    #[test]
+    fn a_file_without_a_head_and_unfinished_work_are_errors() {
+        assert_eq!(head("a.rs", "//! Room: x\n"), None);
+        assert!(head("a.rs", "// Room: x\n").is_some_and(|finding| finding.rule == "head"));
+        assert_eq!(target("hyp/src/vm/mod.rs", "//! x\n// TODO: more\n").len(), 1);
     }
 
     #[test]
