@@ -82,12 +82,19 @@ pub fn wait_until(port: PortHandle, deadline_ticks: u64) -> Result<bool> {
 /// # Errors
 /// None but a forbidden VCPU.WAIT.
 pub fn wait_any(ports: &[PortHandle]) -> Result<PortHandle> {
-    let cells = EventCells::of_this_vcpu();
+    wait_any_on(&crate::Hvc, EventCells::of_this_vcpu(), ports)
+}
+
+/// Waits as [`wait_any`] over a conduit and an event area of the caller's choice.
+///
+/// # Errors
+/// What the conduit refuses.
+pub fn wait_any_on<C: Conduit + ?Sized>(conduit: &C, cells: &EventCells, ports: &[PortHandle]) -> Result<PortHandle> {
     loop {
         if let Some(&port) = ports.iter().find(|port| cells.take(port.0.index())) {
             return Ok(port);
         }
-        vcpu::wait(NO_DEADLINE)?;
+        vcpu::via::wait(conduit, NO_DEADLINE)?;
     }
 }
 

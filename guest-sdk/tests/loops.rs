@@ -58,6 +58,17 @@ fn a_wait_for_a_port_ends_when_its_deadline_passes() {
 }
 
 #[test]
+fn a_wait_for_several_ports_takes_the_first_in_the_list_and_leaves_the_others() {
+    let (recorder, cells) = (Recorder::new(), EventCells::new());
+    let ports = [5, 70, 3].map(|index| PortHandle(Handle::new(index, 1)));
+    cells.raise(3);
+    cells.raise(70);
+    assert_eq!(event::wait_any_on(&recorder, &cells, &ports), Ok(ports[1]));
+    assert_eq!(event::wait_any_on(&recorder, &cells, &ports), Ok(ports[2]));
+    assert!(event::wait_any_on(&recorder, &cells, &ports).is_err() && recorder.calls().len() == 1);
+}
+
+#[test]
 fn a_forbidden_wait_is_reported_instead_of_spinning() {
     let denied = strato_guest::abi::Error::of(Code::Denied, 0, Reason::NotAllowed, 0);
     let recorder = Recorder::new().refuse(denied, 0);
