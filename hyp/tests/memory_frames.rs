@@ -123,14 +123,23 @@ fn shared_frames_are_copied_bytewise_at_any_offset_and_never_past_the_end() {
         let mut back = [0; 100];
         assert!(frames.read(offset, &mut back));
         assert_eq!(back[..], text[..], "{offset}");
+        let beside = [offset.checked_sub(1), Some(offset + 100).filter(|&end| end < 8192)];
+        for at in beside.into_iter().flatten() {
+            assert!(frames.write(at, &[0xee]) && frames.read(offset, &mut back));
+            assert_eq!(back[..], text[..], "{offset} beside {at}");
+        }
     }
     for (offset, len) in [(8093, 100), (8192, 1), (usize::MAX, 1), (usize::MAX, 100)] {
         assert!(!frames.write(offset, &text[..len]), "{offset}");
         assert!(!frames.read(offset, &mut [0; 100][..len]), "{offset}");
     }
-    assert!(frames.write(8192, &[]) && frames.read(3, &mut []));
+    assert!(frames.write(8192, &[]) && frames.read(3, &mut []) && frames.read(8192, &mut []));
+    let mut short = [0; 3];
+    assert!(frames.write(6, &[1, 2, 3]) && frames.read(6, &mut short));
+    assert_eq!(short, [1, 2, 3]);
+    assert!(frames.write(2, &[4, 5, 6]) && frames.read(2, &mut short));
+    assert_eq!(short, [4, 5, 6]);
     assert!(frames.word(1023).is_some() && frames.word(1024).is_none());
-    assert!(frames.byte(8191).is_some() && frames.byte(8192).is_none());
     frames.publish_code(8000, usize::MAX);
     lose(shared.into_pages());
 }

@@ -1,17 +1,21 @@
 //! Shared: frames that a guest may change at any moment. [`SharedPages`] owns them, [`SharedFrames`] is a look at them.
 //!
-//! Every access is a relaxed atomic one of at most 8 bytes, so that a guest's store in between is a value like another,
+//! Every access is a relaxed atomic one of 8 bytes, so that a guest's store in between is a value like another,
 //! never a broken rule of the language. Copy once, then check: a second read may give something else.
 
 use core::mem::size_of;
 use core::num::NonZeroUsize;
 use core::slice;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use zerocopy::FromBytes;
 
 use super::ram::{FRAME_SIZE, Pa, Pages};
 use super::{backing, maintenance};
 
 const WORD: usize = size_of::<u64>();
+/// Attempts to change a part of a word that a guest keeps changing too.
+const RACES: u32 = 32;
 
 /// The owner of frames that a guest can reach too.
 #[must_use = "frames that are dropped are lost: use into_pages"]
@@ -93,14 +97,6 @@ impl<'a> SharedFrames<'a> {
         self.words.get(index)
     }
 
-    /// Returns byte `offset`, or `None` past the end.
-    #[must_use]
-    pub fn byte(self, offset: usize) -> Option<&'a AtomicU8> {
-        let word = self.words.get(offset / WORD)?;
-        // SAFETY: the byte is inside the word; both are atomics, and single-copy atomicity across sizes is not relied on.
-        Some(unsafe { AtomicU8::from_ptr(word.as_ptr().cast::<u8>().add(offset % WORD)) })
-    }
-
     /// Copies `bytes` to the frames from byte `offset` on. Time grows with the length: the caller bounds it.
     ///
     /// Returns whether it fitted; if not, nothing was written.
@@ -108,22 +104,38 @@ impl<'a> SharedFrames<'a> {
     pub fn write(self, offset: usize, bytes: &[u8]) -> bool {
         let Some(end) = offset.checked_add(bytes.len()).filter(|&end| end <= self.bytes()) else { return false };
         let (head, words) = bytes.split_at(bytes.len().min(offset.wrapping_neg() % WORD));
-        self.write_bytes(offset, head);
+        self.write_part(offset, head);
         let (words, tail) = words.as_chunks::<WORD>();
         let start = offset.saturating_add(head.len()) / WORD;
-        for (slot, word) in self.words.iter().skip(start).zip(words) {
-            slot.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        let slots = self.words.iter().skip(start);
+        // The target loads what may be unaligned byte by byte, so images, which are aligned, go another way.
+        match <[u64]>::ref_from_bytes(words.as_flattened()) {
+            Ok(words) => slots.zip(words).for_each(|(slot, word)| slot.store(u64::from_le(*word), Ordering::Relaxed)),
+            Err(_) => {
+                slots.zip(words).for_each(|(slot, word)| slot.store(u64::from_le_bytes(*word), Ordering::Relaxed))
+            }
         }
-        self.write_bytes(end.saturating_sub(tail.len()), tail);
+        self.write_part(end.saturating_sub(tail.len()), tail);
         true
     }
 
-    fn write_bytes(self, offset: usize, bytes: &[u8]) {
-        for (index, &byte) in bytes.iter().enumerate() {
-            if let Some(slot) = self.byte(offset.saturating_add(index)) {
-                slot.store(byte, Ordering::Relaxed);
+    /// Writes a part of one word; the guest's bytes beside it stay, unless it wins 32 races for the word in a row. All
+    /// accesses are of words, since the language knows no order between atomics of different sizes.
+    fn write_part(self, offset: usize, part: &[u8]) {
+        let Some(slot) = self.words.get(offset / WORD).filter(|_| !part.is_empty()) else { return };
+        let merge = |old: u64| {
+            let mut word = old.to_le_bytes();
+            word.iter_mut().skip(offset % WORD).zip(part).for_each(|(byte, &new)| *byte = new);
+            u64::from_le_bytes(word)
+        };
+        let mut old = slot.load(Ordering::Relaxed);
+        for _ in 0..RACES {
+            match slot.compare_exchange_weak(old, merge(old), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
             }
         }
+        slot.store(merge(old), Ordering::Relaxed);
     }
 
     /// Copies from byte `offset` of the frames on into `bytes`, once. Time grows with the length: the caller bounds it.
@@ -133,22 +145,21 @@ impl<'a> SharedFrames<'a> {
     pub fn read(self, offset: usize, bytes: &mut [u8]) -> bool {
         let Some(end) = offset.checked_add(bytes.len()).filter(|&end| end <= self.bytes()) else { return false };
         let (head, words) = bytes.split_at_mut(bytes.len().min(offset.wrapping_neg() % WORD));
-        self.read_bytes(offset, head);
+        self.read_part(offset, head);
         let start = offset.saturating_add(head.len()) / WORD;
         let (words, tail) = words.as_chunks_mut::<WORD>();
         for (slot, word) in self.words.iter().skip(start).zip(words) {
             *word = slot.load(Ordering::Relaxed).to_le_bytes();
         }
-        self.read_bytes(end.saturating_sub(tail.len()), tail);
+        self.read_part(end.saturating_sub(tail.len()), tail);
         true
     }
 
-    fn read_bytes(self, offset: usize, bytes: &mut [u8]) {
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            if let Some(slot) = self.byte(offset.saturating_add(index)) {
-                *byte = slot.load(Ordering::Relaxed);
-            }
-        }
+    /// Reads a part of one word.
+    fn read_part(self, offset: usize, part: &mut [u8]) {
+        let Some(slot) = self.words.get(offset / WORD).filter(|_| !part.is_empty()) else { return };
+        let word = slot.load(Ordering::Relaxed).to_le_bytes();
+        part.iter_mut().zip(word.iter().skip(offset % WORD)).for_each(|(byte, &new)| *byte = new);
     }
 
     /// Makes `bytes` bytes from `offset` on, freshly written by EL2, fit to be run by a guest with or without caches:
