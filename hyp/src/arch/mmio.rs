@@ -105,7 +105,7 @@ impl<T: Block> fmt::Debug for Registers<T> {
     }
 }
 
-#[cfg(not(target_os = "none"))]
+#[cfg(test)]
 impl Device {
     /// Returns registers that are plain memory of `bytes` zero bytes, for tests on a PC. The memory is never freed.
     #[must_use]
