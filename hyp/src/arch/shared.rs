@@ -3,6 +3,7 @@
 //! Every access is a relaxed atomic one of 8 bytes, so that a guest's store in between is a value like another,
 //! never a broken rule of the language. Copy once, then check: a second read may give something else.
 
+use core::hint::black_box;
 use core::mem::size_of;
 use core::num::NonZeroUsize;
 use core::slice;
@@ -129,7 +130,8 @@ impl<'a> SharedFrames<'a> {
             u64::from_le_bytes(word)
         };
         let mut old = slot.load(Ordering::Relaxed);
-        for _ in 0..RACES {
+        // Opaque, or the compiler writes the attempts out one by one.
+        for _ in 0..black_box(RACES) {
             match slot.compare_exchange_weak(old, merge(old), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => old = now,
