@@ -15,6 +15,8 @@ pub const USAGE: u8 = 2;
 pub const MISSING: u8 = 69;
 /// A run reached its time limit (as `timeout(1)` says it).
 pub const TIMED_OUT: u8 = 124;
+/// The user or the system asked the tool to end (as a shell says it of SIGINT).
+pub const INTERRUPTED: u8 = 130;
 
 /// Something that the tool needs is not installed, or too old.
 #[derive(Clone, Debug, PartialEq, Eq)]

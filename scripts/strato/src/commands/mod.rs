@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Context;
+
 use crate::cli::{Cli, Command};
 use crate::image::load::{self, Loaded};
 use crate::project::Project;
+use crate::qemu::session;
 use crate::system::{self, Source, System};
 
 pub mod bench;
@@ -21,6 +24,7 @@ pub mod test;
 /// `exit::status` tells the status of each.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     let mut project = Project::find()?;
+    session::catch_signals().context("cannot catch signals")?;
     match cli.command {
         Command::Build { system } => build::build(&mut project, system.as_deref()),
         Command::Check { system } => build::check(&mut project, &system),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::boot::{self, Resolver};
 use super::{build, ready};
 use crate::cli::Machine;
-use crate::exit::{FAILED, PASSED, TIMED_OUT};
+use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT};
 use crate::project::Project;
 use crate::qemu::session::End;
 use crate::qemu::{Qemu, Virt};
@@ -67,5 +67,9 @@ fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
     for reason in &run.reasons {
         anstream::eprintln!("  {reason}");
     }
-    Ok(if run.end == End::TimedOut { TIMED_OUT } else { FAILED })
+    Ok(match run.end {
+        End::TimedOut => TIMED_OUT,
+        End::Interrupted => INTERRUPTED,
+        End::PoweredOff { .. } | End::Failed { .. } | End::TooLong => FAILED,
+    })
 }

@@ -12,7 +12,7 @@ use super::boot::{self, Resolver};
 use super::{Ready, build, ready_path};
 use crate::exit::{FAILED, Missing, PASSED, Usage};
 use crate::project::{Project, short_name};
-use crate::qemu::{Qemu, Virt};
+use crate::qemu::{Qemu, Virt, session};
 use crate::system;
 
 /// Most lines of a failed run's transcript that are shown: the last.
@@ -114,6 +114,9 @@ pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
 }
 
 fn next(queue: &Mutex<VecDeque<Case>>) -> Option<Case> {
+    if session::is_interrupted() {
+        return None; // what was not run counts as failed
+    }
     // A panic in another worker leaves the queue as good as it was.
     queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
 }

@@ -3,7 +3,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,36 @@ pub enum End {
     TimedOut,
     /// It printed more than a transcript may hold.
     TooLong,
+    /// The user or the system asked the tool to end.
+    Interrupted,
 }
+
+/// Makes the signals that end a program end its runs instead, so that no machine and no file outlives the tool.
+///
+/// # Errors
+/// The system refuses to install a handler.
+pub fn catch_signals() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, flag().clone())?;
+    }
+    Ok(())
+}
+
+/// Returns whether the tool was asked to end.
+#[must_use]
+pub fn is_interrupted() -> bool {
+    // Relaxed: nothing else is read because of it.
+    flag().load(Ordering::Relaxed)
+}
+
+fn flag() -> &'static Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    FLAG.get_or_init(Arc::default)
+}
+
+/// How often a quiet run looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// The process, ended with the value.
 struct Machine(Child);
@@ -61,7 +92,11 @@ pub fn run(mut command: Command, limit: Duration, mut on_line: impl FnMut(&str))
     });
     let mut length = 0_usize;
     loop {
-        match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+        if is_interrupted() {
+            return Ok(End::Interrupted);
+        }
+        let left = limit.saturating_sub(started.elapsed());
+        match lines.recv_timeout(left.min(GLANCE)) {
             Ok(line) => {
                 length = length.saturating_add(line.len());
                 if length > TRANSCRIPT_MAX {
@@ -69,6 +104,7 @@ pub fn run(mut command: Command, limit: Duration, mut on_line: impl FnMut(&str))
                 }
                 on_line(&line);
             }
+            Err(RecvTimeoutError::Timeout) if left > GLANCE => {}
             Err(RecvTimeoutError::Timeout) => return Ok(End::TimedOut),
             Err(RecvTimeoutError::Disconnected) => break,
         }

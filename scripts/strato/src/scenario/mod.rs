@@ -15,6 +15,7 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::PoweredOff { .. } => {}
         End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
+        End::Interrupted => reasons.push("interrupted".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
     }
     if let Some(damage) = system.damage {
