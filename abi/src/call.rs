@@ -126,14 +126,15 @@ macro_rules! calls {
 
                 #[inline(always)]
                 fn to_regs(&self) -> Regs {
-                    #[allow(unused_mut, reason = "a call without arguments writes nothing")]
-                    let mut regs = Writer::default();
-                    $( regs.put(&self.$arg); )*
-                    regs.finish()
+                    let mut regs = [0; 15];
+                    #[allow(unused_mut, unused_variables, reason = "a call without arguments writes nothing")]
+                    let mut writer = Writer::new(&mut regs);
+                    $( writer.put(&self.$arg); )*
+                    regs
                 }
 
                 #[inline(always)]
-                fn from_regs(regs: &Regs) -> Result<Self, Error> {
+                fn from_regs(regs: &[u64]) -> Result<Self, Error> {
                     #[allow(unused_mut, unused_variables, reason = "a call without arguments reads nothing")]
                     let mut reader = Reader::new(regs);
                     Ok(Self { $( $arg: reader.take::<$arg_type>().map_err(|(n, why, limit)| regs::refused(n, why, limit))?, )* })
@@ -144,11 +145,10 @@ macro_rules! calls {
                 const REGS: usize = 0 $( + <$res_type as Argument>::REGS )*;
 
                 #[inline(always)]
-                fn to_regs(&self) -> Regs {
-                    #[allow(unused_mut, reason = "a call without results writes nothing")]
-                    let mut regs = Writer::default();
-                    $( regs.put(&self.$res); )*
-                    regs.finish()
+                fn put(&self, regs: &mut [u64]) {
+                    #[allow(unused_mut, unused_variables, reason = "a call without results writes nothing")]
+                    let mut writer = Writer::new(regs);
+                    $( writer.put(&self.$res); )*
                 }
 
                 #[inline(always)]

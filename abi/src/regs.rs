@@ -32,11 +32,11 @@ pub trait Request: Sized {
     /// Returns x1 to x15 as the caller sets them; unused registers are zero.
     fn to_regs(&self) -> Regs;
 
-    /// Returns the arguments that x1 to x15 hold.
+    /// Returns the arguments that registers from x1 on hold; `regs` may end behind the last argument.
     ///
     /// # Errors
     /// `INVALID` with the argument's number and why.
-    fn from_regs(regs: &Regs) -> Result<Self, Error>;
+    fn from_regs(regs: &[u64]) -> Result<Self, Error>;
 }
 
 /// The results of one call.
@@ -45,7 +45,14 @@ pub trait Reply: Sized {
     const REGS: usize;
 
     /// Returns x1 to x15 as the hypervisor sets them on success.
-    fn to_regs(&self) -> Regs;
+    fn to_regs(&self) -> Regs {
+        let mut regs = [0; 15];
+        self.put(&mut regs);
+        regs
+    }
+
+    /// Writes the results into registers from x1 on and leaves the others; `regs` has room for [`REGS`](Self::REGS).
+    fn put(&self, regs: &mut [u64]);
 
     /// Returns the results that x1 to x15 hold.
     ///
@@ -172,7 +179,7 @@ pub struct Reader<'r> {
 impl<'r> Reader<'r> {
     /// Returns a reader at x1.
     #[must_use]
-    pub const fn new(regs: &'r Regs) -> Self {
+    pub const fn new(regs: &'r [u64]) -> Self {
         Self { regs, next: 0 }
     }
 
@@ -190,13 +197,18 @@ impl<'r> Reader<'r> {
 }
 
 /// Writes typed values into consecutive registers; the generated code of the call table uses it.
-#[derive(Debug, Default)]
-pub struct Writer {
-    regs: Regs,
+#[derive(Debug)]
+pub struct Writer<'r> {
+    regs: &'r mut [u64],
     next: usize,
 }
 
-impl Writer {
+impl<'r> Writer<'r> {
+    /// Returns a writer at x1.
+    pub const fn new(regs: &'r mut [u64]) -> Self {
+        Self { regs, next: 0 }
+    }
+
     /// Appends a value.
     #[inline(always)]
     pub fn put<A: Argument>(&mut self, value: &A) {
@@ -204,12 +216,6 @@ impl Writer {
             value.put(rest);
         }
         self.next = self.next.saturating_add(A::REGS);
-    }
-
-    /// Returns the registers; those not written are zero.
-    #[must_use]
-    pub const fn finish(self) -> Regs {
-        self.regs
     }
 }
 

@@ -5,11 +5,11 @@
 //! mutably and hands back a token of the lock's rank, so a second lock can only be one of a higher rank:
 //!
 //! ```
-//! use strato_hyp::lock::{Held, Lock, MEMORY, PORTS};
+//! use strato_hyp::lock::{Held, Lock, MEMORY, LINE};
 //! # let mut none = strato_hyp::lock::Held::for_example();
-//! let ports: Lock<u32, PORTS> = Lock::new(1);
+//! let line: Lock<u32, LINE> = Lock::new(1);
 //! let memory: Lock<u32, MEMORY> = Lock::new(2);
-//! let (first, mut held) = ports.lock(&mut none);
+//! let (first, mut held) = line.lock(&mut none);
 //! let (second, _held) = memory.lock(&mut held);
 //! assert_eq!(*first + *second, 3);
 //! ```
@@ -17,20 +17,20 @@
 //! The wrong order is a build error (after monomorphization, so `cargo check` alone does not show it):
 //!
 //! ```compile_fail
-//! use strato_hyp::lock::{Held, Lock, MEMORY, PORTS};
+//! use strato_hyp::lock::{Held, Lock, MEMORY, LINE};
 //! # let mut none = strato_hyp::lock::Held::for_example();
-//! let ports: Lock<u32, PORTS> = Lock::new(1);
+//! let line: Lock<u32, LINE> = Lock::new(1);
 //! let memory: Lock<u32, MEMORY> = Lock::new(2);
 //! let (_second, mut held) = memory.lock(&mut none);
-//! let (_first, _held) = ports.lock(&mut held);
+//! let (_first, _held) = line.lock(&mut held);
 //! ```
 //!
 //! So is a second lock from the same token while the first is held:
 //!
 //! ```compile_fail
-//! use strato_hyp::lock::{Held, Lock, PORTS};
+//! use strato_hyp::lock::{Held, Lock, LINE};
 //! # let mut none = strato_hyp::lock::Held::for_example();
-//! let (a, b): (Lock<u32, PORTS>, Lock<u32, PORTS>) = (Lock::new(1), Lock::new(2));
+//! let (a, b): (Lock<u32, LINE>, Lock<u32, LINE>) = (Lock::new(1), Lock::new(2));
 //! let (first, _held) = a.lock(&mut none);
 //! let (second, _other) = b.lock(&mut none);
 //! drop((first, second));
@@ -45,8 +45,8 @@ use crate::arch;
 
 /// Rank of a VM's own state.
 pub const VM: u8 = 1;
-/// Rank of the event port tables.
-pub const PORTS: u8 = 2;
+/// Rank of a VM's unfinished console line.
+pub const LINE: u8 = 2;
 /// Rank of the allocator and of the address spaces.
 pub const MEMORY: u8 = 3;
 /// Rank of the leaves: the console ring and the interrupt distributor. Nothing is locked while one is held.
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_lock_in_use_refuses_try_lock_and_is_open_again_after_the_guard() {
-        let lock: Lock<u8, PORTS> = Lock::new(7);
+        let lock: Lock<u8, LINE> = Lock::new(7);
         let mut none = Held::mint();
         {
             let (_guard, _held) = lock.lock(&mut none);

@@ -2,7 +2,6 @@
 //!
 //! Owns no policy. Made by boot; handed down by the dispatcher; nothing is reached through a global.
 
-use strato_abi::error::Error;
 use strato_abi::regs::Regs;
 
 use crate::allocator::{Account, Allocator, Audit};
@@ -32,7 +31,7 @@ pub struct Machine {
     /// All memory that nobody uses, and who owns the rest.
     pub memory: Lock<Pool, MEMORY>,
     /// What each core has to itself, until the core takes it.
-    pub cpus: [Lock<Option<Cpu>, CONSOLE>; MAX_CORES],
+    pub cpus: [Lock<Option<PageBox<Cpu>>, CONSOLE>; MAX_CORES],
     /// Letter boxes of the cores.
     pub mail: [Mail; MAX_CORES],
     /// The interrupt controller.
@@ -74,7 +73,8 @@ impl Mail {
     /// Puts `vcpu` into the box. The caller sends the interrupt afterwards.
     pub fn put(&self, vcpu: VcpuRef) {
         if let Some(word) = self.vcpus.get(vcpu.index() / 64) {
-            word.fetch_or(1 << (vcpu.index() % 64), Ordering::Release);
+            // AcqRel: `is_full` below comes after the clearing by the `take` that missed this bit.
+            word.fetch_or(1 << (vcpu.index() % 64), Ordering::AcqRel);
         }
         self.is_full.store(true, Ordering::Release);
     }
@@ -109,6 +109,8 @@ pub struct Cpu {
     pub retired: Option<Retired<Vm>>,
     /// Deadline that the timer is armed for, in ticks.
     pub armed: u64,
+    /// Results of a call that left, x1 to x15, until they are written.
+    pub reply: Regs,
 }
 
 /// What a handler of a trap is given.
@@ -131,6 +133,7 @@ pub struct Cx<'s> {
     pub locks: Held<'s, 0>,
     /// What follows when a call leaves.
     pub next: Next,
+
     /// vCPUs of one VM that are to be told of an event.
     pub wakes: Wakes,
 }
@@ -149,8 +152,8 @@ pub struct Wakes {
 pub enum Next {
     /// The guest goes on as it is.
     Resume,
-    /// x0 to x15 are written; x16 and x17 are zero. The guest goes on.
-    Reply(u64, Regs),
+    /// A call is answered: x0 is this, x1 to x15 stand in [`Cpu::reply`], x16 and x17 are zero. The guest goes on.
+    Reply(u64),
     /// x0 to x3 are written, all others keep their values (SMCCC standard services). The guest goes on.
     Service([u64; 4]),
     /// Others have their turn first; the call is answered with success.
@@ -165,19 +168,14 @@ pub enum Next {
     End(Ending),
 }
 
-impl Next {
-    /// Returns the answer of a call that was refused after `done` units.
-    #[must_use]
-    pub fn refuse(error: Error, done: u64) -> Self {
-        let mut regs: Regs = [0; 15];
-        if let Some(first) = regs.first_chunk_mut::<2>() {
-            *first = [error.detail.bits(), done];
-        }
-        Self::Reply((error.code as i64).cast_unsigned(), regs)
-    }
-}
-
 impl Machine {
+    /// Returns whether others have asked something of `cpu`.
+    #[inline]
+    #[must_use]
+    pub fn has_mail(&self, cpu: &Cpu) -> bool {
+        self.mail.get(cpu.index.index()).is_some_and(|mail| mail.is_full.load(Ordering::Relaxed))
+    }
+
     /// Puts `vcpu`, at home on `core`, into that core's letter box and makes it look.
     pub fn send_mail(&self, core: u8, vcpu: VcpuRef) {
         if let (Some(mail), Some(core)) = (self.mail.get(usize::from(core)), CoreIndex::new(usize::from(core))) {

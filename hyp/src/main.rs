@@ -24,8 +24,8 @@ mod image {
         let parts = boot::cold(device_tree, started_ticks, &CONSOLE);
         secondary::start_all(&parts.board, &parts.cores);
         let cores = secondary::wait_all(&parts.board);
-        let (machine, plan) = boot::start::machine(parts);
-        let machine = MACHINE.call_once(|| machine);
+        let plan = boot::start::plan(&parts);
+        let machine = MACHINE.call_once(|| boot::start::machine(parts, &plan));
         boot::start::replay(machine, &plan, cores);
         secondary::announce();
         boot::start::run(machine, CoreIndex::BOOT)

@@ -69,6 +69,13 @@ pub const fn vtcr(pa_range: u64) -> u64 {
     T0SZ_39_BITS | SL0_LEVEL_1 | IRGN0_WRITE_BACK | ORGN0_WRITE_BACK | SH0_INNER | pa_range << 16 | RES1
 }
 
+/// Selects a table that translates nothing, with the VMID 0 that no address space has: the vCPU that was here is gone, and
+/// its tables may go too.
+pub fn park() {
+    super::stage2_ops::write_parking();
+    isb(); // no walk uses the old tables after this
+}
+
 /// What an invalidation must reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {

@@ -29,6 +29,21 @@ pub(super) fn write_vttbr(space: Vttbr) {
     unsafe { asm!("msr vttbr_el2, {0}", in(reg) space.bits(), options(nostack, preserves_flags)) };
 }
 
+core::arch::global_asm!(
+    ".section .bss.arch_empty_table,\"aw\",%nobits",
+    ".balign 4096",
+    "arch_empty_table:",
+    ".space 4096"
+);
+
+/// Writes VTTBR_EL2 so that it selects a table of zeros.
+pub(super) fn write_parking() {
+    // SAFETY: EL2 itself does not translate through stage 2; the table is part of the image and never written.
+    unsafe {
+        asm!("adrp {0}, arch_empty_table", "msr vttbr_el2, {0}", out(reg) _, options(nostack, preserves_flags));
+    }
+}
+
 /// Writes VTCR_EL2, with a value of [`super::stage2::vtcr`]. Once per core, before its first guest.
 pub fn set_vtcr(vtcr: u64) {
     // SAFETY: EL2 itself does not translate through stage 2, so no reference of the hypervisor changes its meaning.

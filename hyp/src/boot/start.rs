@@ -46,18 +46,25 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plan(error) => error.fmt(f),
-            Self::Build(n, error) => write!(f, "packed system refused: record {n} cannot be carried out: {error:?}"),
+            Self::Build(n, error) => write!(f, "packed system refused: record {n} cannot be carried out: {error}"),
         }
     }
 }
 
-/// Returns the machine of `parts`, with no VM in it yet, and the plan that it is to carry out.
-pub fn machine(parts: Parts) -> (Machine, Plan<'static>) {
+/// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for.
+#[inline(never)]
+pub fn plan(parts: &Parts) -> Plan<'static> {
     let plan = Plan::check(parts.payload).unwrap_or_else(|error| refuse(error));
     log::set_max_level(level(&plan.header));
+    plan
+}
+
+/// Returns the machine of `parts`, with no VM in it yet, to carry out `plan`. Large: made where it is to stand.
+#[inline(always)]
+pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
     let allocator =
         Allocator::new(parts.free).unwrap_or_else(|_| refuse("no region of memory has room for the ledger"));
-    let machine = Machine {
+    Machine {
         vms: core::array::from_fn(|_| Slot::new()),
         epochs: Epochs::new(),
         memory: Lock::new(Pool { allocator, own: Account::hypervisor(), baseline: None }),
@@ -71,8 +78,7 @@ pub fn machine(parts: Parts) -> (Machine, Plan<'static>) {
         build_id: plan.header.build_id,
         is_ready: AtomicBool::new(false),
         has_started: AtomicBool::new(false),
-    };
-    (machine, plan)
+    }
 }
 
 fn level(header: &PayloadHeader) -> LevelFilter {
@@ -100,8 +106,20 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
         let queue = queue.and_then(|pages| PageBox::zeroed(pages).ok());
         let deadlines = deadlines.and_then(|pages| PageBox::zeroed(pages).ok());
         let Some((queue, deadlines)) = queue.zip(deadlines) else { refuse("no memory for a core's queue") };
-        *place.lock_leaf() =
-            Some(Cpu { index, queue, deadlines, turn: None, resident: None, reaping: 0, retired: None, armed: NEVER });
+        let cpu = Cpu {
+            index,
+            queue,
+            deadlines,
+            turn: None,
+            resident: None,
+            reaping: 0,
+            retired: None,
+            armed: NEVER,
+            reply: [0; 15],
+        };
+        let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();
+        let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse("no memory for a core") };
+        *place.lock_leaf() = Some(cpu);
     }
 }
 
@@ -116,6 +134,7 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
 }
 
 /// Carries out `plan`; afterwards vCPU 0 of every VM is asked to start. `cores` has a bit for each core that runs.
+#[inline(never)]
 pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
     let mut none = Held::mint();
     {

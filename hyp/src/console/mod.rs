@@ -22,6 +22,10 @@ use uart::Uart;
 
 /// Bytes that wait for the UART.
 const RING_BYTES: usize = 16 * 1024;
+/// Bytes of the ring that guests leave to the hypervisor's own lines.
+const OWN_BYTES: usize = 4 * 1024;
+/// Lines that one call of a guest can end; each costs a copy and a full UART FIFO.
+const LINES_PER_WRITE: usize = 8;
 /// Bytes that wait for the VM with console input.
 const INPUT_BYTES: usize = 256;
 /// Most bytes of a hypervisor line; the rest is cut off.
@@ -92,9 +96,14 @@ impl Console {
     /// bytes were taken: fewer than all when the ring has no room, and the guest keeps those.
     pub fn guest_write(&self, label: &str, line: &mut LineBuffer, bytes: &[u8]) -> usize {
         let mut taken = 0;
+        let mut lines = 0;
         for &byte in bytes {
             let is_done = match byte {
-                b'\n' => self.guest_flush(label, line, true),
+                b'\n' if lines == LINES_PER_WRITE => false,
+                b'\n' => {
+                    lines += 1;
+                    self.guest_flush(label, line, true)
+                }
                 _ => line.push(byte) || (self.guest_wrap(label, line) && line.push(byte)),
             };
             if !is_done {
@@ -129,7 +138,8 @@ impl Console {
 
     fn put_line(&self, out: &[u8]) -> bool {
         let mut state = self.state.lock_leaf();
-        let is_put = state.output.put(out);
+        // What is left beyond this is for the hypervisor's own lines: no guest can keep a verdict from being said.
+        let is_put = state.output.room() >= out.len().saturating_add(OWN_BYTES) && state.output.put(out);
         state.send();
         is_put
     }
@@ -156,7 +166,16 @@ impl Console {
         count
     }
 
-    /// Sends everything by polling, before the machine stops. A console in use by a core that was stopped is left alone
+    /// Sends everything by polling, before the machine is turned off in good order.
+    pub fn drain(&self) {
+        let mut guard = self.state.lock_leaf();
+        let state = &mut *guard;
+        if let Some(uart) = &mut state.uart {
+            uart.send_polled(&mut state.output);
+        }
+    }
+
+    /// Sends everything by polling, before a panic's report. A console in use by a core that was stopped is left alone
     /// after a while: better no old lines than no report.
     pub fn flush_polled(&self) {
         for _ in 0..100_000 {

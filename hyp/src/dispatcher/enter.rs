@@ -7,7 +7,7 @@ use crate::arch::frame::Frame;
 use crate::arch::{guest, stage2, timer};
 use crate::machine::{Cpu, Cx};
 use crate::scheduler::{self, Turn};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
 
 /// Makes the guest of `cx` ready to go on.
@@ -17,6 +17,7 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
         let now = timer::now();
         cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, now, NEVER);
         public.enter(RunState::Running);
+        fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
     if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
         make_resident(cx);

@@ -27,7 +27,7 @@ pub fn take(machine: &Machine, cpu: &mut Cpu) {
                     arch::panic::stop();
                 }
             }
-            Irq::Other(intid) => log::warn!("interrupt {intid:?} belongs to nobody"),
+            Irq::Other(intid) => log::warn!("interrupt {} belongs to nobody", intid.number()),
         }
         machine.gic.end(token);
     }

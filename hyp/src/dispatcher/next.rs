@@ -2,7 +2,6 @@
 
 use core::sync::atomic::fence;
 
-use strato_abi::regs::Regs;
 use strato_abi::vcpu::RunState;
 
 use super::service;
@@ -14,20 +13,17 @@ use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vm::Ending;
 
-const NOTHING: Regs = [0; 15];
-
 /// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
 pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
+    // A call that left has zeros in x0 to x17 already (`arch::run`): success without results.
     match next {
         Next::Resume => {}
-        Next::Reply(status, regs) => reply::write(frame, status, &regs),
+        Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service(x0_to_x3) => reply::write_service(frame, &x0_to_x3),
         Next::Yield => {
-            reply::write(frame, 0, &NOTHING);
             give_way(cx);
         }
         Next::Wait(deadline) => {
-            reply::write(frame, 0, &NOTHING);
             cx.context.is_waiting = true;
             block(cx, deadline);
         }
@@ -51,7 +47,8 @@ fn block(cx: &mut Cx<'_>, deadline: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
     fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
-    if cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
+    let is_told = public.has_upcalls.load(Ordering::Relaxed) && public.sink.line.load(Ordering::Relaxed);
+    if is_told || cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
         public.enter(RunState::Runnable);
         return; // it keeps its turn
     }
@@ -65,8 +62,7 @@ fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.turn = None;
-    cx.cpu.resident = None;
-    crate::arch::guest::trap_fp(true);
+    service::leave_core(cx.cpu);
     if cx.vm.awake.fetch_sub(1, Ordering::AcqRel) == 1 {
         end(cx, Ending::Exit(0));
     }

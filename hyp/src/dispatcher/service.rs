@@ -4,7 +4,8 @@
 use strato_abi::vcpu::RunState;
 
 use crate::arch::epoch::Stay;
-use crate::arch::{guest, timer};
+use crate::arch::{guest, stage2, timer};
+use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
@@ -64,6 +65,7 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     if requests & request::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
         ready(cpu, vm, vcpu, who);
+        public.end_start();
     } else if public.state() == RunState::Blocked {
         ready(cpu, vm, vcpu, who);
     }
@@ -84,16 +86,15 @@ fn ready(cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     use strato_abi::addr::INFO_PAGE;
     use strato_abi::version::ABI_VERSION;
-    let (entry, argument) = vcpu.public.take_start();
+    let (entry, argument) = vcpu.public.start_values();
     let (version, number) = (u64::from(ABI_VERSION), u64::from(who.vcpu()));
     // The first vCPU learns where the info page is, later ones get their argument (SPEC, entry state).
     let is_first = !vm.has_run.swap(true, Ordering::Relaxed);
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
-    if let Some(mut owned) = vcpu.owned.lease() {
-        owned.reset(entry, arguments);
-        if vm.flags & strato_abi::plan::VM_FP != 0 {
-            owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
-        }
+    let Some(mut owned) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
+    owned.reset(entry, arguments);
+    if vm.flags & strato_abi::plan::VM_FP != 0 {
+        owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
 }
 
@@ -108,13 +109,23 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
         cpu.turn = None;
     }
     if cpu.resident.is_some_and(|(resident, _)| resident == who) {
-        cpu.resident = None;
-        guest::trap_fp(true);
+        leave_core(cpu);
     }
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
-        machine.console.guest_flush(&vm.label, &mut vm.line.lock_leaf(), false);
+        let mut none = Held::mint();
+        let (mut line, _held) = vm.line.lock(&mut none);
+        if !machine.console.guest_flush(&vm.label, &mut line, false) {
+            log::warn!("vm {}: its unfinished last line was lost, the console is full", vm.label);
+        }
         cpu.reaping |= 1 << vm.place;
     }
+}
+
+/// Forgets whose EL1 state is on this core; nothing translates by the vCPU's tables here any more.
+pub fn leave_core(cpu: &mut Cpu) {
+    cpu.resident = None;
+    stage2::park();
+    guest::trap_fp(true);
 }
 
 /// Begins the end of `vm` and asks all its vCPUs to stop.

@@ -6,5 +6,5 @@
 pub mod pending;
 pub mod port;
 
-pub use pending::{EventArea, Sink};
+pub use pending::{EventArea, Posted, Sink};
 pub use port::{Link, Port};

@@ -32,18 +32,44 @@ pub struct Sink {
     overflow: [AtomicU64; EVENT_WORDS],
 }
 
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It is pending and masked: nobody is told.
+    Masked,
+    /// It is the first since the line was lowered.
+    First,
+    /// The line was up already.
+    Again,
+}
+
 /// ORs `bits` into a word that a guest may hammer; returns whether it succeeded within [`TRIES`].
-#[inline]
+#[inline(always)]
 fn or_bounded(word: &AtomicU64, bits: u64) -> bool {
+    let now = word.load(Ordering::Relaxed);
+    // Release: what the sender did before is seen by whoever takes the bit.
+    word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_ok()
+        || or_contended(word, bits)
+}
+
+#[cold]
+#[inline(never)]
+fn or_contended(word: &AtomicU64, bits: u64) -> bool {
+    update(word, |now| Some(now | bits)).is_some()
+}
+
+/// Changes a word that a guest may hammer to what `change` makes of it. Returns what it held, or `None` when `change`
+/// declined or [`TRIES`] were in vain.
+#[inline(never)]
+fn update(word: &AtomicU64, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
     let mut now = word.load(Ordering::Relaxed);
     for _ in 0..TRIES {
-        // Release: what the sender did before is seen by whoever takes the bit.
-        match word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => return true,
+        match word.compare_exchange_weak(now, change(now)?, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(taken) => return Some(taken),
             Err(seen) => now = seen,
         }
     }
-    false
+    None
 }
 
 impl EventArea {
@@ -70,12 +96,14 @@ impl EventArea {
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
     ///
-    /// Returns whether it was unmasked: then the vCPU is to be told. Never fails and never waits because of the guest.
+    /// Never fails and never waits because of the guest.
     #[inline]
-    pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
+    pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
-        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else { return false };
+        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else {
+            return Posted::Masked;
+        };
         if !or_bounded(pending, bit) {
             if let Some(word) = sink.overflow.get(index) {
                 word.fetch_or(bit, Ordering::Release);
@@ -85,28 +113,35 @@ impl EventArea {
         // Pairs with the guest's fence between clearing its mask and looking at pending again: one of us sees the other.
         fence(Ordering::SeqCst);
         if mask.load(Ordering::Relaxed) & bit != 0 {
-            return false;
+            return Posted::Masked;
         }
-        self.select(vcpu, 1 << index, sink);
-        true
+        if self.select(vcpu, 1 << index, sink) { Posted::Again } else { Posted::First }
     }
 
-    /// ORs `bits` into the selector of `vcpu` and raises its line.
+    /// ORs `bits` into the selector of `vcpu` and raises its line. Returns whether the line was up already.
     #[inline]
-    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) {
+    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) -> bool {
         if let Some(selector) = self.word(vcpu, SELECTOR)
             && !or_bounded(selector, bits)
         {
             sink.overflowed.store(true, Ordering::Release);
         }
-        sink.line.store(true, Ordering::Release);
+        // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
+        sink.line.swap(true, Ordering::AcqRel)
     }
 
     /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests.
+    #[inline]
     fn merge(&self, vcpu: u8, sink: &Sink) {
-        if !sink.overflowed.swap(false, Ordering::Acquire) {
-            return;
+        if sink.overflowed.load(Ordering::Relaxed) {
+            self.merge_overflow(vcpu, sink);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn merge_overflow(&self, vcpu: u8, sink: &Sink) {
+        sink.overflowed.swap(false, Ordering::Acquire);
         for (index, word) in sink.overflow.iter().enumerate() {
             let bits = word.swap(0, Ordering::Acquire);
             let is_stored = bits == 0 || self.word(vcpu, index).is_some_and(|pending| or_bounded(pending, bits));
@@ -115,7 +150,7 @@ impl EventArea {
                 sink.overflowed.store(true, Ordering::Release);
             }
         }
-        self.select(vcpu, SELECT_ALL, sink);
+        let _ = self.select(vcpu, SELECT_ALL, sink);
     }
 
     /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.
@@ -124,19 +159,17 @@ impl EventArea {
     #[inline]
     pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
         self.merge(vcpu, sink);
-        sink.line.store(false, Ordering::Relaxed);
+        // Before the selector is read, and never after it: see `select`.
+        sink.line.swap(false, Ordering::AcqRel);
         let Some(selector) = self.word(vcpu, SELECTOR) else { return 0 };
-        let mut now = selector.load(Ordering::Relaxed);
+        let now = selector.load(Ordering::Relaxed);
         if now == 0 {
             return 0;
         }
-        for _ in 0..TRIES {
-            match selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(taken) => return taken,
-                Err(seen) => now = seen,
-            }
+        match selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(taken) => taken,
+            Err(_) => update(selector, |_| Some(0)).unwrap_or(now | SELECT_ALL),
         }
-        now | SELECT_ALL
     }
 
     /// Returns whether `vcpu` has news. The caller has shown that it blocks, with a fence after it: either it sees the
@@ -157,7 +190,7 @@ impl EventArea {
         let is_masked =
             self.word(vcpu, MASK + index).is_some_and(|m| m.load(Ordering::Relaxed) & 1 << (port % 64) != 0);
         if is_pending && !is_masked {
-            self.select(vcpu, 1 << index, sink);
+            let _ = self.select(vcpu, 1 << index, sink);
         }
         is_pending
     }
@@ -167,17 +200,12 @@ impl EventArea {
         self.merge(vcpu, sink);
         let bit = 1 << (port % 64);
         let Some(pending) = self.word(vcpu, usize::from(port / 64) % EVENT_WORDS) else { return false };
-        let mut now = pending.load(Ordering::Relaxed);
-        for _ in 0..TRIES {
-            if now & bit == 0 {
-                return false;
-            }
-            match pending.compare_exchange_weak(now, now & !bit, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(seen) => now = seen,
-            }
+        if pending.load(Ordering::Relaxed) & bit == 0 {
+            return false;
         }
-        true // it stays set too: an extra event is allowed, a lost one is not
+        // When the tries are in vain it stays set too: an extra event is allowed, a lost one is not.
+        update(pending, |now| (now & bit != 0).then_some(now & !bit));
+        true
     }
 }
 
@@ -196,7 +224,8 @@ mod tests {
     #[test]
     fn an_event_sets_pending_selector_and_line() {
         let (area, sink) = (area(), Sink::default());
-        assert!(area.post(1, 65, &sink));
+        assert_eq!(area.post(1, 65, &sink), Posted::First);
+        assert_eq!(area.post(1, 65, &sink), Posted::Again);
         assert_eq!(area.word(1, 1).unwrap().load(Ordering::Relaxed), 2);
         assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
         assert_eq!(area.take(1, &sink), 2);
@@ -208,7 +237,7 @@ mod tests {
     fn a_masked_event_is_kept_but_tells_nobody_until_it_is_unmasked() {
         let (area, sink) = (area(), Sink::default());
         area.word(0, MASK).unwrap().store(1 << 5, Ordering::Relaxed);
-        assert!(!area.post(0, 5, &sink));
+        assert_eq!(area.post(0, 5, &sink), Posted::Masked);
         assert!(!sink.line.load(Ordering::Relaxed));
         assert!(area.reevaluate(0, 5, &sink));
         assert!(!sink.line.load(Ordering::Relaxed), "still masked");
@@ -223,7 +252,7 @@ mod tests {
         for index in 0..512 {
             area.pages.word(index).unwrap().store(u64::MAX, Ordering::Relaxed);
         }
-        assert!(!area.post(0, 3, &sink), "it masked everything");
+        assert_eq!(area.post(0, 3, &sink), Posted::Masked, "it masked everything");
         assert_eq!(area.take(0, &sink), u64::MAX);
     }
 

@@ -12,7 +12,8 @@ use crate::arch;
 use crate::machine::Cx;
 use crate::memory::descriptor::{Attr, MemoryType};
 use crate::memory::source::Charged;
-use crate::memory::stage2::SpaceError;
+use crate::memory::stage2::{SpaceError, UNITS};
+use crate::vm::Inner;
 
 /// Returns what the ABI says of an address space's refusal; the address is argument 2.
 fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
@@ -49,12 +50,12 @@ impl Handle for AsMap {
         let pa = mem.base.checked_add(first).ok_or(CallError::bare(Code::Internal))?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         // Counted as mapped before it is, so that the object cannot go in between; what was not mapped is taken off again.
-        let wanted = u32::try_from(range.now).unwrap_or(0);
+        let wanted = u32::try_from(range.pages).map_err(|_| CallError::bare(Code::Internal))?;
         pool.allocator.mem_add_mapped(mem.id, wanted).map_err(|_| CallError::Handle(3, super::HandleError::Stale))?;
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let mapped = inner.space.map(range.start, pa, range.now, attr, &mut source);
+        let mapped = inner.space.map(range.start, pa, range.pages, attr, &mut source);
         let done = mapped.as_ref().map_or(0, |mapped| mapped.pages);
-        let missing = range.now.saturating_sub(done);
+        let missing = range.pages.saturating_sub(done);
         if missing != 0 {
             let missing = u32::try_from(missing).unwrap_or(0);
             pool.allocator.mem_sub_mapped(mem.id, missing).map_err(|_: AllocError| CallError::bare(Code::Internal))?;
@@ -72,7 +73,7 @@ impl Handle for AsUnmap {
         let inner = &mut *inner;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let done = inner.space.unmap(range.start, range.now, &mut source).map_err(|error| refusal(error, 0))?;
+        let done = inner.space.unmap(range.start, range.pages, &mut source).map_err(|error| refusal(error, 0))?;
         Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
     }
 }
@@ -84,20 +85,23 @@ impl Handle for AsProtect {
         let attr = attributes(cx, self.attributes, 4)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        check_rights(inner, range.start, range.now, self.attributes)?;
+        let pages = check_rights(inner, range.start, range.pages, self.attributes)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let done = inner.space.protect(range.start, range.now, attr, &mut source).map_err(|error| refusal(error, 4))?;
+        let done = inner.space.protect(range.start, pages, attr, &mut source).map_err(|error| refusal(error, 4))?;
         Ok(Outcome::Reply(AsProtectReply { reserved: 0, done }))
     }
 }
 
-/// Checks that what is mapped in `pages` pages (at most 128) from `start` on may be given `wanted` by the rights of its
-/// handle.
-fn check_rights(inner: &crate::vm::Inner, start: Ipa, pages: u64, wanted: Attributes) -> Result<(), CallError> {
+/// Checks that what is mapped in `pages` pages from `start` on may be given `wanted` by the rights of its handle. Returns how
+/// many pages that was found of: as many as one call works on.
+fn check_rights(inner: &Inner, start: Ipa, pages: u64, wanted: Attributes) -> Result<u64, CallError> {
     let mut at = start;
     let mut left = pages;
-    while left != 0 {
+    for _ in 0..UNITS {
+        if left == 0 {
+            break;
+        }
         let leaf = inner.space.query(at).ok_or(refusal(SpaceError::NotMapped, 4))?;
         let (_, mem) = inner.handles.find_mem(leaf.pa).ok_or(CallError::of(Code::Denied, 4, Reason::NoRight, 0))?;
         decode::within_rights(wanted, mem.rights, 4)?;
@@ -110,7 +114,7 @@ fn check_rights(inner: &crate::vm::Inner, start: Ipa, pages: u64, wanted: Attrib
             None => break,
         }
     }
-    Ok(())
+    Ok(pages.saturating_sub(left))
 }
 
 impl Handle for AsQuery {

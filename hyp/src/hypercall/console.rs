@@ -14,7 +14,7 @@ impl Handle for ConWrite {
         let length = usize::try_from(self.length).ok();
         let text = length.and_then(|length| bytes.get(..length));
         let text = text.ok_or(CallError::of(Code::Invalid, 1, Reason::TooLarge, CONSOLE_BYTES as u64))?;
-        let mut line = cx.vm.line.lock_leaf();
+        let (mut line, _held) = cx.vm.line.lock(&mut cx.locks);
         let written = cx.machine.console.guest_write(&cx.vm.label, &mut line, text);
         if written == 0 && !text.is_empty() {
             return Err(CallError::bare(Code::Again));

@@ -1,26 +1,16 @@
 //! The door: what a guest put into registers becomes checked values, once. Past it the type is the proof.
 
 use strato_abi::addr::{IPA_BITS, PAGE_SIZE, WINDOW_BASE, WINDOW_SIZE};
-use strato_abi::address_space::{Attributes, PAGES_PER_CALL};
+use strato_abi::address_space::Attributes;
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::handle::{AddressSpaceHandle, PortHandle};
-use strato_abi::regs::{Regs, Request};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
+use crate::events::Link;
 use crate::machine::Cx;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-
-/// Returns the arguments of a call from x1 to x6.
-#[inline(always)]
-pub fn fast<R: Request>(x1_to_x6: [u64; 6]) -> Result<R, Error> {
-    let mut regs: Regs = [0; 15];
-    if let Some(first) = regs.first_chunk_mut::<6>() {
-        *first = x1_to_x6;
-    }
-    R::from_regs(&regs)
-}
 
 /// Pages of an address space that a call may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +19,6 @@ pub struct PageRange {
     pub start: Ipa,
     /// Number of pages, 1 to 2^27; the range ends inside the address space.
     pub pages: u64,
-    /// How many of them one call works on.
-    pub now: u64,
 }
 
 /// Returns the pages `pages` (argument 5 or 3) from `start` (argument 2) on, checked against the address space's bounds.
@@ -54,7 +42,7 @@ pub fn page_range(start: Ipa, pages: u64, pages_argument: u8) -> Result<PageRang
     if is_reserved {
         return Err(Error::of(Code::BadAddress, 2, Reason::Reserved, 0));
     }
-    Ok(PageRange { start, pages, now: pages.min(PAGES_PER_CALL) })
+    Ok(PageRange { start, pages })
 }
 
 /// Returns the byte offset (argument 4) of `pages` pages inside an object of `object_pages` pages.
@@ -122,8 +110,8 @@ pub fn vcpu<'s>(vm: &'s Vm, vcpu: u64, argument: u8) -> Result<(u8, &'s Vcpu), C
 pub fn port(cx: &Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<u16, CallError> {
     let index = handle.index();
     match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
-        Some(word) if word.generation() == handle.generation() && handle.generation() != 0 => Ok(index),
-        Some(word) if word.generation() > handle.generation() && handle.generation() != 0 => {
+        Some(word) if word.generation() == handle.generation() && word.link() != Link::Free => Ok(index),
+        Some(word) if word.generation() != 0 && handle.generation() != 0 => {
             Err(CallError::of(Code::Stale, argument, Reason::None, 0))
         }
         _ => Err(CallError::of(Code::BadHandle, argument, Reason::None, 0)),
@@ -141,13 +129,12 @@ mod tests {
     #[test]
     fn a_range_of_pages_is_checked_to_the_exact_boundary() {
         let top = 1u64 << IPA_BITS;
-        assert_eq!(range(top - PAGE_SIZE, 1).map(|r| r.now), Ok(1));
+        assert_eq!(range(top - PAGE_SIZE, 1).map(|r| r.pages), Ok(1));
         assert_eq!(range(top - PAGE_SIZE, 2), Err((Code::Overflow, 5)));
         for pages in [u64::MAX, 1 << 63, 1 << 52, (1 << 27) + 1] {
             assert_eq!(range(0x4000_0000, pages), Err((Code::Overflow, 5)));
         }
         assert_eq!(range(0x4000_0000, 0), Err((Code::Invalid, 5)));
-        assert_eq!(range(0x4000_0000, 129).map(|r| r.now), Ok(128));
     }
 
     #[test]

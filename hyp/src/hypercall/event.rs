@@ -10,12 +10,12 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
 use super::{CallError, Handle, Outcome, decode};
-use crate::events::Link;
 use crate::events::port::End;
-use crate::machine::{Cx, Wakes};
-use crate::sync::Ordering;
+use crate::events::{Link, Posted};
+use crate::machine::{Cx, Machine, Wakes};
+use crate::sync::{Ordering, fence};
 use crate::vm::Vm;
-use crate::vm::handles::Object;
+use crate::vm::handles::{HandleError, Object};
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline]
@@ -81,7 +81,7 @@ impl Handle for EvtBindVcpu {
         if let Some(old) = cx.vm.vcpu(before)
             && before != number
             && cx.vm.area.withdraw(before, index, &old.public.sink)
-            && cx.vm.area.post(number, index, &target.public.sink)
+            && cx.vm.area.post(number, index, &target.public.sink) != Posted::Masked
         {
             cx.wakes = Wakes { place: cx.me.vm(), vcpus: 1 << number };
         }
@@ -100,7 +100,7 @@ impl Handle for EvtOffer {
         }
         // The key is the port's index until the two are connected; only the VM it is for can use it.
         let link = Link::Offered(End { vm, incarnation, port: 0 });
-        let port = open(cx.vm, &mut inner.handles, cx.stay.epochs(), link)?;
+        let port = open(cx.vm, &mut inner.handles, cx.machine, link)?;
         Ok(Outcome::Reply(EvtOfferReply { port: PortHandle(port), key: u64::from(port.bits()) }))
     }
 }
@@ -109,11 +109,20 @@ impl Handle for EvtOffer {
 fn open(
     vm: &Vm,
     handles: &mut crate::vm::handles::HandleTable,
-    epochs: &crate::arch::epoch::Epochs,
+    machine: &Machine,
     link: Link,
 ) -> Result<AbiHandle, CallError> {
-    let rested = |index: u16| vm.ports.get(usize::from(index)).is_some_and(|port| epochs.passed(port.rests_until()));
-    let handle = handles.insert(Object::Port, vm.handle_limit, rested).map_err(|error| CallError::Handle(0, error))?;
+    let epochs = &machine.epochs;
+    let lagging = |index: u16| vm.ports.get(usize::from(index)).map_or(0, |port| epochs.lagging(port.rests_until()));
+    let rested = |index: u16| lagging(index) == 0;
+    let Ok(handle) = handles.insert(Object::Port, vm.handle_limit, rested) else {
+        // Perhaps there is room, but a core has not left its guest since the port was closed: it is made to.
+        let waiting = (0..vm.handle_limit).fold(0, |cores, index| cores | lagging(index));
+        machine.nudge(waiting);
+        let full = CallError::Handle(0, HandleError::Full(u64::from(vm.handle_limit)));
+        return Err(if waiting == 0 { full } else { CallError::bare(Code::Again) });
+    };
+    vm.withdraw(handle.index());
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.bind(0);
         port.set(handle.generation(), link);
@@ -141,10 +150,10 @@ impl Handle for EvtConnect {
             return Err(no_offer);
         }
         let link = Link::Connected(End { vm: place, incarnation, port: key.index() });
-        let near = open(cx.vm, &mut inner.handles, cx.stay.epochs(), link)?;
+        let near = open(cx.vm, &mut inner.handles, cx.machine, link)?;
         let here = End { vm: cx.me.vm(), incarnation: cx.vm.incarnation, port: near.index() };
         if !far.change(seen, Link::Connected(here)) {
-            cx.vm.close(near.index(), cx.stay.epochs());
+            cx.vm.close(near.index(), cx.stay.epochs(), |_| None);
             inner.handles.remove(near);
             return Err(no_offer);
         }
@@ -157,13 +166,8 @@ impl Handle for EvtClose {
         let PortHandle(handle) = self.port;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
         let index = inner.handles.port(handle).map_err(|error| CallError::Handle(1, error))?;
-        let Some(port) = cx.vm.ports.get(usize::from(index)) else { return Err(CallError::bare(Code::Internal)) };
-        if let Link::Connected(end) = port.read().link()
-            && let Some(other) = cx.machine.vms.get(usize::from(end.vm)).and_then(|slot| slot.get(cx.stay))
-        {
-            other.lose_peer(end, cx.me.vm(), index);
-        }
-        cx.vm.close(index, cx.stay.epochs());
+        let peer = |place: u8| cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
+        cx.vm.close(index, cx.stay.epochs(), peer);
         inner.handles.remove(handle);
         Ok(Outcome::Reply(EvtCloseReply {}))
     }
@@ -177,6 +181,7 @@ impl Handle for EvtMode {
             return Err(CallError::of(Code::State, 1, Reason::None, state as u64));
         }
         target.public.has_upcalls.store(self.mode == DeliveryMode::Upcall, Ordering::Release);
+        fence(Ordering::SeqCst); // a sender sees the mode, or we see its line below; pairs with `Vm::post`
         if number == cx.me.vcpu() {
             cx.vm.refresh_line(target);
         }

@@ -116,7 +116,7 @@ pub fn console_call(cx: &mut Cx<'_>, frame: &Frame) -> Next {
         Some(Call::ConWrite) => reply::full::<strato_abi::call::ConWrite>(cx, frame),
         Some(Call::ConRead) => reply::full::<strato_abi::call::ConRead>(cx, frame),
         // Every other call has a number that the vector answers.
-        Some(_) | None => Next::refuse(Error::bare(Code::NotSupported), 0),
+        Some(_) | None => reply::put_refusal(cx, Error::bare(Code::NotSupported), 0),
     }
 }
 

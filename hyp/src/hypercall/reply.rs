@@ -3,7 +3,7 @@
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::regs::{Regs, Reply, Request};
 
-use super::{CallError, Handle, Outcome, decode};
+use super::{CallError, Handle, Outcome};
 use crate::arch::frame::{Answer, Frame, Results};
 use crate::machine::{Cx, Next};
 
@@ -22,15 +22,16 @@ pub extern "C" fn answer<R: Handle>(
     if !cx.vm.allows(R::CALL) {
         return refuse(results, Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0);
     }
-    match decode::fast::<R>([x1, x2, x3, x4, x5, x6]).map_err(CallError::from).and_then(|request| request.handle(cx)) {
+    match R::from_regs(&[x1, x2, x3, x4, x5, x6]).map_err(CallError::from).and_then(|request| request.handle(cx)) {
         Ok(Outcome::Reply(reply)) => {
-            let regs = reply.to_regs();
             if R::Reply::REGS <= 3 && cx.wakes.vcpus == 0 {
-                let [x1, x2, x3, ..] = regs;
-                results.x = [0, x1, x2, x3];
+                let [x0, rest @ ..] = &mut results.x;
+                *x0 = 0;
+                *rest = [0; 3];
+                reply.put(rest);
                 return Answer::Stay;
             }
-            cx.next = Next::Reply(0, regs);
+            cx.next = put(cx, &reply);
             Answer::Leave
         }
         Ok(Outcome::Leave(next)) => {
@@ -44,6 +45,22 @@ pub extern "C" fn answer<R: Handle>(
     }
 }
 
+/// Keeps results for the way through the dispatcher.
+fn put(cx: &mut Cx<'_>, reply: &impl Reply) -> Next {
+    cx.cpu.reply = [0; 15];
+    reply.put(&mut cx.cpu.reply);
+    Next::Reply(0)
+}
+
+/// Keeps a refusal for the way through the dispatcher.
+pub fn put_refusal(cx: &mut Cx<'_>, error: Error, done: u64) -> Next {
+    cx.cpu.reply = [0; 15];
+    if let Some(first) = cx.cpu.reply.first_chunk_mut::<2>() {
+        *first = [error.detail.bits(), done];
+    }
+    Next::Reply((error.code as i64).cast_unsigned())
+}
+
 /// Writes a refusal for the vector.
 #[cold]
 #[inline(never)]
@@ -55,15 +72,15 @@ pub fn refuse(results: &mut Results, error: Error, done: u64) -> Answer {
 /// Answers call `R` after a full exit, with all of x1 to x15 as arguments.
 pub fn full<R: Handle>(cx: &mut Cx<'_>, frame: &Frame) -> Next {
     if !cx.vm.allows(R::CALL) {
-        return Next::refuse(Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0);
+        return put_refusal(cx, Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0);
     }
-    let regs: Regs = core::array::from_fn(|n| frame.read(n + 1));
-    match <R as Request>::from_regs(&regs).map_err(CallError::from).and_then(|request| request.handle(cx)) {
-        Ok(Outcome::Reply(reply)) => Next::Reply(0, reply.to_regs()),
+    let regs = frame.x.get(1..16).unwrap_or(&[]);
+    match <R as Request>::from_regs(regs).map_err(CallError::from).and_then(|request| request.handle(cx)) {
+        Ok(Outcome::Reply(reply)) => put(cx, &reply),
         Ok(Outcome::Leave(next)) => next,
         Err(error) => {
             let (error, done) = error.to_abi();
-            Next::refuse(error, done)
+            put_refusal(cx, error, done)
         }
     }
 }

@@ -26,7 +26,9 @@ impl Handle for VcpuYield {
                 decode::port(cx, strato_abi::PortHandle(strato_abi::Handle::from_bits(bits)), 2)?;
             }
         }
-        Ok(Outcome::Leave(Next::Yield))
+        // Nobody to give way to: the call is answered on the spot.
+        let is_alone = cx.cpu.queue.highest() < cx.cpu.turn.map(|turn| turn.priority) && !cx.machine.has_mail(cx.cpu);
+        Ok(if is_alone { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
     }
 }
 

@@ -96,7 +96,7 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
     }
     cx.context.last_fault = (abort.ipa & !0xfff, abort.last_fault() as u64);
     let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
-    if is_deliverable && !is_vector(&abort) {
+    if is_deliverable && !is_vector(frame, &abort) {
         inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));
         return Next::Resume;
     }
@@ -104,10 +104,11 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
     Next::End(Ending::Stopped)
 }
 
-/// Returns whether the guest could not fetch its own vector: delivering that would go round for ever.
-fn is_vector(abort: &Abort) -> bool {
+/// Returns whether the guest faulted in its own vectors, or could not fetch them: delivering that would go round for ever.
+fn is_vector(frame: &Frame, abort: &Abort) -> bool {
     const VECTORS: u64 = 0x800;
-    abort.wanted == Wanted::Fetch && abort.far.wrapping_sub(guest::vector_base()) < VECTORS
+    let is_inside = |address: u64| address.wrapping_sub(guest::vector_base()) < VECTORS;
+    is_inside(frame.pc) || (abort.wanted == Wanted::Fetch && is_inside(abort.far))
 }
 
 /// Makes the guest take an undefined instruction exception.

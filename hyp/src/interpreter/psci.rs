@@ -1,8 +1,8 @@
 //! PSCI (Arm DEN 0022) for a guest: the same operations as group VCPU, under the numbers that kernels know.
 
 use arm_psci::Version;
-use strato_abi::Ipa;
 use strato_abi::vcpu::RunState;
+use strato_abi::{Call, Ipa};
 
 use crate::machine::{Cx, Next, Wakes};
 use crate::vm::{Ending, StartError};
@@ -37,6 +37,16 @@ const SMCCC_VERSION: u32 = 0x8000_0000;
 
 /// Answers the PSCI function `id`.
 pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Next {
+    let same_call = match id {
+        CPU_OFF => Some(Call::VcpuStop),
+        CPU_ON_32 | CPU_ON_64 => Some(Call::VcpuStart),
+        AFFINITY_INFO_32 | AFFINITY_INFO_64 => Some(Call::VcpuState),
+        SYSTEM_OFF => Some(Call::CoreExit),
+        _ => None,
+    };
+    if same_call.is_some_and(|call| !cx.vm.allows(call)) {
+        return one(result::DENIED.cast_unsigned()); // the manifest forbids the operation, whatever its name
+    }
     let status = match id {
         VERSION => return one(u64::from(u32::from(Version { major: 1, minor: 1 }))),
         FEATURES => {

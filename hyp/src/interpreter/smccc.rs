@@ -1,6 +1,6 @@
 //! Standard services by HVC or SMC (SMCCC, Arm DEN 0028). Nothing is ever passed on to EL3.
 
-use strato_abi::version::{ABI_VERSION, FUNCTION_REVISION, FUNCTION_UID, UID, major, minor};
+use strato_abi::version::{ABI_VERSION, FUNCTION_REVISION, FUNCTION_SVE_HINT, FUNCTION_UID, UID, major, minor};
 
 use super::{psci, skip};
 use crate::arch::frame::Frame;
@@ -18,7 +18,7 @@ pub(super) const NOT_SUPPORTED: u64 = u64::MAX;
 /// Answers a standard service; the function id is in w0.
 pub fn service(frame: &mut Frame, cx: &mut Cx<'_>, is_smc: bool) -> Next {
     #[allow(clippy::cast_possible_truncation, reason = "the function id is w0")]
-    let id = frame.read(0) as u32;
+    let id = frame.read(0) as u32 & !FUNCTION_SVE_HINT;
     let arguments = [frame.read(1), frame.read(2), frame.read(3)];
     if is_smc {
         skip(frame); // the preferred return address of a trapped SMC is the SMC itself

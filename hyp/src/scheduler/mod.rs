@@ -72,12 +72,13 @@ pub fn pick(
     priority_of: impl Fn(VcpuRef) -> u8,
 ) -> Option<Turn> {
     if let Some(turn) = current {
-        let goes_on = match queue.highest() {
-            None => true,
-            Some(waiting) if waiting > turn.priority => false,
-            Some(waiting) => waiting < turn.priority || now < turn.until,
-        };
-        if goes_on {
+        let highest = queue.highest();
+        if highest < Some(turn.priority) {
+            // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
+            let until = if now < turn.until { turn.until } else { now.saturating_add(slice) };
+            return Some(Turn { until, ..turn });
+        }
+        if highest == Some(turn.priority) && now < turn.until {
             return Some(turn);
         }
         let keeps_its_slice = queue.highest() > Some(turn.priority);
@@ -106,7 +107,7 @@ mod tests {
     fn a_lone_vcpu_keeps_the_core_beyond_its_slice() {
         let mut queue = RunQueue::new_zeroed();
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 1000, 10, |_| 5), Some(turn));
+        assert_eq!(pick(&mut queue, Some(turn), 1000, 10, |_| 5), Some(Turn { until: 1010, ..turn }));
         assert_eq!(slice_end(&queue, &turn), u64::MAX);
     }
 
@@ -127,7 +128,7 @@ mod tests {
         let mut queue = RunQueue::new_zeroed();
         queue.push(vcpu(3), 1, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 99, 10, |_| 1), Some(turn));
+        assert_eq!(pick(&mut queue, Some(turn), 99, 10, |_| 1).unwrap().vcpu, turn.vcpu);
         queue.push(vcpu(2), 9, false);
         assert_eq!(pick(&mut queue, Some(turn), 0, 10, |_| 9).unwrap().vcpu, vcpu(2));
         assert_eq!(queue.pop(), Some(vcpu(1)), "it is first among what is left");

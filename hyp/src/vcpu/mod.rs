@@ -147,11 +147,15 @@ impl Public {
         self.is_starting.load(Ordering::Acquire)
     }
 
-    /// Returns entry and argument of the start, which is thereby done.
-    pub fn take_start(&self) -> (u64, u64) {
-        let start = (self.start_entry.load(Ordering::Relaxed), self.start_argument.load(Ordering::Relaxed));
+    /// Returns entry and argument of the start that was claimed.
+    #[must_use]
+    pub fn start_values(&self) -> (u64, u64) {
+        (self.start_entry.load(Ordering::Relaxed), self.start_argument.load(Ordering::Relaxed))
+    }
+
+    /// Ends the claim. Only after the vCPU left `Off`: otherwise a second one could claim the same start.
+    pub fn end_start(&self) {
         self.is_starting.store(false, Ordering::Release);
-        start
     }
 }
 
@@ -164,8 +168,9 @@ mod tests {
         let vcpu = Vcpu::new(0, 1);
         assert!(vcpu.public.claim_start(0x4000_0000, 7));
         assert!(!vcpu.public.claim_start(0x4000_1000, 8));
-        assert_eq!(vcpu.public.take_start(), (0x4000_0000, 7));
+        assert_eq!(vcpu.public.start_values(), (0x4000_0000, 7));
         assert!(vcpu.public.enter(RunState::Runnable));
+        vcpu.public.end_start();
         assert!(!vcpu.public.claim_start(0x4000_1000, 8), "it is not off");
     }
 

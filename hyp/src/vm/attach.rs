@@ -26,17 +26,18 @@ pub fn load(
     bytes: &[u8],
     allocator: &mut Allocator,
 ) -> Result<(), BuildError> {
-    let outside = BuildError::Record("a segment inside ram");
-    let ram = inner.handles.mem(Handle::new(0, 1)).map_err(|_| BuildError::Record("a VM with ram"))?;
+    let outside = BuildError::Record("expected a segment inside ram");
+    let ram = inner.handles.mem(Handle::new(0, 1)).map_err(|_| BuildError::Record("expected a VM with ram"))?;
     let offset = record.address.checked_sub(RAM_BASE).filter(|offset| offset % PAGE_SIZE == 0).ok_or(outside)?;
     let pages = record.mem_len.div_ceil(PAGE_SIZE);
     let end = (offset / PAGE_SIZE).checked_add(pages).filter(|&end| end <= ram.pages);
     if end.is_none() || bytes.len() as u64 > record.mem_len || pages == 0 {
         return Err(outside);
     }
-    let rights = Attributes::from_bits(record.attributes).ok_or(BuildError::Record("attributes of a segment"))?;
+    let rights =
+        Attributes::from_bits(record.attributes).ok_or(BuildError::Record("expected attributes of a segment"))?;
     if rights.contains(Attributes::WRITE | Attributes::EXECUTE) && vm.flags & VM_JIT == 0 {
-        return Err(BuildError::Record("a segment that is not writable and executable"));
+        return Err(BuildError::Record("expected a segment that is not writable and executable"));
     }
     let at = usize::try_from(offset).map_err(|_| outside)?;
     let frames = allocator.mem_frames(ram.id).ok_or(AllocError::Stale)?;
@@ -49,7 +50,7 @@ pub fn load(
     allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
     let pa = ram.base.checked_add(offset).ok_or(outside)?;
     let mut source = Charged::new(allocator, &mut inner.account, || false);
-    map_all(&mut inner.space, record.address, pa, pages, rights, &mut source)
+    map_all(&mut inner.space, record.address, pa, pages, rights, vm.flags & VM_JIT != 0, &mut source)
 }
 
 /// Returns a new shared region that belongs to the VM. It is referred to by the handles that [`grant`] gives.
@@ -58,7 +59,7 @@ pub fn load(
 /// [`BuildError`].
 pub fn region(inner: &mut Inner, record: &CreateRegion, allocator: &mut Allocator) -> Result<MemId, BuildError> {
     if !record.size.is_power_of_two() || record.size < PAGE_SIZE {
-        return Err(BuildError::Record("size of a region"));
+        return Err(BuildError::Record("expected size of a region"));
     }
     Ok(allocator.mem_create((record.size / PAGE_SIZE).trailing_zeros(), &mut inner.account)?)
 }
@@ -75,15 +76,18 @@ pub fn grant(
     allocator: &mut Allocator,
 ) -> Result<(), BuildError> {
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
-    let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("rights of a region"))?;
+    let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
     let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights });
     let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
     if record.address != 0 {
-        allocator.mem_add_mapped(id, u32::try_from(info.pages).map_err(|_| BuildError::Record("size of a region"))?)?;
+        allocator.mem_add_mapped(
+            id,
+            u32::try_from(info.pages).map_err(|_| BuildError::Record("expected size of a region"))?,
+        )?;
         let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
         let mut source = Charged::new(allocator, &mut inner.account, || false);
-        map_all(&mut inner.space, record.address, info.base, info.pages, wanted, &mut source)?;
+        map_all(&mut inner.space, record.address, info.base, info.pages, wanted, vm.flags & VM_JIT != 0, &mut source)?;
     }
     let size = info.pages << 12;
     announce(
@@ -114,8 +118,10 @@ pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Resu
 /// # Errors
 /// [`BuildError`].
 pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Result<Handle, BuildError> {
-    let vcpu =
-        u8::try_from(vcpu).ok().filter(|&vcpu| vm.vcpu(vcpu).is_some()).ok_or(BuildError::Record("vCPU of a port"))?;
+    let vcpu = u8::try_from(vcpu)
+        .ok()
+        .filter(|&vcpu| vm.vcpu(vcpu).is_some())
+        .ok_or(BuildError::Record("expected vCPU of a port"))?;
     let handle = inner.handles.insert(Object::Port, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.bind(vcpu);

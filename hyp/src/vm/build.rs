@@ -2,9 +2,11 @@
 //!
 //! A VM is taken together first: when anything is missing, everything is given back and nothing was made.
 
+use core::fmt;
+
 use heapless::{String, Vec};
 use strato_abi::Ipa;
-use strato_abi::addr::{EVENT_AREA, INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_AREA};
+use strato_abi::addr::{EVENT_AREA, INFO_PAGE, INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE, VCPU_AREA};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
@@ -30,7 +32,7 @@ use crate::vcpu::Vcpu;
 /// Why something cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildError {
-    /// A field of the record is outside its bounds.
+    /// A field of the record is outside its bounds; what was expected of it.
     Record(&'static str),
     /// No memory, or the VM's quota is too small.
     Memory(AllocError),
@@ -38,6 +40,21 @@ pub enum BuildError {
     Space(SpaceError),
     /// A table of the VM is full: handles, or the info page.
     Full,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Record(what) => what,
+            Self::Memory(AllocError::Quota) => "the VM's quota is too small",
+            Self::Memory(_) => "there is not enough memory",
+            Self::Space(SpaceError::Exists) => "its pages overlap others",
+            Self::Space(SpaceError::Quota) => "the VM's quota is too small for its tables",
+            Self::Space(SpaceError::NoMemory) => "there is no memory for tables",
+            Self::Space(_) => "its pages lie outside what can be mapped",
+            Self::Full => "the VM's table of handles, or its info page, is full",
+        })
+    }
 }
 
 impl From<AllocError> for BuildError {
@@ -68,6 +85,9 @@ pub struct Site<'a> {
     /// Command line.
     pub command_line: &'a [u8],
 }
+
+/// Entries of a table of handles: a port's number has ten bits.
+const HANDLES_MAX: u16 = 1024;
 
 /// Frames that were taken for a VM that is being made.
 struct Stock<'a> {
@@ -112,14 +132,17 @@ fn order_of(bytes: usize) -> u32 {
 /// [`BuildError`]; everything taken is given back then.
 pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> Result<PageBox<Vm>, BuildError> {
     let vcpus = usize::from(record.vcpus);
+    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
+    if record.handles > HANDLES_MAX || layout.pages() as u64 > INFO_PAGES_MAX {
+        return Err(BuildError::Record("expected at most 1,024 handles and eight info pages"));
+    }
     let is_size_good = record.ram_size.is_power_of_two() && record.ram_size >= PAGE_SIZE;
     if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles == 0 || record.priority > 31 {
-        return Err(BuildError::Record("number of vCPUs, ram, handles or priority"));
+        return Err(BuildError::Record("expected number of vCPUs, ram, handles or priority"));
     }
-    let label = label(&record.label).ok_or(BuildError::Record("label"))?;
+    let label = label(&record.label).ok_or(BuildError::Record("expected label"))?;
     let account = Account::new(Owner::Vm(u16::from(site.place)), u64::from(record.quota_pages));
     let mut stock = Stock { allocator, account, taken: Vec::new() };
-    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
     let made = take_all(&mut stock, record, layout).and_then(|ram| {
         let space = map_own_pages(&mut stock, layout)?;
         Ok((ram, space))
@@ -170,7 +193,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         has_run: AtomicBool::new(false),
         vttbr,
     };
-    PageBox::new(own, vm).map_err(|_| BuildError::Record("a VM that fits its frames"))
+    PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
 }
 
 /// Takes everything a VM is made of, in the reverse order of use; returns its memory.
@@ -186,7 +209,7 @@ fn take_all(stock: &mut Stock<'_>, record: &CreateVm, layout: info::Layout) -> R
     stock.take(0, Kind::Object)?; // vCPU area
     stock.take(order_of(layout.pages().saturating_mul(PAGE_SIZE as usize)), Kind::Object)?; // info pages
     stock.take(0, Kind::Table)?; // root table
-    let order = order_of(usize::try_from(record.ram_size).map_err(|_| BuildError::Record("ram"))?);
+    let order = order_of(usize::try_from(record.ram_size).map_err(|_| BuildError::Record("expected ram"))?);
     Ok(stock.allocator.mem_create(order, &mut stock.account)?)
 }
 
@@ -197,7 +220,7 @@ fn map_own_pages(stock: &mut Stock<'_>, layout: info::Layout) -> Result<OwnPages
     let Some(vmid) = stock.allocator.take_vmid() else { return Err(BuildError::Memory(AllocError::NoMemory)) };
     let root = stock.next();
     let Ok(mut space) = AddressSpace::new(root, vmid) else {
-        return Err(BuildError::Record("a root table of one frame"));
+        return Err(BuildError::Record("expected a root table of one frame"));
     };
     let info = SharedPages::new(stock.next());
     let records = SharedPages::new(stock.next());
@@ -209,7 +232,7 @@ fn map_own_pages(stock: &mut Stock<'_>, layout: info::Layout) -> Result<OwnPages
     ];
     for (address, pa, count, rights) in own {
         let mut source = Charged::new(stock.allocator, &mut stock.account, || false);
-        if let Err(error) = map_all(&mut space, address, pa, count, rights, &mut source) {
+        if let Err(error) = map_all(&mut space, address, pa, count, rights, false, &mut source) {
             while space.teardown_step(&mut source) == Progress::More {}
             if let Ok(vmid) = space.finish(&mut source) {
                 stock.allocator.give_back_vmid(vmid);
@@ -230,13 +253,15 @@ pub(super) fn map_all(
     pa: crate::arch::ram::Pa,
     pages: u64,
     rights: Attributes,
+    jit: bool,
     source: &mut impl crate::memory::source::TableSource,
 ) -> Result<(), BuildError> {
-    let attr = Attr::new(rights, MemoryType::Normal, true).map_err(|_| BuildError::Record("rights of a mapping"))?;
+    let attr =
+        Attr::new(rights, MemoryType::Normal, jit).map_err(|_| BuildError::Record("expected rights of a mapping"))?;
     let mut done = 0;
     while done < pages {
-        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("address"))?;
-        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("address"))?;
+        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
+        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
         done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
     }
     Ok(())

@@ -22,8 +22,8 @@ use crate::arch::shared::SharedPages;
 use crate::arch::stage2::Vttbr;
 use crate::console::LineBuffer;
 use crate::events::port::End;
-use crate::events::{EventArea, Link, Port};
-use crate::lock::{CONSOLE, Lock, VM};
+use crate::events::{EventArea, Link, Port, Posted};
+use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::stage2::AddressSpace;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
@@ -88,7 +88,7 @@ pub struct Vm {
     /// What changes under the VM's lock.
     pub inner: Lock<Inner, VM>,
     /// The console line that is being written.
-    pub line: Lock<LineBuffer, CONSOLE>,
+    pub line: Lock<LineBuffer, LINE>,
     /// Calls it may make, a bitmap per group.
     pub calls: [u32; 8],
     is_ending: AtomicBool,
@@ -197,14 +197,16 @@ impl Vm {
 
     fn post(&self, number: u8, port: u16) -> Option<u8> {
         let public = &self.vcpu(number)?.public;
-        if !self.area.post(number, port, &public.sink) {
+        let posted = self.area.post(number, port, &public.sink);
+        if posted == Posted::Masked {
             return None;
         }
         // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
         fence(Ordering::SeqCst);
         let is_concerned = match public.state() {
             RunState::Blocked => true,
-            RunState::Running => public.has_upcalls.load(Ordering::Relaxed),
+            // A line that was up already has been told of, or is looked at before the guest goes on.
+            RunState::Running => posted == Posted::First && public.has_upcalls.load(Ordering::Relaxed),
             RunState::Off | RunState::Runnable | RunState::Stopped => false,
         };
         is_concerned.then_some(number)
@@ -226,13 +228,31 @@ impl Vm {
         }
     }
 
-    /// Closes `port` of this VM: it can be used again once `epochs` have moved on. The caller holds the VM's lock.
-    pub fn close(&self, port: u16, epochs: &Epochs) {
+    /// Closes `port` of this VM, and tells the other end, which `peer` finds by its place. The port can be used again once
+    /// `epochs` have moved on. The caller holds the VM's lock.
+    pub fn close<'v>(&self, port: u16, epochs: &Epochs, peer: impl Fn(u8) -> Option<&'v Self>) {
         let Some(entry) = self.ports.get(usize::from(port)) else { return };
-        let generation = entry.read().generation();
-        entry.set(generation, Link::Free);
+        // A peer may connect to an offer, or leave, at this moment: each at most once, so that the third try is the last.
+        for _ in 0..3 {
+            let seen = entry.read();
+            if let Link::Connected(end) = seen.link()
+                && let Some(other) = peer(end.vm).filter(|other| other.incarnation == end.incarnation)
+            {
+                other.lose_peer(end, self.place, port);
+            }
+            if entry.change(seen, Link::Free) {
+                break;
+            }
+        }
         // A sender may have read the old word; what it still posts is withdrawn when the port is opened again.
         entry.rest_until(epochs.advance());
+    }
+
+    /// Takes away what late senders left in the records of a port that is opened again.
+    pub fn withdraw(&self, port: u16) {
+        for (number, vcpu) in (0u8..).zip(&self.vcpus) {
+            self.area.withdraw(number, port, &vcpu.public.sink);
+        }
     }
 
     /// Marks the port at `end`, in this VM, as having lost its other end, if that is port `port` of the VM in `place`.

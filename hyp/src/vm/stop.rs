@@ -91,15 +91,8 @@ pub fn step<'v>(
 /// Closes ports `from..to`, at both ends. Returns whether there are more.
 fn close_ports<'v>(vm: &Vm, from: usize, to: usize, epochs: &Epochs, peer: impl Fn(u8) -> Option<&'v Vm>) -> bool {
     for (index, port) in (0u16..).zip(vm.ports.iter()).take(to).skip(from) {
-        match port.read().link() {
-            Link::Connected(end) => {
-                if let Some(other) = peer(end.vm).filter(|other| other.incarnation == end.incarnation) {
-                    other.lose_peer(end, vm.place, index);
-                }
-                vm.close(index, epochs);
-            }
-            Link::Offered(_) | Link::PeerGone => vm.close(index, epochs),
-            Link::Free => {}
+        if port.read().link() != Link::Free {
+            vm.close(index, epochs, &peer);
         }
     }
     to < vm.ports.len()

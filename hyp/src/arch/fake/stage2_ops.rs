@@ -28,6 +28,11 @@ pub(super) fn write_vttbr(space: Vttbr) {
     VTTBR.set((space.bits(), VTTBR.get().1));
 }
 
+/// Selects no address space, from the next [`isb`] on.
+pub(super) fn write_parking() {
+    write_vttbr(Vttbr::from_bits(0));
+}
+
 /// Does nothing on a PC.
 pub fn set_vtcr(_vtcr: u64) {}
 
