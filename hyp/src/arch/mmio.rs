@@ -105,20 +105,6 @@ impl<T: Block> fmt::Debug for Registers<T> {
     }
 }
 
-#[cfg(test)]
-impl Device {
-    /// Returns registers that are plain memory of `bytes` zero bytes, for tests on a PC. The memory is never freed.
-    #[must_use]
-    pub fn simulated(bytes: usize) -> Self {
-        let words = vec![0_u128; bytes.div_ceil(16)].leak();
-        // SAFETY: leaked memory is valid for good, aligned to 16 bytes, and owned by nobody else.
-        let device = unsafe {
-            Self::mint(core::ptr::with_exposed_provenance_mut(words.as_mut_ptr().expose_provenance()), bytes)
-        };
-        device.unwrap_or(Self { base: NonNull::dangling(), bytes: 0 })
-    }
-}
-
 /// Returns the word at an address of simulated registers.
 #[cfg(test)]
 pub(crate) fn peek(address: usize) -> u32 {

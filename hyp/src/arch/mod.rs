@@ -40,6 +40,10 @@ pub mod timer;
 #[path = "fake/timer.rs"]
 pub mod timer;
 
+#[cfg(not(target_os = "none"))]
+#[path = "fake/registers.rs"]
+mod registers;
+
 #[cfg(target_os = "none")]
 mod own_el;
 #[cfg(target_os = "none")]

@@ -1,0 +1,20 @@
+//! Registers on a PC: plain memory that keeps what is written, in place of a device.
+
+use crate::arch::mmio::Device;
+
+impl Device {
+    /// Returns registers that are plain memory of `bytes` zero bytes. The memory is never freed.
+    ///
+    /// # Panics
+    /// Never: leaked memory does not stand at address 0.
+    #[must_use]
+    pub fn simulated(bytes: usize) -> Self {
+        let words = vec![0_u128; bytes.div_ceil(16)].leak();
+        let start = core::ptr::with_exposed_provenance_mut(words.as_mut_ptr().expose_provenance());
+        // SAFETY: leaked memory is valid for good, aligned to 16 bytes, and owned by nobody else.
+        let Some(device) = (unsafe { Self::mint(start, bytes) }) else {
+            panic!("leaked memory stands at address 0");
+        };
+        device
+    }
+}
