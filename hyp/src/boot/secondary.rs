@@ -13,8 +13,8 @@ use crate::arch::{self, CoreIndex, maintenance, timer};
 use crate::board::{BoardInfo, CoreMethod};
 use crate::sync::{AtomicU8, Ordering};
 
-/// How long a core may take from CPU_ON to Rust, as a fraction of a second.
-const PATIENCE: u64 = 10;
+/// How many seconds a core may take from CPU_ON to Rust: long enough for an emulator on a busy host.
+const PATIENCE: u64 = 2;
 
 /// A bit for each core that runs Rust. Release by the core, Acquire by the one that waits: what the core did before is
 /// seen. The booted core is there from the start.
@@ -49,7 +49,7 @@ pub fn wait_all(board: &BoardInfo) -> u8 {
         CoreMethod::PsciSmc => u8::MAX >> (MAX_CORES - board.cores.len().clamp(1, MAX_CORES)),
         CoreMethod::None => 1,
     };
-    let deadline = timer::now().saturating_add(timer::frequency() / PATIENCE);
+    let deadline = timer::now().saturating_add(timer::frequency().saturating_mul(PATIENCE));
     loop {
         let arrived = ARRIVED.load(Ordering::Acquire);
         if arrived & expected == expected {

@@ -14,7 +14,7 @@ use crate::allocator::{Account, Allocator, Kind, MemId};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Slot, Stay};
 use crate::arch::page_box::PageBox;
-use crate::arch::{guest, timer};
+use crate::arch::{guest, panic, timer};
 use crate::dispatcher;
 use crate::lock::{Held, Lock};
 use crate::machine::{Cpu, Machine, Mail, Pool, VM_PLACES};
@@ -54,7 +54,10 @@ impl fmt::Display for StartError {
 /// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for.
 #[inline(never)]
 pub fn plan(parts: &Parts) -> Plan<'static> {
-    let plan = Plan::check(parts.payload).unwrap_or_else(|error| refuse(error));
+    let plan = Plan::check(parts.payload).unwrap_or_else(|error| {
+        parts.console.flush_polled(); // whole lines first: the refusal is polled
+        refuse(error)
+    });
     log::set_max_level(level(&plan.header));
     plan
 }
@@ -127,7 +130,9 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
 pub fn run(machine: &Machine, index: CoreIndex) -> ! {
     let cpu = machine.cpus.get(index.index()).and_then(|cpu| cpu.lock_leaf().take());
     let Some((mut cpu, mut visitor)) = cpu.zip(machine.epochs.join(index.index())) else {
-        refuse("a core that was not there when the machine was made")
+        // It came after boot had given it up and made the machine without it: the others run on.
+        log::warn!("core {} came too late and stays off", index.index());
+        panic::park()
     };
     guest::init_core();
     dispatcher::run_core(machine, &mut cpu, &mut visitor)
@@ -149,6 +154,7 @@ pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
     for record in plan.records() {
         let done = record.map_err(StartError::from).and_then(|(n, record)| builder.carry_out(n, &record, &mut none));
         if let Err(error) = done {
+            machine.console.flush_polled();
             refuse(error);
         }
     }
