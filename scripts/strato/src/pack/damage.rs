@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, IntoBytes};
 /// The check of boot that is to fail; boot says its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// The first bytes are others.
-    Magic,
+    /// The first bytes are others, so that there is no payload.
+    Missing,
     /// The layout is of a later version.
     Version,
     /// The guests are for a later ABI.
@@ -28,7 +28,7 @@ pub enum Damage {
 impl Damage {
     /// Every kind, by the name that boot says.
     pub const ALL: [(&'static str, Self); 8] = [
-        ("magic", Self::Magic),
+        ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
         ("length", Self::Length),
@@ -47,7 +47,7 @@ impl Damage {
     /// Damages `payload`; one too short to be damaged stays as it is.
     pub fn apply(self, payload: &mut [u8]) {
         match self {
-            Self::Magic => with_header(payload, |header| header.magic ^= 1),
+            Self::Missing => with_header(payload, |header| header.magic ^= 1),
             Self::Version => with_header(payload, |header| header.version += 1),
             Self::Abi => with_header(payload, |header| header.abi_version += 1 << 16),
             Self::Length => with_header(payload, |header| header.total_len -= 4),
