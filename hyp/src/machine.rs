@@ -15,7 +15,7 @@ use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
 use crate::vcpu::{Context, Vcpu};
-use crate::vm::{Ending, Vm};
+use crate::vm::Vm;
 
 /// Places for VMs.
 pub const VM_PLACES: usize = 64;
@@ -154,8 +154,8 @@ pub enum Next {
     Resume,
     /// A call is answered: x0 is this, x1 to x15 stand in [`Cpu::reply`], x16 and x17 are zero. The guest goes on.
     Reply(u64),
-    /// x0 to x3 are written, all others keep their values (SMCCC standard services). The guest goes on.
-    Service([u64; 4]),
+    /// A standard service is answered: x0 to x3 stand in [`Cpu::reply`], all others keep their values. The guest goes on.
+    Service,
     /// Others have their turn first; the call is answered with success.
     Yield,
     /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
@@ -164,8 +164,27 @@ pub enum Next {
     Halt,
     /// The vCPU turns itself off.
     Off,
-    /// The VM ends.
-    End(Ending),
+    /// The VM ends itself with this code.
+    Exit(u64),
+    /// The VM reports a crash of its own: reason, PC, syndrome and address stand in [`Cpu::reply`].
+    Crash,
+    /// The VM is stopped for what it did; the report is out.
+    Stop,
+}
+
+impl Cpu {
+    /// Keeps the first four words of what follows.
+    pub fn keep(&mut self, words: [u64; 4]) {
+        if let Some(first) = self.reply.first_chunk_mut::<4>() {
+            *first = words;
+        }
+    }
+
+    /// Returns the first four words that were kept.
+    #[must_use]
+    pub fn kept(&self) -> [u64; 4] {
+        self.reply.first_chunk::<4>().copied().unwrap_or_default()
+    }
 }
 
 impl Machine {

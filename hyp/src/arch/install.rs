@@ -48,8 +48,8 @@ pub struct Installed {
 /// The records of the cores, by which they are started.
 #[derive(Debug)]
 pub struct Cores {
-    records: u64,
-    count: usize,
+    pub(super) records: u64,
+    pub(super) count: usize,
 }
 
 impl Cores {

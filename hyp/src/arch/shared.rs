@@ -98,6 +98,13 @@ impl<'a> SharedFrames<'a> {
         self.words.get(index)
     }
 
+    /// Returns `N` words from word `first` on, or `None` when they pass the end.
+    #[must_use]
+    #[inline(always)]
+    pub fn words<const N: usize>(self, first: usize) -> Option<&'a [AtomicU64; N]> {
+        self.words.get(first..).and_then(|rest| rest.first_chunk())
+    }
+
     /// Copies `bytes` to the frames from byte `offset` on. Time grows with the length: the caller bounds it.
     ///
     /// Returns whether it fitted; if not, nothing was written.

@@ -40,9 +40,8 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     service::deadlines(machine, cpu, stay);
     reaper::step(machine, cpu, stay);
     let now = timer::now();
-    let priority_of = |vcpu| service::find(machine, stay, vcpu).map_or(0, |(_, vcpu)| vcpu.public.priority);
     let queue_before = cpu.turn.map(|turn| turn.vcpu);
-    let picked = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks, priority_of);
+    let picked = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks);
     service::displace(machine, cpu, stay, queue_before, picked);
     cpu.turn = picked;
     let Some(turn) = picked else { return cpu.reaping == 0 };
@@ -81,7 +80,7 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
         }
         Trap::Call => hypercall::console_call(cx, frame),
         Trap::Service { is_smc } => interpreter::service(frame, cx, is_smc),
-        Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, is_smc),
+        Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, cx, is_smc),
         Trap::Abort(abort) => interpreter::abort(frame, cx, abort),
         Trap::Register(access) => interpreter::register(frame, cx, access),
         Trap::Wait => interpreter::wait(frame),

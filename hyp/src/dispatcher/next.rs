@@ -8,7 +8,7 @@ use super::service;
 use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
-use crate::machine::{Cx, Next, Wakes};
+use crate::machine::{Cx, Next};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vm::Ending;
@@ -19,7 +19,7 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
     match next {
         Next::Resume => {}
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
-        Next::Service(x0_to_x3) => reply::write_service(frame, &x0_to_x3),
+        Next::Service => reply::write_service(frame, &cx.cpu.kept()),
         Next::Yield => {
             give_way(cx);
         }
@@ -29,10 +29,16 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         }
         Next::Halt => block(cx, NEVER),
         Next::Off => turn_off(cx),
-        Next::End(ending) => end(cx, ending),
+        Next::Exit(code) => end(cx, Ending::Exit(code)),
+        Next::Crash => {
+            let [reason, pc, esr, far] = cx.cpu.kept();
+            end(cx, Ending::Panic { reason, pc, esr, far });
+        }
+        Next::Stop => end(cx, Ending::Stopped),
     }
-    let wakes = core::mem::take(&mut cx.wakes);
-    tell(cx, wakes);
+    if cx.wakes.vcpus != 0 {
+        tell(cx);
+    }
 }
 
 /// Puts the vCPU behind its equals.
@@ -74,12 +80,13 @@ fn end(cx: &mut Cx<'_>, ending: Ending) {
 }
 
 /// Tells vCPUs of an event: one that blocks becomes ready, one that runs elsewhere looks at its line.
-fn tell(cx: &mut Cx<'_>, wakes: Wakes) {
-    if wakes.vcpus == 0 {
-        return;
-    }
+fn tell(cx: &mut Cx<'_>) {
+    let mut wakes = core::mem::take(&mut cx.wakes);
     let Some(vm) = cx.machine.vms.get(usize::from(wakes.place)).and_then(|slot| slot.get(cx.stay)) else { return };
-    for number in (0..8).filter(|number| wakes.vcpus >> number & 1 != 0) {
+    while wakes.vcpus != 0 {
+        #[allow(clippy::cast_possible_truncation, reason = "below 8")]
+        let number = wakes.vcpus.trailing_zeros() as u8;
+        wakes.vcpus &= wakes.vcpus.wrapping_sub(1);
         service::tell(cx.machine, cx.cpu, vm, number);
     }
 }

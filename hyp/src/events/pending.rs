@@ -32,6 +32,18 @@ pub struct Sink {
     overflow: [AtomicU64; EVENT_WORDS],
 }
 
+impl Sink {
+    /// Keeps a pending bit that did not fit into the guest's word in time.
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, index: usize, bit: u64) {
+        if let Some(word) = self.overflow.get(index) {
+            word.fetch_or(bit, Ordering::Release);
+            self.overflowed.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Posted {
@@ -89,45 +101,79 @@ impl EventArea {
         self.pages
     }
 
-    #[inline]
+    #[inline(always)]
+    fn record(&self, vcpu: u8) -> Option<&[AtomicU64; WORDS_PER_RECORD]> {
+        self.pages.frames().words(usize::from(vcpu).wrapping_mul(WORDS_PER_RECORD))
+    }
+
+    #[inline(always)]
     fn word(&self, vcpu: u8, index: usize) -> Option<&AtomicU64> {
-        self.pages.word(usize::from(vcpu).wrapping_mul(WORDS_PER_RECORD).wrapping_add(index))
+        self.record(vcpu)?.get(index)
     }
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
     ///
     /// Never fails and never waits because of the guest.
-    #[inline]
+    #[inline(always)]
     pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
         let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else {
             return Posted::Masked;
         };
-        if !or_bounded(pending, bit) {
-            if let Some(word) = sink.overflow.get(index) {
-                word.fetch_or(bit, Ordering::Release);
-                sink.overflowed.store(true, Ordering::Release);
-            }
+        let now = pending.load(Ordering::Relaxed);
+        // Release: what the sender did before is seen by whoever takes the bit.
+        if pending.compare_exchange_weak(now, now | bit, Ordering::Release, Ordering::Relaxed).is_err() {
+            return self.post_contended(vcpu, port, sink);
         }
         // Pairs with the guest's fence between clearing its mask and looking at pending again: one of us sees the other.
         fence(Ordering::SeqCst);
         if mask.load(Ordering::Relaxed) & bit != 0 {
             return Posted::Masked;
         }
-        if self.select(vcpu, 1 << index, sink) { Posted::Again } else { Posted::First }
+        self.select(vcpu, 1 << index, sink)
     }
 
-    /// ORs `bits` into the selector of `vcpu` and raises its line. Returns whether the line was up already.
-    #[inline]
-    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) -> bool {
-        if let Some(selector) = self.word(vcpu, SELECTOR)
-            && !or_bounded(selector, bits)
-        {
+    /// The same when a sibling of the receiver hammers the word: so many tries, then the private word.
+    #[cold]
+    #[inline(never)]
+    fn post_contended(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
+        let index = usize::from(port / 64) % EVENT_WORDS;
+        let bit = 1 << (port % 64);
+        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else {
+            return Posted::Masked;
+        };
+        if !or_bounded(pending, bit) {
+            sink.keep(index, bit);
+        }
+        fence(Ordering::SeqCst); // as in `post`
+        if mask.load(Ordering::Relaxed) & bit != 0 { Posted::Masked } else { self.select(vcpu, 1 << index, sink) }
+    }
+
+    /// ORs `bits` into the selector of `vcpu` and raises its line.
+    #[inline(always)]
+    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) -> Posted {
+        let Some(selector) = self.word(vcpu, SELECTOR) else { return Posted::Masked };
+        let now = selector.load(Ordering::Relaxed);
+        if selector.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_err() {
+            return Self::select_contended(selector, bits, sink);
+        }
+        Self::raise_line(sink)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
+        if !or_bounded(selector, bits) {
             sink.overflowed.store(true, Ordering::Release);
         }
+        Self::raise_line(sink)
+    }
+
+    #[inline(always)]
+    fn raise_line(sink: &Sink) -> Posted {
         // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
-        sink.line.swap(true, Ordering::AcqRel)
+        if sink.line.swap(true, Ordering::AcqRel) { Posted::Again } else { Posted::First }
     }
 
     /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests.

@@ -71,8 +71,15 @@ impl Snapshot {
         (self.0 >> 16 & 0xffff) as u16
     }
 
+    /// Returns whether the port is in use.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        self.0 >> STATE_SHIFT != 0
+    }
+
     /// Returns what the port leads to.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn link(self) -> Link {
         let end = End {

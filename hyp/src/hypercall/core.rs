@@ -13,7 +13,6 @@ use strato_abi::{Group, Ipa};
 
 use super::{CallError, Handle, Outcome};
 use crate::machine::{Cx, Next};
-use crate::vm::Ending;
 
 impl Handle for CoreInfo {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreInfoReply>, CallError> {
@@ -55,16 +54,17 @@ impl Handle for CoreNop {
 }
 
 impl Handle for CorePanic {
-    fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CorePanicReply>, CallError> {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CorePanicReply>, CallError> {
         let Self { reason, pc, esr, far } = self;
-        Ok(Outcome::Leave(Next::End(Ending::Panic { reason, pc, esr, far })))
+        cx.cpu.keep([reason, pc, esr, far]);
+        Ok(Outcome::Leave(Next::Crash))
     }
 }
 
 impl Handle for CoreExit {
     fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CoreExitReply>, CallError> {
         match self.kind {
-            ExitKind::Off => Ok(Outcome::Leave(Next::End(Ending::Exit(self.code)))),
+            ExitKind::Off => Ok(Outcome::Leave(Next::Exit(self.code))),
             // No manifest of this version lets a VM restart.
             ExitKind::Reboot => Err(CallError::of(Code::Denied, 2, Reason::NotAllowed, 0)),
         }

@@ -102,15 +102,15 @@ pub fn vcpu<'s>(vm: &'s Vm, vcpu: u64, argument: u8) -> Result<(u8, &'s Vcpu), C
     found.ok_or(CallError::of(Code::Invalid, argument, Reason::NoVcpu, u64::from(vm.vcpu_count())))
 }
 
-/// Returns the port that a handle names. Ports are found without the VM's lock: index and generation stand in one word.
+/// Returns the port that a handle names, and what it leads to. Ports are found without the VM's lock: index and generation stand in one word.
 ///
 /// # Errors
 /// `BAD_HANDLE` no such port; `STALE` it is of another generation.
-#[inline]
-pub fn port(cx: &Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<u16, CallError> {
+#[inline(always)]
+pub fn port(cx: &Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Link), CallError> {
     let index = handle.index();
     match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
-        Some(word) if word.generation() == handle.generation() && word.link() != Link::Free => Ok(index),
+        Some(word) if word.generation() == handle.generation() && word.is_open() => Ok((index, word.link())),
         Some(word) if word.generation() != 0 && handle.generation() != 0 => {
             Err(CallError::of(Code::Stale, argument, Reason::None, 0))
         }

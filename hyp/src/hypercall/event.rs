@@ -18,10 +18,9 @@ use crate::vm::Vm;
 use crate::vm::handles::{HandleError, Object};
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
-#[inline]
+#[inline(always)]
 pub fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
-    let index = decode::port(cx, port, 1)?;
-    let link = cx.vm.ports.get(usize::from(index)).map_or(Link::Free, |port| port.read().link());
+    let (_, link) = decode::port(cx, port, 1)?;
     let end = match link {
         Link::Connected(end) => end,
         Link::Offered(_) | Link::Free => return Err(CallError::of(Code::State, 1, Reason::None, 0)),
@@ -29,13 +28,13 @@ pub fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
     };
     let peer = peer_of(cx, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
     if let Some(vcpu) = peer.raise(end.port) {
-        cx.wakes = Wakes { place: end.vm, vcpus: 1 << vcpu };
+        cx.wakes = Wakes { place: end.vm, vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
 }
 
 /// Returns the VM in `place` if it is still the one of `incarnation`.
-#[inline]
+#[inline(always)]
 fn peer_of<'s>(cx: &Cx<'s>, place: u8, incarnation: u32) -> Option<&'s Vm> {
     let vm = cx.machine.vms.get(usize::from(place))?.get(cx.stay)?;
     (vm.incarnation == incarnation && !vm.is_ending()).then_some(vm)
@@ -59,7 +58,7 @@ impl Handle for EvtAck {
 
 impl Handle for EvtUnmask {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtUnmaskReply>, CallError> {
-        let index = decode::port(cx, self.port, 1)?;
+        let (index, _) = decode::port(cx, self.port, 1)?;
         let bound = cx.vm.ports.get(usize::from(index)).map_or(0, |port| port.vcpu());
         let (number, target) = decode::vcpu(cx.vm, u64::from(bound), 1)?;
         let pending = cx.vm.area.reevaluate(number, index, &target.public.sink);
@@ -72,7 +71,7 @@ impl Handle for EvtUnmask {
 
 impl Handle for EvtBindVcpu {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtBindVcpuReply>, CallError> {
-        let index = decode::port(cx, self.port, 1)?;
+        let (index, _) = decode::port(cx, self.port, 1)?;
         let (number, target) = decode::vcpu(cx.vm, self.vcpu, 2)?;
         let Some(port) = cx.vm.ports.get(usize::from(index)) else { return Err(CallError::bare(Code::Internal)) };
         let (_inner, _held) = cx.vm.inner.lock(&mut cx.locks); // one binding at a time

@@ -17,7 +17,6 @@ use crate::arch::frame::Frame;
 use crate::arch::guest;
 use crate::machine::{Cx, Next};
 use crate::memory::stage2::Access as Wish;
-use crate::vm::Ending;
 use abort::{Abort, Refusal, Wanted};
 use inject::SYNDROME_UNDEFINED;
 use sysreg::Access;
@@ -53,11 +52,12 @@ pub fn fp(frame: &mut Frame, cx: &Cx<'_>) -> Next {
 }
 
 /// Answers an HVC or SMC with a number beside it: NOT_SUPPORTED, the guest goes on.
-pub fn odd_immediate(frame: &mut Frame, is_smc: bool) -> Next {
+pub fn odd_immediate(frame: &mut Frame, cx: &mut Cx<'_>, is_smc: bool) -> Next {
     if is_smc {
         skip(frame);
     }
-    Next::Service([smccc::NOT_SUPPORTED, 0, 0, 0])
+    cx.cpu.keep([smccc::NOT_SUPPORTED, 0, 0, 0]);
+    Next::Service
 }
 
 /// Answers what no guest may do with an undefined instruction at EL1.
@@ -65,7 +65,7 @@ pub fn refuse(frame: &mut Frame, cx: &Cx<'_>, class: u8) -> Next {
     const FROM_AARCH32: u8 = 0x3f;
     if class == FROM_AARCH32 {
         report::unusual(cx, frame, "exception from AArch32, which no guest has");
-        return Next::End(Ending::Stopped);
+        return Next::Stop;
     }
     undefined(frame, cx, "instruction");
     Next::Resume
@@ -74,7 +74,7 @@ pub fn refuse(frame: &mut Frame, cx: &Cx<'_>, class: u8) -> Next {
 /// Answers a system error: the guest that ran is held responsible.
 pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
     report::unusual(cx, frame, "system error (SError)");
-    Next::End(Ending::Stopped)
+    Next::Stop
 }
 
 /// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
@@ -101,7 +101,7 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
         return Next::Resume;
     }
     report::abort(cx, frame, &abort);
-    Next::End(Ending::Stopped)
+    Next::Stop
 }
 
 /// Returns whether the guest faulted in its own vectors, or could not fetch them: delivering that would go round for ever.

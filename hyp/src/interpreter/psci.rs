@@ -5,7 +5,7 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Ipa};
 
 use crate::machine::{Cx, Next, Wakes};
-use crate::vm::{Ending, StartError};
+use crate::vm::StartError;
 
 /// Owning entity of the standard secure services.
 pub(super) const OWNER: u32 = 4;
@@ -35,8 +35,16 @@ const KNOWN: [u32; 9] =
 /// SMCCC_VERSION, which FEATURES must know so that a guest may ask for it.
 const SMCCC_VERSION: u32 = 0x8000_0000;
 
+/// What a PSCI function comes to.
+pub(super) enum Answer {
+    /// The guest goes on with this in x0.
+    Value(u64),
+    /// Something else follows.
+    Next(Next),
+}
+
 /// Answers the PSCI function `id`.
-pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Next {
+pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Answer {
     let same_call = match id {
         CPU_OFF => Some(Call::VcpuStop),
         CPU_ON_32 | CPU_ON_64 => Some(Call::VcpuStart),
@@ -54,8 +62,8 @@ pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Next {
             let asked = x1 as u32;
             if KNOWN.contains(&asked) || asked == SMCCC_VERSION { result::SUCCESS } else { result::NOT_SUPPORTED }
         }
-        CPU_OFF => return Next::Off,
-        SYSTEM_OFF => return Next::End(Ending::Exit(0)),
+        CPU_OFF => return Answer::Next(Next::Off),
+        SYSTEM_OFF => return Answer::Next(Next::Exit(0)),
         // No manifest of this version lets a VM restart; the guest is told, and goes on.
         SYSTEM_RESET => result::DENIED,
         CPU_ON_32 => cpu_on(cx, x1 & 0xffff_ffff, x2 & 0xffff_ffff, x3 & 0xffff_ffff),
@@ -67,8 +75,8 @@ pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Next {
     one(status.cast_unsigned())
 }
 
-fn one(x0: u64) -> Next {
-    Next::Service([x0, 0, 0, 0])
+fn one(x0: u64) -> Answer {
+    Answer::Value(x0)
 }
 
 /// Returns the vCPU that an affinity names: Aff0 is its number, every other field is zero.

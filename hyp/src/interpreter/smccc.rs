@@ -23,15 +23,20 @@ pub fn service(frame: &mut Frame, cx: &mut Cx<'_>, is_smc: bool) -> Next {
     if is_smc {
         skip(frame); // the preferred return address of a trapped SMC is the SMC itself
     }
-    let one = |x0| Next::Service([x0, 0, 0, 0]);
-    match id {
+    let one = |x0| [x0, 0, 0, 0];
+    let answer = match id {
         SMCCC_VERSION => one(VERSION_1_2),
         ARCH_FEATURES => {
             one(if matches!(arguments[0] & 0xffff_ffff, 0x8000_0000 | 0x8000_0001) { 0 } else { NOT_SUPPORTED })
         }
-        FUNCTION_UID => Next::Service(UID.map(u64::from)),
-        FUNCTION_REVISION => Next::Service([u64::from(major(ABI_VERSION)), u64::from(minor(ABI_VERSION)), 0, 0]),
-        _ if id >> 24 & 0x3f == psci::OWNER => psci::answer(cx, id, arguments),
+        FUNCTION_UID => UID.map(u64::from),
+        FUNCTION_REVISION => [u64::from(major(ABI_VERSION)), u64::from(minor(ABI_VERSION)), 0, 0],
+        _ if id >> 24 & 0x3f == psci::OWNER => match psci::answer(cx, id, arguments) {
+            psci::Answer::Value(x0) => one(x0),
+            psci::Answer::Next(next) => return next,
+        },
         _ => one(NOT_SUPPORTED),
-    }
+    };
+    cx.cpu.keep(answer);
+    Next::Service
 }

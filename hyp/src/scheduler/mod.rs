@@ -9,25 +9,25 @@ pub use queue::RunQueue;
 
 /// A vCPU as queues and deadlines name it: place of its VM and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VcpuRef(u16);
+pub struct VcpuRef(u32);
 
 impl VcpuRef {
     /// Returns vCPU `vcpu` (0 to 7) of the VM in place `vm` (0 to 63), or `None` beyond.
     #[must_use]
     pub const fn new(vm: u8, vcpu: u8) -> Option<Self> {
-        if vm < 64 && vcpu < 8 { Some(Self(vm as u16 * 8 + vcpu as u16)) } else { None }
+        if vm < 64 && vcpu < 8 { Some(Self(vm as u32 * 8 + vcpu as u32)) } else { None }
     }
 
     /// Returns the vCPU of a queue number below 512.
     #[must_use]
     pub const fn from_number(number: u16) -> Option<Self> {
-        if number < 512 { Some(Self(number)) } else { None }
+        if number < 512 { Some(Self(number as u32)) } else { None }
     }
 
     /// Returns the number, below 512.
     #[must_use]
     pub const fn number(self) -> u16 {
-        self.0
+        (self.0 & 0x1ff) as u16
     }
 
     /// Returns the number as an index.
@@ -39,7 +39,7 @@ impl VcpuRef {
     /// Returns the place of the VM, below 64.
     #[must_use]
     pub const fn vm(self) -> u8 {
-        (self.0 / 8) as u8
+        (self.0 / 8 & 63) as u8
     }
 
     /// Returns the vCPU's number in its VM, below 8.
@@ -54,8 +54,8 @@ impl VcpuRef {
 pub struct Turn {
     /// The vCPU.
     pub vcpu: VcpuRef,
-    /// Its priority.
-    pub priority: u8,
+    /// Its priority. As wide as `vcpu`, so that a turn has no padding and is copied in registers.
+    pub priority: u32,
     /// End of its slice in ticks; it counts only while an equal waits.
     pub until: u64,
 }
@@ -64,34 +64,28 @@ pub struct Turn {
 ///
 /// `current` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
 /// displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
-pub fn pick(
-    queue: &mut RunQueue,
-    current: Option<Turn>,
-    now: u64,
-    slice: u64,
-    priority_of: impl Fn(VcpuRef) -> u8,
-) -> Option<Turn> {
+pub fn pick(queue: &mut RunQueue, current: Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
     if let Some(turn) = current {
         let highest = queue.highest();
-        if highest < Some(turn.priority) {
+        if highest.map(u32::from) < Some(turn.priority) {
             // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
             let until = if now < turn.until { turn.until } else { now.saturating_add(slice) };
             return Some(Turn { until, ..turn });
         }
-        if highest == Some(turn.priority) && now < turn.until {
+        if highest.map(u32::from) == Some(turn.priority) && now < turn.until {
             return Some(turn);
         }
-        let keeps_its_slice = queue.highest() > Some(turn.priority);
-        queue.push(turn.vcpu, turn.priority, keeps_its_slice);
+        let keeps_its_slice = queue.highest().map(u32::from) > Some(turn.priority);
+        queue.push(turn.vcpu, u8::try_from(turn.priority).unwrap_or(0), keeps_its_slice);
     }
-    let vcpu = queue.pop()?;
-    Some(Turn { vcpu, priority: priority_of(vcpu), until: now.saturating_add(slice) })
+    let (vcpu, priority) = queue.pop()?;
+    Some(Turn { vcpu, priority: u32::from(priority), until: now.saturating_add(slice) })
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
 #[must_use]
 pub fn slice_end(queue: &RunQueue, turn: &Turn) -> u64 {
-    if queue.highest() >= Some(turn.priority) { turn.until } else { u64::MAX }
+    if queue.highest().map(u32::from) >= Some(turn.priority) { turn.until } else { u64::MAX }
 }
 
 #[cfg(test)]
@@ -107,7 +101,7 @@ mod tests {
     fn a_lone_vcpu_keeps_the_core_beyond_its_slice() {
         let mut queue = RunQueue::new_zeroed();
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 1000, 10, |_| 5), Some(Turn { until: 1010, ..turn }));
+        assert_eq!(pick(&mut queue, Some(turn), 1000, 10), Some(Turn { until: 1010, ..turn }));
         assert_eq!(slice_end(&queue, &turn), u64::MAX);
     }
 
@@ -117,8 +111,8 @@ mod tests {
         queue.push(vcpu(2), 5, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
         assert_eq!(slice_end(&queue, &turn), 10);
-        assert_eq!(pick(&mut queue, Some(turn), 9, 10, |_| 5), Some(turn));
-        let next = pick(&mut queue, Some(turn), 10, 10, |_| 5).unwrap();
+        assert_eq!(pick(&mut queue, Some(turn), 9, 10), Some(turn));
+        let next = pick(&mut queue, Some(turn), 10, 10).unwrap();
         assert_eq!((next.vcpu, next.until), (vcpu(2), 20));
         assert!(queue.contains(vcpu(1)));
     }
@@ -128,9 +122,9 @@ mod tests {
         let mut queue = RunQueue::new_zeroed();
         queue.push(vcpu(3), 1, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 99, 10, |_| 1).unwrap().vcpu, turn.vcpu);
+        assert_eq!(pick(&mut queue, Some(turn), 99, 10).unwrap().vcpu, turn.vcpu);
         queue.push(vcpu(2), 9, false);
-        assert_eq!(pick(&mut queue, Some(turn), 0, 10, |_| 9).unwrap().vcpu, vcpu(2));
-        assert_eq!(queue.pop(), Some(vcpu(1)), "it is first among what is left");
+        assert_eq!(pick(&mut queue, Some(turn), 0, 10).unwrap().vcpu, vcpu(2));
+        assert_eq!(queue.pop(), Some((vcpu(1), 5)), "it is first among what is left");
     }
 }

@@ -102,12 +102,13 @@ impl RunQueue {
         true
     }
 
-    /// Takes the first vCPU of the highest priority.
-    pub fn pop(&mut self) -> Option<VcpuRef> {
-        let first = *self.head.get(usize::from(self.highest()?))?;
+    /// Takes the first vCPU of the highest priority, which is returned with it.
+    pub fn pop(&mut self) -> Option<(VcpuRef, u8)> {
+        let priority = self.highest()?;
+        let first = *self.head.get(usize::from(priority))?;
         let vcpu = VcpuRef::from_number(first.wrapping_sub(1))?;
         self.remove(vcpu);
-        Some(vcpu)
+        Some((vcpu, priority))
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
             queue.push(vcpu(n), priority, false);
         }
         queue.push(vcpu(5), 7, true);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|v| v.number()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(v, _)| v.number()).collect();
         assert_eq!(order, [5, 2, 3, 1, 4]);
     }
 
@@ -137,7 +138,7 @@ mod tests {
         let mut queue = RunQueue::new_zeroed();
         queue.push(vcpu(9), 1, false);
         queue.push(vcpu(9), 5, false);
-        assert_eq!(queue.pop(), Some(vcpu(9)));
+        assert_eq!(queue.pop(), Some((vcpu(9), 1)));
         assert_eq!(queue.pop(), None);
     }
 
@@ -162,7 +163,7 @@ mod tests {
                     }
                     _ => {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
-                        prop_assert_eq!(queue.pop().map(VcpuRef::number), expected);
+                        prop_assert_eq!(queue.pop().map(|(v, _)| v.number()), expected);
                     }
                 }
             }

@@ -182,19 +182,23 @@ impl Vm {
     }
 
     /// Raises `port`. Returns the vCPU that somebody must tell: one that blocks, or that runs and takes upcalls.
-    #[inline]
+    #[inline(always)]
     pub fn raise(&self, port: u16) -> Option<u8> {
         let entry = self.ports.get(usize::from(port))?;
         let bound = entry.vcpu();
-        let mut told = self.post(bound, port);
-        let moved = entry.vcpu();
-        if moved != bound {
-            // BIND_VCPU came between: whichever record it looked at, the bit now stands in the new one.
-            told = self.post(moved, port).or(told);
-        }
-        told
+        let told = self.post(bound, port);
+        if entry.vcpu() == bound { told } else { self.raise_moved(port) }
     }
 
+    /// BIND_VCPU came between: whichever record it looked at, the bit now stands in the new one, whose vCPU is told. In the
+    /// old one it is an event too many, which is allowed.
+    #[cold]
+    #[inline(never)]
+    fn raise_moved(&self, port: u16) -> Option<u8> {
+        self.post(self.ports.get(usize::from(port))?.vcpu(), port)
+    }
+
+    #[inline(always)]
     fn post(&self, number: u8, port: u16) -> Option<u8> {
         let public = &self.vcpu(number)?.public;
         let posted = self.area.post(number, port, &public.sink);

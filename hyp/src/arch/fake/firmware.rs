@@ -3,6 +3,14 @@
 use crate::arch::core_base::CoreIndex;
 use crate::arch::install::Cores;
 
+impl Cores {
+    /// Returns the records of a PC: the booted core needs none, and there is no other.
+    #[must_use]
+    pub fn simulated() -> Self {
+        Self { records: 0, count: 1 }
+    }
+}
+
 /// Why a core did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
@@ -32,8 +40,13 @@ pub fn start_core(_cores: &Cores, _core: CoreIndex, _affinity: u64) -> Result<()
     Err(StartError::NoFirmware)
 }
 
-/// Does nothing on a PC.
-pub fn system_off() {}
+/// Stops the test whose machine is powered off.
+///
+/// # Panics
+/// Always: there is nothing to go back to.
+pub fn system_off() {
+    panic!("the machine was powered off");
+}
 
 /// Does nothing on a PC.
 pub fn system_reset() {}

@@ -51,6 +51,12 @@ pub fn load(from: &El1, vcpu: u8) {
     VCPU.set(vcpu);
 }
 
+/// Returns the number of the vCPU whose registers were loaded last.
+#[must_use]
+pub fn vcpu() -> u8 {
+    VCPU.get()
+}
+
 /// Changes the remembered EL1 registers, as a guest's own instructions would.
 pub fn change(with: impl FnOnce(&mut El1)) {
     EL1.with_borrow_mut(with);
@@ -77,6 +83,11 @@ pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> 
         el1.spsr = pstate;
     });
     vector_base()
+}
+
+/// Changes the remembered FP registers, as a guest's own instructions would.
+pub fn change_fp(with: impl FnOnce(&mut FpState)) {
+    FP.with_borrow_mut(with);
 }
 
 /// Returns the vector base of the resident vCPU.
