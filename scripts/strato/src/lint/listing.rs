@@ -34,6 +34,8 @@ impl Instruction {
     }
 }
 
+const DATA: [&str; 7] = [".byte", ".short", ".hword", ".word", ".long", ".xword", ".quad"];
+
 /// Returns the instructions of a listing.
 #[must_use]
 pub fn parse(listing: &str) -> Vec<Instruction> {
@@ -47,7 +49,9 @@ pub fn parse(listing: &str) -> Vec<Instruction> {
         let Some((address, text)) = line.split_once(':') else { continue };
         let Ok(address) = u64::from_str_radix(address.trim(), 16) else { continue };
         let text = text.split("//").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-        if !text.is_empty() && !text.starts_with('.') {
+        // Data in the text, such as the image's header, comes as bytes and a directive.
+        let is_data = text.split(' ').any(|word| DATA.contains(&word));
+        if !text.is_empty() && !is_data {
             instructions.push(Instruction { symbol: symbol.clone(), address, text });
         }
     }
@@ -92,7 +96,7 @@ Disassembly of section .text:
 
 0000000000000000 <_start>:
        0: b      	0x1000 <core::fmt::Write::x>
-       4: .word	0x00000000
+       4: 00 b0 03 00  	.word	0x0003b000
        8: mrs	x0, CNTVCT_EL0 // comment
 
 0000000000001000 <core::fmt::Write::x>:
