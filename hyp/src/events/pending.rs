@@ -49,6 +49,8 @@ impl Sink {
 pub enum Posted {
     /// It is pending and masked: nobody is told.
     Masked,
+    /// The port was pending already: whoever takes the bit sees this event too, and whoever set it says so (SPEC 10.4).
+    Merged,
     /// It is the first since the line was lowered.
     First,
     /// The line was up already.
@@ -125,6 +127,9 @@ impl EventArea {
         // Release: what the sender did before is seen by whoever takes the bit.
         if pending.compare_exchange_weak(now, now | bit, Ordering::Release, Ordering::Relaxed).is_err() {
             return self.post_contended(vcpu, port, sink);
+        }
+        if now & bit != 0 {
+            return Posted::Merged;
         }
         // Pairs with the guest's fence between clearing its mask and looking at pending again: one of us sees the other.
         fence(Ordering::SeqCst);
@@ -271,7 +276,8 @@ mod tests {
     fn an_event_sets_pending_selector_and_line() {
         let (area, sink) = (area(), Sink::default());
         assert_eq!(area.post(1, 65, &sink), Posted::First);
-        assert_eq!(area.post(1, 65, &sink), Posted::Again);
+        assert_eq!(area.post(1, 65, &sink), Posted::Merged);
+        assert_eq!(area.post(1, 66, &sink), Posted::Again);
         assert_eq!(area.word(1, 1).unwrap().load(Ordering::Relaxed), 2);
         assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
         assert_eq!(area.take(1, &sink), 2);

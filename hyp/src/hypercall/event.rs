@@ -37,7 +37,8 @@ pub fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
 #[inline(always)]
 fn peer_of<'s>(cx: &Cx<'s>, place: u8, incarnation: u32) -> Option<&'s Vm> {
     let vm = cx.machine.vms.get(usize::from(place))?.get(cx.stay)?;
-    (vm.incarnation == incarnation && !vm.is_ending()).then_some(vm)
+    // One that ends closes its ports; until then its records are there and nobody looks at them.
+    (vm.incarnation == incarnation).then_some(vm)
 }
 
 impl Handle for EvtSend {
@@ -80,7 +81,7 @@ impl Handle for EvtBindVcpu {
         if let Some(old) = cx.vm.vcpu(before)
             && before != number
             && cx.vm.area.withdraw(before, index, &old.public.sink)
-            && cx.vm.area.post(number, index, &target.public.sink) != Posted::Masked
+            && matches!(cx.vm.area.post(number, index, &target.public.sink), Posted::First | Posted::Again)
         {
             cx.wakes = Wakes { place: cx.me.vm(), vcpus: 1 << number };
         }

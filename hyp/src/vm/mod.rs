@@ -202,7 +202,7 @@ impl Vm {
     fn post(&self, number: u8, port: u16) -> Option<u8> {
         let public = &self.vcpu(number)?.public;
         let posted = self.area.post(number, port, &public.sink);
-        if posted == Posted::Masked {
+        if matches!(posted, Posted::Masked | Posted::Merged) {
             return None;
         }
         // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
