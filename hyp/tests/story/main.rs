@@ -1,0 +1,23 @@
+//! Stories: the whole way of a trap, from a guest's instruction to what the guest sees afterwards, on a PC. `arch::fake`
+//! plays the guests; everything else is what runs on metal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
+
+mod plan;
+mod stage;
+mod talk;
+
+mod channel_calls;
+mod console_calls;
+mod core_calls;
+mod event_calls;
+mod faults;
+mod lifecycle;
+mod memory_calls;
+mod services;
+mod vcpu_calls;

@@ -1,0 +1,163 @@
+//! Plan: a packed system as the host tool makes it, from a few words. Used by every story.
+
+use strato_abi::addr::RAM_BASE;
+use strato_abi::plan::{
+    Channel, CreateRegion, CreateVm, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start,
+    checksum,
+};
+use strato_abi::version::ABI_VERSION;
+use zerocopy::IntoBytes;
+
+/// Ticks of a slice: `SLICE_US` at 62.5 MHz.
+pub(crate) const SLICE: u64 = 62_500;
+const SLICE_US: u32 = 1000;
+/// Where every guest's code is, one page that can be read and executed.
+pub(crate) const CODE: u64 = RAM_BASE;
+/// Where every guest's data is, one page that can be read and written. Between the two nothing is mapped.
+pub(crate) const DATA: u64 = RAM_BASE + 0x2000;
+/// Where the shared region of [`System::share`] is mapped.
+pub(crate) const SHARED: u64 = 0x5000_0000;
+
+/// A VM of a system.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    pub(crate) label: &'static str,
+    pub(crate) vcpus: u16,
+    pub(crate) cores: [u8; 8],
+    pub(crate) flags: u32,
+    pub(crate) priority: u8,
+    pub(crate) handles: u16,
+    pub(crate) quota: u32,
+    pub(crate) ram_pages: u64,
+    pub(crate) calls: [u32; 8],
+}
+
+impl Guest {
+    pub(crate) fn new(label: &'static str) -> Self {
+        let calls = [u32::MAX; 8];
+        Self { label, vcpus: 1, cores: [0; 8], flags: 0, priority: 10, handles: 16, quota: 200, ram_pages: 16, calls }
+    }
+}
+
+/// What is packed.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    pub(crate) guests: Vec<Guest>,
+    pub(crate) records: Vec<u8>,
+    pub(crate) count: u32,
+    /// Frames of the machine.
+    pub(crate) frames: usize,
+    /// Whether the machine is powered off behind the last VM.
+    pub(crate) powers_off: bool,
+}
+
+impl System {
+    pub(crate) fn new(guests: impl Into<Vec<Guest>>) -> Self {
+        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false }
+    }
+
+    /// One VM with this many vCPUs.
+    pub(crate) fn one(vcpus: u16) -> Self {
+        Self::new([Guest { vcpus, ..Guest::new("a") }])
+    }
+
+    /// Two VMs that know each other (handle 1 in both) and have a channel (handle 2 in both).
+    pub(crate) fn pair(a: Guest, b: Guest) -> Self {
+        let mut system = Self::new([a, b]);
+        system.peer(0, 1).peer(1, 0).channel(0, 1);
+        system
+    }
+
+    fn add(&mut self, record: &[u8]) -> &mut Self {
+        self.records.extend_from_slice(record);
+        self.count += 1;
+        self
+    }
+
+    pub(crate) fn peer(&mut self, vm: u16, peer: u16) -> &mut Self {
+        self.add(Peer { header: Peer::header(vm), peer, reserved: [0; 3], name: name("peer") }.as_bytes())
+    }
+
+    pub(crate) fn channel(&mut self, vm: u16, peer: u16) -> &mut Self {
+        let (name, peer_name) = (name("near"), name("far"));
+        let header = Channel::header(vm);
+        self.add(Channel { header, peer, vcpu: 0, peer_vcpu: 0, reserved: 0, name, peer_name }.as_bytes())
+    }
+
+    /// Makes region 0 of `pages` pages, owned by `owner`, and gives each VM of `grants` a handle with rights; it is mapped
+    /// at [`SHARED`].
+    pub(crate) fn share(&mut self, owner: u16, pages: u64, grants: &[(u16, u16)]) -> &mut Self {
+        self.add(CreateRegion { header: CreateRegion::header(owner), size: pages << 12 }.as_bytes());
+        for &(vm, rights) in grants {
+            let header = GrantRegion::header(vm);
+            let name = name("region");
+            self.add(GrantRegion { header, region: 0, rights, reserved: 0, address: SHARED, name }.as_bytes());
+        }
+        self
+    }
+
+    /// Returns the payload, for the rest of the process.
+    pub(crate) fn payload(&self) -> &'static [u8] {
+        let mut records = Vec::new();
+        for (vm, guest) in (0..).zip(&self.guests) {
+            records.extend_from_slice(create(vm, guest).as_bytes());
+        }
+        for vm in 0..self.guests.len() as u16 {
+            for (address, attributes) in [(CODE, 5), (DATA, 3)] {
+                let header = Load::header(vm);
+                let load = Load { header, address, offset: 0, file_len: 64, mem_len: 4096, attributes };
+                records.extend_from_slice(load.as_bytes());
+            }
+        }
+        records.extend_from_slice(&self.records);
+        for vm in 0..self.guests.len() as u16 {
+            records.extend_from_slice(Start { header: Start::header(vm) }.as_bytes());
+        }
+        let vms = self.guests.len() as u32;
+        let header = PayloadHeader {
+            magic: PAYLOAD_MAGIC,
+            version: PAYLOAD_VERSION,
+            abi_version: ABI_VERSION,
+            total_len: (64 + records.len()) as u64,
+            checksum: checksum(&records),
+            records_len: records.len() as u32,
+            records: self.count + 4 * vms,
+            // One that never ends keeps the machine up behind the others.
+            vms: vms + u32::from(!self.powers_off),
+            log_level: 3,
+            slice_us: SLICE_US,
+            reserved: 0,
+            build_id: 0xb1d,
+        };
+        [header.as_bytes(), &records].concat().leak()
+    }
+}
+
+fn create(vm: u16, guest: &Guest) -> CreateVm {
+    let mut label = [0; 32];
+    label[..guest.label.len()].copy_from_slice(guest.label.as_bytes());
+    CreateVm {
+        header: CreateVm::header(vm),
+        label,
+        ram_size: guest.ram_pages << 12,
+        entry: CODE,
+        image_base: RAM_BASE,
+        image_size: 0x3000,
+        command_line: 0,
+        command_line_len: 0,
+        quota_pages: guest.quota,
+        calls: guest.calls,
+        cores: guest.cores,
+        flags: guest.flags,
+        vcpus: guest.vcpus,
+        handles: guest.handles,
+        priority: guest.priority,
+        reserved: [0; 7],
+    }
+}
+
+fn name(text: &str) -> [u8; 40] {
+    let mut name = [0; 40];
+    name[..text.len()].copy_from_slice(text.as_bytes());
+    name
+}

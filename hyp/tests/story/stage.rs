@@ -1,0 +1,281 @@
+//! Stage: a machine with its cores on one thread, and guests that do what a story tells them, each from a list of its own.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+
+use strato_hyp::arch::el1::El1;
+use strato_hyp::arch::epoch::Visitor;
+use strato_hyp::arch::frame::{Frame, RawExit};
+use strato_hyp::arch::install::Cores;
+use strato_hyp::arch::mmio::Device;
+use strato_hyp::arch::page_box::PageBox;
+use strato_hyp::arch::region::Region;
+use strato_hyp::arch::stage2::{Vttbr, current_vttbr, set_vttbr};
+use strato_hyp::arch::{Deed, backing, guest, script, timer, watch};
+use strato_hyp::board::{self, BoardInfo, CoreMethod, GicInfo, UartInfo};
+use strato_hyp::boot::{Parts, start};
+use strato_hyp::console::Console;
+use strato_hyp::dispatcher;
+use strato_hyp::gic::Gic;
+use strato_hyp::lock::Held;
+use strato_hyp::machine::{Cpu, Machine};
+use strato_hyp::vm::Vm;
+
+use crate::plan::{SLICE, System};
+
+/// A vCPU: place of its VM, and its number.
+pub(crate) type Who = (u8, u8);
+type Step = Box<dyn FnOnce(&mut Frame) -> Deed>;
+
+/// An exit in which nothing is asked.
+pub(crate) const INTERRUPT: RawExit = RawExit { vector: 1, esr: 0, far: 0, hpfar: 0 };
+
+#[derive(Default)]
+struct Actors {
+    is_directed: bool,
+    /// VTTBR_EL2 by place: tells who is on the core.
+    spaces: Vec<u64>,
+    steps: HashMap<Who, VecDeque<Step>>,
+    /// Whether the last thing one did was a step.
+    busy: HashMap<Who, bool>,
+    seen: HashMap<Who, Frame>,
+    /// Everybody who ran, in order.
+    ran: Vec<Who>,
+}
+
+thread_local! {
+    static ACTORS: RefCell<Actors> = RefCell::default();
+    static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Plays whoever is on the core: its next step, or an interrupt when it has none.
+fn direct(frame: &mut Frame) -> Deed {
+    script(direct);
+    let space = current_vttbr().bits();
+    let step = ACTORS.with_borrow_mut(|actors| {
+        let place = actors.spaces.iter().position(|&known| known == space).expect("a VM of this story is on the core");
+        let who = (place as u8, guest::vcpu());
+        actors.ran.push(who);
+        let has_more = actors.steps.get(&who).is_some_and(|steps| !steps.is_empty());
+        if actors.busy.insert(who, false) == Some(true) && !has_more {
+            actors.seen.insert(who, frame.clone());
+        }
+        let step = actors.steps.get_mut(&who).and_then(VecDeque::pop_front);
+        actors.busy.insert(who, step.is_some());
+        step
+    });
+    step.map_or(Deed::Exit(INTERRUPT), |step| step(frame))
+}
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOG.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// A core, and what its registers hold while another core has the thread.
+struct Core {
+    cpu: PageBox<Cpu>,
+    visitor: Visitor<'static>,
+    el1: El1,
+    vcpu: u8,
+    space: Vttbr,
+    line: bool,
+    fp_traps: bool,
+}
+
+/// A machine in the middle of a story.
+pub(crate) struct Story {
+    pub(crate) machine: &'static Machine,
+    cores: Vec<Core>,
+    active: usize,
+    /// Ticks from one turn to the next; a slice at first, so that equals take turns.
+    pub(crate) pace: u64,
+}
+
+impl Story {
+    /// Returns the machine of one core that has carried out the plan of `system`.
+    pub(crate) fn new(system: &System) -> Self {
+        Self::on(system, 1)
+    }
+
+    /// Returns the machine of `cores` cores that has carried out the plan of `system`.
+    pub(crate) fn on(system: &System, cores: usize) -> Self {
+        let _ = log::set_logger(&Capture); // the error says that it is set
+        LOG.take();
+        watch::forget_all();
+        timer::set_now(1000);
+        let parts = parts(system, cores);
+        let plan = start::plan(&parts);
+        let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, &plan)));
+        start::replay(machine, &plan, ((1 << cores) - 1) as u8);
+        let cores = (0..cores).map(|n| {
+            let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
+            let visitor = machine.epochs.join(n).expect("each core joins once");
+            let space = Vttbr::from_bits(0);
+            Core { cpu, visitor, el1: El1::RESET, vcpu: 0, space, line: false, fp_traps: true }
+        });
+        let mut story = Self { machine, cores: cores.collect(), active: 0, pace: SLICE };
+        guest::init_core();
+        let spaces = (0..system.guests.len() as u8).map(|place| story.vm(place, |vm| vm.vttbr.bits()));
+        let spaces = spaces.collect();
+        let was_directed = ACTORS.with_borrow_mut(|actors| {
+            let is_directed = std::mem::replace(&mut actors.is_directed, true);
+            *actors = Actors { is_directed: true, spaces, ..Actors::default() };
+            is_directed
+        });
+        if !was_directed {
+            script(direct);
+        }
+        story
+    }
+
+    /// Returns what `look` sees of the VM in a place.
+    pub(crate) fn vm<R>(&mut self, place: u8, look: impl FnOnce(&Vm) -> R) -> R {
+        self.try_vm(place, look).expect("the VM is there")
+    }
+
+    /// Returns what `look` sees of the VM in a place, if there is one.
+    pub(crate) fn try_vm<R>(&mut self, place: u8, look: impl FnOnce(&Vm) -> R) -> Option<R> {
+        let machine = self.machine;
+        let stay = self.cores[self.active].visitor.begin();
+        machine.vms[usize::from(place)].get(&stay).map(look)
+    }
+
+    /// Adds a step for `who`.
+    pub(crate) fn step(&mut self, who: Who, step: impl FnOnce(&mut Frame) -> Deed + 'static) {
+        ACTORS.with_borrow_mut(|actors| {
+            actors.steps.entry(who).or_default().push_back(Box::new(step));
+            actors.seen.remove(&who);
+        });
+    }
+
+    /// Returns `who`'s registers after its last step, if it got so far.
+    pub(crate) fn seen(&self, who: Who) -> Option<Frame> {
+        ACTORS.with_borrow(|actors| actors.seen.get(&who).cloned())
+    }
+
+    /// Returns and forgets who ran.
+    pub(crate) fn ran(&self) -> Vec<Who> {
+        ACTORS.with_borrow_mut(|actors| std::mem::take(&mut actors.ran))
+    }
+
+    /// Does one turn on core `n`. Returns whether the core had nothing to do.
+    pub(crate) fn turn_on(&mut self, n: usize) -> bool {
+        self.switch(n);
+        timer::set_now(timer::now() + self.pace);
+        let machine = self.machine;
+        let Core { cpu, visitor, .. } = &mut self.cores[n];
+        let is_idle = dispatcher::turn(machine, cpu, &visitor.begin());
+        if is_idle {
+            visitor.outside(|| ());
+        }
+        is_idle
+    }
+
+    fn switch(&mut self, n: usize) {
+        if self.active == n {
+            return;
+        }
+        let old = &mut self.cores[self.active];
+        guest::save(&mut old.el1);
+        (old.vcpu, old.space, old.line, old.fp_traps) =
+            (guest::vcpu(), current_vttbr(), guest::line(), guest::fp_traps());
+        self.active = n;
+        let new = &self.cores[n];
+        guest::load(&new.el1, new.vcpu);
+        set_vttbr(new.space);
+        guest::set_line(new.line);
+        guest::trap_fp(new.fp_traps);
+    }
+
+    /// Does `count` turns on every core.
+    pub(crate) fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            for n in 0..self.cores.len() {
+                self.turn_on(n);
+            }
+        }
+    }
+
+    /// Does turns until `who` was seen after its last step; `None` when it is not within 50.
+    pub(crate) fn until_seen(&mut self, who: Who) -> Option<Frame> {
+        for _ in 0..50 {
+            self.turns(1);
+            let frame = self.seen(who);
+            if frame.is_some() {
+                return frame;
+            }
+        }
+        None
+    }
+
+    /// Lets `who` do one step. Returns its registers when it goes on.
+    pub(crate) fn deed(&mut self, who: Who, step: impl FnOnce(&mut Frame) -> Deed + 'static) -> Option<Frame> {
+        self.step(who, step);
+        self.until_seen(who)
+    }
+
+    /// Returns the lines that the hypervisor said.
+    pub(crate) fn log(&self) -> Vec<String> {
+        LOG.with_borrow(Clone::clone)
+    }
+
+    /// Ends every VM that has not ended and checks that all memory came back.
+    pub(crate) fn close(mut self) {
+        let places: Vec<u8> = (0..8).filter(|&place| self.try_vm(place, |_| ()).is_some()).collect();
+        for &place in &places {
+            let vm = self.machine;
+            let stay = self.cores[self.active].visitor.begin();
+            let found = vm.vms[usize::from(place)].get(&stay);
+            if let Some(found) = found {
+                dispatcher::service::end_vm(self.machine, found, strato_hyp::vm::Ending::Exit(0));
+            }
+        }
+        for _ in 0..3000 {
+            self.turns(1);
+            if places.iter().all(|&place| self.try_vm(place, |_| ()).is_none()) {
+                break;
+            }
+        }
+        self.turns(3);
+        assert!(places.iter().all(|&place| self.try_vm(place, |_| ()).is_none()), "a VM does not come to its end");
+        self.audit();
+    }
+
+    /// Checks that the allocator holds what it held before the first VM.
+    pub(crate) fn audit(&self) {
+        let mut none = Held::for_example();
+        let (pool, _held) = self.machine.memory.lock(&mut none);
+        assert_eq!(Some(pool.allocator.audit().expect("the ledger adds up")), pool.baseline);
+    }
+}
+
+fn parts(system: &System, cores: usize) -> Parts {
+    let none = Region::new(0, 0);
+    let board = BoardInfo {
+        known: board::find(std::iter::empty()),
+        ram: heapless::Vec::new(),
+        reserved: heapless::Vec::new(),
+        cores: (0..cores as u64).collect(),
+        cores_left_out: 0,
+        method: CoreMethod::None,
+        gic: GicInfo::V3 { distributor: none, redistributors: none },
+        uart: UartInfo { registers: none, intid: 33 },
+    };
+    let gic =
+        Gic::new(&board, Device::simulated(0x1_0000), Device::simulated(0x2_0000)).expect("frames are large enough");
+    let console: &'static Console = Box::leak(Box::new(Console::new()));
+    let mut free = heapless::Vec::new();
+    free.push(backing::ram(system.frames, 1)).expect("there is room");
+    let (payload, cores) = (system.payload(), Cores::simulated());
+    Parts { board, console, gic, free, payload, cores, started_ticks: 0 }
+}
