@@ -129,7 +129,7 @@ mod tests {
         let mut table = root;
         for level in 1..=3 {
             let index = address >> (12 + 9 * (3 - level)) & 511;
-            let entry = ptr::with_exposed_provenance::<u64>((table + index * 8) as usize);
+            let entry = ptr::with_exposed_provenance::<u64>(usize::try_from(table + index * 8).unwrap());
             // SAFETY: `table` came out of a table descriptor, so it is one of the pages in `tables`.
             let entry = unsafe { entry.read() };
             match (entry & 3, level) {

@@ -258,7 +258,13 @@ impl<'a> Builder<'a, '_> {
         let vm = self.vm(n, vm)?;
         let record = self.plan.records().filter_map(Result::ok).find_map(|(_, record)| match record {
             Record::CreateVm(record) if record.header.vm == u16::from(vm.place) => Some(record),
-            _ => None,
+            Record::CreateVm(_)
+            | Record::Load(_)
+            | Record::CreateRegion(_)
+            | Record::GrantRegion(_)
+            | Record::Peer(_)
+            | Record::Channel(_)
+            | Record::Start(_) => None,
         });
         let record = record.ok_or(PlanError::Order(n))?;
         let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;

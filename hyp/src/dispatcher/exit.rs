@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn sync(class: u64, iss: u64, x0: u64) -> Trap {
-        let exit = RawExit { vector: 0, esr: class << 26 | 1 << 25 | iss, far: 0x4000_1234, hpfar: 0x4000_1 << 4 };
+        let exit = RawExit { vector: 0, esr: class << 26 | 1 << 25 | iss, far: 0x4000_1234, hpfar: 0x0004_0001 << 4 };
         let mut frame = Frame::ZERO;
         frame.write(0, x0);
         decode(&exit, &frame)

@@ -93,7 +93,6 @@ impl EventArea {
     }
 
     /// Returns the page, for mapping it.
-    #[must_use]
     pub fn pages(&self) -> &SharedPages {
         &self.pages
     }

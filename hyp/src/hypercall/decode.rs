@@ -3,7 +3,7 @@
 use strato_abi::addr::{IPA_BITS, PAGE_SIZE, WINDOW_BASE, WINDOW_SIZE};
 use strato_abi::address_space::Attributes;
 use strato_abi::error::{Code, Error, Reason};
-use strato_abi::handle::{AddressSpaceHandle, PortHandle};
+use strato_abi::handle::{AddressSpaceHandle, Handle, PortHandle};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
@@ -11,6 +11,7 @@ use crate::events::Link;
 use crate::machine::Cx;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
+use crate::vm::handles::HandleError;
 
 /// Pages of an address space that a call may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn page_range(start: Ipa, pages: u64, pages_argument: u8) -> Result<PageRang
 /// # Errors
 /// `MISALIGNED`; `OVERFLOW` when they do not all lie in the object.
 pub fn page_offset(offset: u64, pages: u64, object_pages: u64) -> Result<u64, Error> {
-    if offset % PAGE_SIZE != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(Error::of(Code::Misaligned, 4, Reason::Misaligned, PAGE_SIZE));
     }
     let end = (offset / PAGE_SIZE).checked_add(pages);
@@ -96,26 +97,32 @@ pub fn own_space(space: AddressSpaceHandle) -> Result<(), CallError> {
 ///
 /// # Errors
 /// `INVALID` when there is none.
-pub fn vcpu<'s>(vm: &'s Vm, vcpu: u64, argument: u8) -> Result<(u8, &'s Vcpu), CallError> {
+pub fn vcpu(vm: &Vm, vcpu: u64, argument: u8) -> Result<(u8, &Vcpu), CallError> {
     let number = u8::try_from(vcpu).ok();
     let found = number.and_then(|number| Some((number, vm.vcpu(number)?)));
     found.ok_or(CallError::of(Code::Invalid, argument, Reason::NoVcpu, u64::from(vm.vcpu_count())))
 }
 
-/// Returns the port that a handle names, and what it leads to. Ports are found without the VM's lock: index and generation stand in one word.
+/// Returns the port that a handle names, and what it leads to. Ports are found without the VM's lock: index and generation
+/// stand in one word.
 ///
 /// # Errors
-/// `BAD_HANDLE` no such port; `STALE` it is of another generation.
+/// `BAD_HANDLE` no such handle; `STALE` it is of another generation; `WRONG_KIND` it names no port.
 #[inline(always)]
-pub fn port(cx: &Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Link), CallError> {
+pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Link), CallError> {
     let index = handle.index();
     match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
         Some(word) if word.generation() == handle.generation() && word.is_open() => Ok((index, word.link())),
-        Some(word) if word.generation() != 0 && handle.generation() != 0 => {
-            Err(CallError::of(Code::Stale, argument, Reason::None, 0))
-        }
-        _ => Err(CallError::of(Code::BadHandle, argument, Reason::None, 0)),
+        _ => Err(no_port(cx, handle, argument)),
     }
+}
+
+/// Returns why a handle names no port, which the table of handles knows.
+#[cold]
+#[inline(never)]
+fn no_port(cx: &mut Cx<'_>, handle: Handle, argument: u8) -> CallError {
+    let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
+    CallError::Handle(argument, inner.handles.port(handle).err().unwrap_or(HandleError::Stale))
 }
 
 #[cfg(test)]

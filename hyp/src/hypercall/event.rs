@@ -19,7 +19,7 @@ use crate::vm::handles::{HandleError, Object};
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
-pub fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
+pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
     let (_, link) = decode::port(cx, port, 1)?;
     let end = match link {
         Link::Connected(end) => end,

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_syndrome_gives_back_the_instruction_fields() {
         // mrs x7, id_aa64pfr0_el1
-        let esr = 0x18 << 26 | 1 << 25 | 3 << 20 | 0 << 17 | 0 << 14 | 0 << 10 | 7 << 5 | 4 << 1 | 1;
+        let esr = 0x18 << 26 | 1 << 25 | 3 << 20 | 7 << 5 | 4 << 1 | 1; // Op2, Op1 and CRn are 0
         let access = Access::decode(esr);
         assert_eq!(access, Access { register: register(3, 0, 0, 4, 0), rt: 7, is_read: true });
     }

@@ -39,7 +39,7 @@ impl VcpuRef {
     /// Returns the place of the VM, below 64.
     #[must_use]
     pub const fn vm(self) -> u8 {
-        (self.0 / 8 & 63) as u8
+        ((self.0 / 8) & 63) as u8
     }
 
     /// Returns the vCPU's number in its VM, below 8.

@@ -42,6 +42,7 @@ impl RunQueue {
     #[inline]
     #[must_use]
     pub const fn highest(&self) -> Option<u8> {
+        #[allow(clippy::cast_possible_truncation, reason = "below 32")]
         if self.occupied == 0 { None } else { Some((31 - self.occupied.leading_zeros()) as u8) }
     }
 

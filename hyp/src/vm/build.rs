@@ -18,7 +18,7 @@ use super::stop::Stage;
 use super::{Inner, VCPUS_MAX, Vm};
 use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
-use crate::arch::ram::Pages;
+use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
 use crate::console::LineBuffer;
 use crate::events::{EventArea, Port};
@@ -122,7 +122,7 @@ impl Stock<'_> {
 }
 
 fn order_of(bytes: usize) -> u32 {
-    bytes.div_ceil(PAGE_SIZE as usize).next_power_of_two().trailing_zeros()
+    bytes.div_ceil(FRAME_SIZE).next_power_of_two().trailing_zeros()
 }
 
 /// Returns the VM of `record` at `site`, with its memory `ram` under the first handle, its own pages mapped and all vCPUs
@@ -207,7 +207,7 @@ fn take_all(stock: &mut Stock<'_>, record: &CreateVm, layout: info::Layout) -> R
     stock.take(order_of(handles.saturating_mul(super::handles::ENTRY_BYTES)), Kind::Object)?;
     stock.take(0, Kind::Object)?; // event area
     stock.take(0, Kind::Object)?; // vCPU area
-    stock.take(order_of(layout.pages().saturating_mul(PAGE_SIZE as usize)), Kind::Object)?; // info pages
+    stock.take(order_of(layout.pages().saturating_mul(FRAME_SIZE)), Kind::Object)?; // info pages
     stock.take(0, Kind::Table)?; // root table
     let order = order_of(usize::try_from(record.ram_size).map_err(|_| BuildError::Record("expected ram"))?);
     Ok(stock.allocator.mem_create(order, &mut stock.account)?)

@@ -3,7 +3,7 @@
 use core::mem::size_of;
 
 use strato_abi::Group;
-use strato_abi::addr::{EVENT_AREA, PAGE_SIZE, RAM_BASE, VCPU_AREA};
+use strato_abi::addr::{EVENT_AREA, RAM_BASE, VCPU_AREA};
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::info_page::{
     FEATURE_CONSOLE_INPUT, FEATURE_FP, FEATURE_JIT, GroupEntry, HandleEntry, InfoPage, MAGIC, NAME_LEN, TableRef,
@@ -12,6 +12,7 @@ use strato_abi::plan::{CreateVm, VM_CONSOLE_INPUT, VM_FP, VM_JIT};
 use strato_abi::version::ABI_VERSION;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::arch::ram::FRAME_SIZE;
 use crate::arch::shared::SharedFrames;
 
 const GROUPS_AT: usize = size_of::<InfoPage>();
@@ -35,7 +36,7 @@ impl Layout {
     /// Returns how many pages it takes.
     #[must_use]
     pub const fn pages(&self) -> usize {
-        self.bytes.div_ceil(PAGE_SIZE as usize)
+        self.bytes.div_ceil(FRAME_SIZE)
     }
 }
 

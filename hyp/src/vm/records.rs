@@ -13,7 +13,7 @@ const RUN_STATE: usize = offset_of!(VcpuRecord, run_state) / 8;
 const SINCE: usize = offset_of!(VcpuRecord, since) / 8;
 const DEADLINE: usize = offset_of!(VcpuRecord, deadline) / 8;
 
-const _: () = assert!(VCPU_RECORD_STRIDE as usize == WORDS * 8 && offset_of!(VcpuRecord, sequence) == 0);
+const _: () = assert!(VCPU_RECORD_STRIDE == size_of::<VcpuRecord>() as u64 && offset_of!(VcpuRecord, sequence) == 0);
 
 impl Vm {
     #[inline(always)]

@@ -18,7 +18,7 @@ pub enum Deed {
 }
 
 /// One step of a script: changes the registers, then does something.
-pub type Step = Box<dyn FnOnce(&mut Frame) -> Deed>;
+pub(super) type Step = Box<dyn FnOnce(&mut Frame) -> Deed>;
 
 std::thread_local! {
     static SCRIPT: RefCell<VecDeque<Step>> = const { RefCell::new(VecDeque::new()) };
@@ -39,7 +39,9 @@ pub fn script(step: impl FnOnce(&mut Frame) -> Deed + 'static) {
 pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
     let context: *mut C = cx;
     loop {
-        let step = SCRIPT.with_borrow_mut(VecDeque::pop_front).expect("the script of this story is over");
+        let Some(step) = SCRIPT.with_borrow_mut(VecDeque::pop_front) else {
+            panic!("the script of this story is over")
+        };
         match step(frame) {
             Deed::Exit(exit) => return exit,
             Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
@@ -51,7 +53,8 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 }
                 let mut results = Results::default();
                 let [_, a, b, c, d, e, f, ..] = frame.x;
-                let answer = answers[usize::try_from(number).unwrap()];
+                let handler = usize::try_from(number).ok().and_then(|number| answers.get(number));
+                let Some(answer) = handler else { panic!("a fast call has its place in the table") };
                 // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
                 let verdict = answer(unsafe { &mut *context }, a, b, c, d, e, f, &mut results);
                 frame.x[..18].fill(0);
