@@ -57,29 +57,38 @@ pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 /// Does what is asked of a vCPU at home on this core.
 fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let public = &vcpu.public;
-    let requests = public.requests.swap(0, Ordering::AcqRel);
+    // A request comes with mail, which is read after it was set; most wakes carry none.
+    let is_asked = public.requests.load(Ordering::Acquire) != 0;
+    let requests = if is_asked { public.requests.swap(0, Ordering::AcqRel) } else { 0 };
     if requests & request::STOP != 0 || vm.is_ending() {
         detach(machine, cpu, vm, vcpu, who);
         return;
     }
     if requests & request::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
-        ready(cpu, vm, vcpu, who);
+        ready(machine, cpu, vm, vcpu, who);
         public.end_start();
     } else if public.state() == RunState::Blocked {
-        ready(cpu, vm, vcpu, who);
+        ready(machine, cpu, vm, vcpu, who);
     }
     // One that runs is this core's own: its line is looked at before it goes on.
 }
 
-/// Makes a vCPU ready and queues it.
-fn ready(cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+/// Makes a vCPU ready and gives it the core, if that is free, or queues it.
+fn ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     if !vcpu.public.enter(RunState::Runnable) {
         return;
     }
     cpu.deadlines.set(who.index(), NEVER);
-    vm.note_state(who.vcpu(), RunState::Runnable, timer::now(), NEVER);
-    cpu.queue.push(who, vcpu.public.priority, false);
+    let (now, priority) = (timer::now(), vcpu.public.priority);
+    if cpu.turn.is_none() && cpu.queue.highest() < Some(priority) {
+        // The core is free and nobody else comes first: its turn begins without a way through the queue, and what is said
+        // of it next is that it runs.
+        cpu.turn = Some(Turn::new(who, priority, now, machine.slice_ticks));
+    } else {
+        cpu.queue.push(who, priority, false);
+        vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
+    }
 }
 
 /// Gives a vCPU the state it starts with.
@@ -158,7 +167,7 @@ pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
             && vcpu.public.state() == RunState::Blocked
         {
-            ready(cpu, vm, vcpu, who);
+            ready(machine, cpu, vm, vcpu, who);
         }
     }
 }

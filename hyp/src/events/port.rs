@@ -43,6 +43,7 @@ pub struct Port {
 
 const INCARNATION: u64 = (1 << 30) - 1;
 const STATE_SHIFT: u32 = 62;
+const CONNECTED: u64 = 2;
 
 /// A port's word as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Snapshot {
         let (state, end) = match link {
             Link::Free => (0, None),
             Link::Offered(end) => (1, Some(end)),
-            Link::Connected(end) => (2, Some(end)),
+            Link::Connected(end) => (CONNECTED, Some(end)),
             Link::PeerGone => (3, None),
         };
         let place = end.map_or(0, |end| {
@@ -78,19 +79,30 @@ impl Snapshot {
         self.0 >> STATE_SHIFT != 0
     }
 
-    /// Returns what the port leads to.
+    /// Returns the end that the port is connected to.
     #[inline(always)]
     #[must_use]
-    pub const fn link(self) -> Link {
-        let end = End {
+    pub const fn far_end(self) -> Option<End> {
+        if self.0 >> STATE_SHIFT == CONNECTED { Some(self.end()) } else { None }
+    }
+
+    #[inline(always)]
+    const fn end(self) -> End {
+        End {
             vm: (self.0 >> 10 & 0x3f) as u8,
             incarnation: (self.0 >> 32 & INCARNATION) as u32,
             port: (self.0 & 0x3ff) as u16,
-        };
+        }
+    }
+
+    /// Returns what the port leads to.
+    #[must_use]
+    pub const fn link(self) -> Link {
+        let end = self.end();
         match self.0 >> STATE_SHIFT {
             0 => Link::Free,
             1 => Link::Offered(end),
-            2 => Link::Connected(end),
+            CONNECTED => Link::Connected(end),
             _ => Link::PeerGone,
         }
     }

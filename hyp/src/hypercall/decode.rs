@@ -7,7 +7,7 @@ use strato_abi::handle::{AddressSpaceHandle, Handle, PortHandle};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
-use crate::events::Link;
+use crate::events::port::Snapshot;
 use crate::machine::Cx;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
@@ -103,16 +103,16 @@ pub fn vcpu(vm: &Vm, vcpu: u64, argument: u8) -> Result<(u8, &Vcpu), CallError> 
     found.ok_or(CallError::of(Code::Invalid, argument, Reason::NoVcpu, u64::from(vm.vcpu_count())))
 }
 
-/// Returns the port that a handle names, and what it leads to. Ports are found without the VM's lock: index and generation
+/// Returns the port that a handle names, and its word. Ports are found without the VM's lock: index and generation
 /// stand in one word.
 ///
 /// # Errors
 /// `BAD_HANDLE` no such handle; `STALE` it is of another generation; `WRONG_KIND` it names no port.
 #[inline(always)]
-pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Link), CallError> {
+pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Snapshot), CallError> {
     let index = handle.index();
     match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
-        Some(word) if word.generation() == handle.generation() && word.is_open() => Ok((index, word.link())),
+        Some(word) if word.generation() == handle.generation() && word.is_open() => Ok((index, word)),
         _ => Err(no_port(cx, handle, argument)),
     }
 }

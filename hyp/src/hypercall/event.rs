@@ -10,7 +10,7 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
 use super::{CallError, Handle, Outcome, decode};
-use crate::events::port::End;
+use crate::events::port::{End, Snapshot};
 use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Wakes};
 use crate::sync::{Ordering, fence};
@@ -20,17 +20,20 @@ use crate::vm::handles::{HandleError, Object};
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
 pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
-    let (_, link) = decode::port(cx, port, 1)?;
-    let end = match link {
-        Link::Connected(end) => end,
-        Link::Offered(_) | Link::Free => return Err(CallError::of(Code::State, 1, Reason::None, 0)),
-        Link::PeerGone => return Err(CallError::of(Code::PeerGone, 1, Reason::None, 0)),
-    };
+    let (_, word) = decode::port(cx, port, 1)?;
+    let Some(end) = word.far_end() else { return Err(unconnected(word)) };
     let peer = peer_of(cx, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
     if let Some(vcpu) = peer.raise(end.port) {
         cx.wakes = Wakes { place: end.vm, vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
+}
+
+/// Returns why a port that is no connected one cannot be raised.
+#[cold]
+fn unconnected(word: Snapshot) -> CallError {
+    let code = if word.link() == Link::PeerGone { Code::PeerGone } else { Code::State };
+    CallError::of(code, 1, Reason::None, 0)
 }
 
 /// Returns the VM in `place` if it is still the one of `incarnation`.

@@ -60,6 +60,14 @@ pub struct Turn {
     pub until: u64,
 }
 
+impl Turn {
+    /// Returns the turn of `vcpu` that begins at `now` and lasts `slice`, both in ticks.
+    #[must_use]
+    pub const fn new(vcpu: VcpuRef, priority: u8, now: u64, slice: u64) -> Self {
+        Self { vcpu, priority: priority as u32, until: now.saturating_add(slice) }
+    }
+}
+
 /// Returns whose turn it is at `now`, and puts what it displaces back into the queue.
 ///
 /// `current` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
@@ -79,7 +87,7 @@ pub fn pick(queue: &mut RunQueue, current: Option<Turn>, now: u64, slice: u64) -
         queue.push(turn.vcpu, u8::try_from(turn.priority).unwrap_or(0), keeps_its_slice);
     }
     let (vcpu, priority) = queue.pop()?;
-    Some(Turn { vcpu, priority: u32::from(priority), until: now.saturating_add(slice) })
+    Some(Turn::new(vcpu, priority, now, slice))
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
