@@ -6,56 +6,11 @@ use crate::console::ConsoleData;
 use crate::core::ExitKind;
 use crate::error::{Error, Reason};
 use crate::event::DeliveryMode;
+use crate::group::Group;
 use crate::handle::{AddressSpaceHandle, MemHandle, PeerHandle, PortHandle};
 use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
 use crate::vcpu::YieldHint;
 use crate::version::{FUNCTION_BASE, FUNCTION_SVE_HINT};
-
-macro_rules! groups {
-    ($( $(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $major:literal, $minor:literal; )*) => {
-        /// A group of calls that has a version of its own.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        #[repr(u8)]
-        pub enum Group { $( $(#[$doc])* $name = $number, )* }
-
-        impl Group {
-            /// Every group that has calls in this version.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// Returns the group of the number, or `None` when it has no calls in this version.
-            #[must_use]
-            pub const fn from_number(number: u64) -> Option<Self> {
-                match number { $( $number => Some(Self::$name), )* _ => None }
-            }
-
-            /// Returns the name as call names begin with it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $( Self::$name => $text, )* }
-            }
-
-            /// Returns major and minor version.
-            #[must_use]
-            pub const fn version(self) -> (u16, u16) {
-                match self { $( Self::$name => ($major, $minor), )* }
-            }
-        }
-    };
-}
-
-groups! {
-    /// Discovery and the end of a VM.
-    Core = 0, "CORE", 1, 0;
-    /// Virtual CPUs.
-    Vcpu = 1, "VCPU", 1, 0;
-    /// Address spaces: the guest's MMU.
-    AddressSpace = 3, "AS", 1, 0;
-    /// Event channels.
-    Event = 5, "EVT", 1, 0;
-    /// The console.
-    Console = 7, "CON", 1, 0;
-}
 
 /// Entries that a flat table indexed by call number needs: groups 0 to 7.
 pub const CALL_TABLE_LEN: usize = 256;

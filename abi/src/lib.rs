@@ -14,6 +14,7 @@ pub mod core;
 pub mod error;
 pub mod event;
 pub mod event_area;
+pub mod group;
 pub mod handle;
 pub mod info_page;
 pub mod limit;
@@ -25,7 +26,8 @@ pub mod vcpu_area;
 pub mod version;
 
 pub use addr::Ipa;
-pub use call::{Call, Group};
+pub use call::Call;
 pub use error::{Code, Detail, Error, Reason};
+pub use group::Group;
 pub use handle::{AddressSpaceHandle, Handle, Kind, MemHandle, PeerHandle, PortHandle, Rights};
 pub use regs::{Argument, Regs, Reply, Request};

@@ -7,7 +7,7 @@ mod layouts;
 
 use std::fmt::Write as _;
 
-use strato_abi::call::Group;
+use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{

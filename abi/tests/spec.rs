@@ -6,7 +6,7 @@ mod layouts;
 
 use std::collections::BTreeSet;
 
-use strato_abi::call::Group;
+use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{Call, Code, Kind, Reason};
 

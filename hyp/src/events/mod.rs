@@ -5,6 +5,8 @@
 
 pub mod pending;
 pub mod port;
+mod sink;
 
-pub use pending::{EventArea, Posted, Sink};
+pub use pending::{EventArea, Posted};
 pub use port::{Link, Port};
+pub use sink::Sink;

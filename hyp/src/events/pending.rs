@@ -5,12 +5,10 @@
 
 use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
 
+use super::sink::{Sink, or_bounded, update};
 use crate::arch::shared::SharedPages;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Tries of an update of a guest's word before the private word is used instead: a sibling vCPU that hammers the word
-/// can make each exclusive store fail (DDI 0487, load-exclusive/store-exclusive).
-const TRIES: usize = 32;
 const WORDS_PER_RECORD: usize = (EVENT_RECORD_STRIDE / 8) as usize;
 const MASK: usize = EVENT_WORDS;
 const SELECTOR: usize = 2 * EVENT_WORDS;
@@ -21,27 +19,6 @@ const SELECT_ALL: u64 = (1 << EVENT_WORDS) - 1;
 #[derive(Debug)]
 pub struct EventArea {
     pages: SharedPages,
-}
-
-/// What the hypervisor keeps to itself about a vCPU's events.
-#[derive(Debug, Default)]
-pub struct Sink {
-    /// The line: an unmasked event came and was not acknowledged.
-    pub line: AtomicBool,
-    overflowed: AtomicBool,
-    overflow: [AtomicU64; EVENT_WORDS],
-}
-
-impl Sink {
-    /// Keeps a pending bit that did not fit into the guest's word in time.
-    #[cold]
-    #[inline(never)]
-    fn keep(&self, index: usize, bit: u64) {
-        if let Some(word) = self.overflow.get(index) {
-            word.fetch_or(bit, Ordering::Release);
-            self.overflowed.store(true, Ordering::Release);
-        }
-    }
 }
 
 /// What became of an event.
@@ -55,35 +32,6 @@ pub enum Posted {
     First,
     /// The line was up already.
     Again,
-}
-
-/// ORs `bits` into a word that a guest may hammer; returns whether it succeeded within [`TRIES`].
-#[inline(always)]
-fn or_bounded(word: &AtomicU64, bits: u64) -> bool {
-    let now = word.load(Ordering::Relaxed);
-    // Release: what the sender did before is seen by whoever takes the bit.
-    word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_ok()
-        || or_contended(word, bits)
-}
-
-#[cold]
-#[inline(never)]
-fn or_contended(word: &AtomicU64, bits: u64) -> bool {
-    update(word, |now| Some(now | bits)).is_some()
-}
-
-/// Changes a word that a guest may hammer to what `change` makes of it. Returns what it held, or `None` when `change`
-/// declined or [`TRIES`] were in vain.
-#[inline(never)]
-fn update(word: &AtomicU64, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-    let mut now = word.load(Ordering::Relaxed);
-    for _ in 0..TRIES {
-        match word.compare_exchange_weak(now, change(now)?, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(taken) => return Some(taken),
-            Err(seen) => now = seen,
-        }
-    }
-    None
 }
 
 impl EventArea {

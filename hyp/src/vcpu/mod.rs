@@ -136,6 +136,11 @@ impl Public {
         if self.state() != RunState::Off || self.is_starting.swap(true, Ordering::AcqRel) {
             return false;
         }
+        // Acquire by the swap: when an earlier claim ended between the look and the swap, the state says so now.
+        if self.state() != RunState::Off {
+            self.end_start();
+            return false;
+        }
         self.start_entry.store(entry, Ordering::Relaxed);
         self.start_argument.store(argument, Ordering::Relaxed);
         true
