@@ -134,3 +134,9 @@ pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> 
 pub fn vector_base() -> u64 {
     VBAR_EL1.get()
 }
+
+/// Returns ESR_EL1, ELR_EL1 and FAR_EL1: the exception that the resident vCPU was last made to take.
+#[must_use]
+pub fn last_exception() -> [u64; 3] {
+    [ESR_EL1.get(), ELR_EL1.get(), FAR_EL1.get()]
+}

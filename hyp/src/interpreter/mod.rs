@@ -101,6 +101,9 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
         return Next::Resume;
     }
     report::abort(cx, frame, &abort);
+    if is_deliverable {
+        report::first_of_two(cx);
+    }
     Next::Stop
 }
 

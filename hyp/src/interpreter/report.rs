@@ -5,6 +5,7 @@ use strato_abi::address_space::Attributes;
 
 use super::abort::{Abort, Refusal};
 use crate::arch::frame::Frame;
+use crate::arch::guest;
 use crate::machine::Cx;
 
 /// Reports the access that ends the VM: who, where, what, and what is mapped nearby.
@@ -36,6 +37,12 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
             None => log::error!("vm {label}: nearest region {side}: none"),
         }
     }
+}
+
+/// Reports the exception in whose vector the last one happened.
+pub(super) fn first_of_two(cx: &Cx<'_>) {
+    let (label, [esr, elr, far]) = (&cx.vm.label, guest::last_exception());
+    log::error!("vm {label}: it was in its vectors for: syndrome {esr:#x}, pc {elr:#x}, address {far:#x}");
 }
 
 /// Reports something that ends the VM and has no address.

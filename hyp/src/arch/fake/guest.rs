@@ -95,3 +95,9 @@ pub fn change_fp(with: impl FnOnce(&mut FpState)) {
 pub fn vector_base() -> u64 {
     EL1.with_borrow(|now| now.vbar)
 }
+
+/// Returns ESR_EL1, ELR_EL1 and FAR_EL1 as remembered.
+#[must_use]
+pub fn last_exception() -> [u64; 3] {
+    EL1.with_borrow(|now| [now.esr, now.elr, now.far])
+}
