@@ -38,6 +38,13 @@ impl Allowed {
         (allowed, findings)
     }
 
+    /// Returns this list and another one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     fn has(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         self.0.iter().any(|pattern| glob::matches(pattern, &text))
@@ -75,6 +82,14 @@ mod tests {
         assert_eq!(findings, Vec::new());
         let places: Vec<String> = check("hello", &parse(LISTING), &allowed).into_iter().map(|f| f.place).collect();
         assert_eq!(places, ["hello: 0x8 in f", "hello: 0x14 in f", "hello: 0x18 in f"]);
+    }
+
+    #[test]
+    fn a_guest_may_bring_a_list_of_its_own() {
+        let (allowed, _) = Allowed::read("list.txt", LIST);
+        let (own, _) = Allowed::read("own.txt", "mrs *, MIDR_EL1\tit looks\ntlbi *\tit tries\n");
+        let findings = check("hostile", &parse(LISTING), &allowed.and(own));
+        assert_eq!(findings.iter().map(|f| f.place.as_str()).collect::<Vec<_>>(), ["hostile: 0x18 in f"]);
     }
 
     #[test]
