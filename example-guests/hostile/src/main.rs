@@ -1,0 +1,132 @@
+//! A guest that attacks: each case tries one thing that a hostile guest may, and says whether the documented came of it.
+//! The command line names cases by the start of their names, `case=hc,pm01`; `role=victim` is who must not notice.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![allow(clippy::cast_possible_truncation, reason = "a case that counts wrongly fails; nothing depends on it")]
+
+mod aborts;
+mod arch;
+mod calls;
+mod console;
+mod crashes;
+mod events;
+mod firmware;
+mod leaks;
+mod pages;
+mod raw;
+mod scratch;
+mod storms;
+mod traps;
+mod vcpus;
+mod victim;
+mod words;
+
+use scratch::Scratch;
+use strato_guest::{Failure, Info, Needs, println};
+
+strato_guest::entry!(hostile, Needs::new().fault_handler());
+
+/// What a case is: it returns when the documented came of it, or ends the VM.
+type Case = fn(&'static Info, &Scratch) -> Result<(), Failure>;
+
+macro_rules! cases {
+    ($($room:ident: $($name:ident),+;)+) => {
+        /// Every case by its name, which begins with its id.
+        const CASES: &[(&str, Case)] = &[$($((stringify!($name), $room::$name)),+),+];
+    };
+}
+
+cases! {
+    calls:
+        hc01_unknown_numbers_are_not_supported,
+        hc02_other_immediates_are_not_supported,
+        hc03_addresses_beyond_the_space_are_refused,
+        hc04_wide_arguments_are_refused,
+        hc05_counts_are_bounded,
+        hc06_ranges_end_where_they_must,
+        hc17_wrong_handles_are_refused;
+    pages:
+        pm01_nothing_is_mapped_over,
+        pm03_what_is_reserved_stays_reserved,
+        pm07_permissions_never_exceed_the_rights,
+        pm09_unmap_hits_what_it_names_alone,
+        pm12_random_calls_agree_with_a_model,
+        pm16_tables_are_paid_by_the_quota;
+    events:
+        ev01_sends_to_nowhere_are_refused,
+        ev04_a_scribbled_area_harms_its_owner_alone,
+        ev05_every_port_number_works_once,
+        ev07_a_reused_number_has_no_old_events,
+        ev12_many_sends_are_at_least_one_event;
+    vcpus:
+        vc01_only_a_vcpu_that_is_off_starts,
+        vc02_impossible_entries_are_refused,
+        vc04_stopping_the_last_vcpu_ends_the_vm,
+        vc02x_start_without_code_stops_the_vm,
+        vc05_yields_cost_their_caller_alone,
+        vc06_waits_end_when_they_must,
+        vc11_masked_spinning_is_preempted,
+        tm05_physical_time_is_undefined;
+    console:
+        cn01_lengths_are_bounded,
+        cn02_nothing_forges_another_label,
+        cn03_a_flood_is_bounded;
+    leaks:
+        lk01_a_new_vcpu_has_the_documented_state,
+        lk02_calls_leave_results_and_zeros,
+        lk03_fp_registers_are_never_anothers,
+        lk05_system_registers_are_never_anothers,
+        lk09_fresh_memory_holds_zeros;
+    storms:
+        ds04_endless_calls_leave_the_others_their_share,
+        ds07_storms_leave_the_others_their_share,
+        ds14_a_fault_loop_is_confined_to_its_slices;
+    traps:
+        tr02_no_register_reads_but_the_listed,
+        tr03_no_register_writes_but_the_listed,
+        tr05_what_is_the_machines_is_undefined,
+        tr10_system_instructions_stay_inside,
+        tr13_exceptions_stay_in_the_guest,
+        tr07_undefined_arrives_as_documented;
+    aborts:
+        ab01_faults_tell_what_the_map_says;
+    firmware:
+        ps01_unknown_services_are_not_supported,
+        ps02_impossible_starts_are_refused,
+        ps04_cpu_off_of_the_last_ends_the_vm,
+        ps07_system_off_is_the_vms_own,
+        ps09_smc_reaches_no_firmware,
+        ps11_services_keep_x4_to_x17,
+        ps12_upper_halves_count_by_the_64_bit_ids_alone;
+    crashes:
+        cc02_vectors_on_nothing_stop_the_vm,
+        cc02w_vectors_in_the_window_stop_the_vm,
+        cc02f_vectors_beyond_the_space_stop_the_vm,
+        cc03_vectors_that_fault_stop_the_vm,
+        cc05_a_scribbler_harms_itself_alone,
+        cc06_random_jumps_fault_where_they_land,
+        cc06w_a_jump_into_the_window_never_executes;
+}
+
+fn hostile(info: &'static Info) -> Result<(), Failure> {
+    if info.option("role") == Some("victim") {
+        victim::suffer(info)?;
+        println!("hostile: ok");
+        return Ok(());
+    }
+    let scratch = Scratch::new(info)?;
+    let wanted = info.option("case").unwrap_or("none");
+    let mut is_known = false;
+    for (name, case) in CASES {
+        if wanted.split(',').any(|start| name.starts_with(start)) {
+            is_known = true;
+            let id = name.split('_').next().unwrap_or(name);
+            case(info, &scratch).inspect_err(|_| println!("{name}: failed"))?;
+            println!("{id}: ok");
+        }
+    }
+    if !is_known {
+        return Err("the command line names no case".into());
+    }
+    println!("hostile: ok");
+    Ok(())
+}
