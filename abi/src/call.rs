@@ -224,11 +224,11 @@ calls! { ($)
     EvtBindVcpu = (Event, 3) "EVT.BIND_VCPU" (port: PortHandle, vcpu: u64) -> EvtBindVcpuReply();
     /// Makes a port that the peer can connect to.
     ///
-    /// In: x1 peer. Out: x1 port, x2 key for the peer. Errors: `FULL`, `PEER_GONE`. Blocks: never. Spec: EVT.OFFER.
+    /// In: x1 peer. Out: x1 port, x2 key for the peer. Errors: `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.OFFER.
     EvtOffer = (Event, 4) "EVT.OFFER" (peer: PeerHandle) -> EvtOfferReply(port: PortHandle, key: u64);
     /// Connects to a port that a peer offers.
     ///
-    /// In: x1 peer, x2 key. Out: x1 port. Errors: `INVALID` no such offer to this VM; `FULL`, `PEER_GONE`. Blocks: never. Spec: EVT.CONNECT.
+    /// In: x1 peer, x2 key. Out: x1 port. Errors: `INVALID` no such offer to this VM; `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.CONNECT.
     EvtConnect = (Event, 5) "EVT.CONNECT" (peer: PeerHandle, key: u64) -> EvtConnectReply(port: PortHandle);
     /// Closes a port; its other end answers `PEER_GONE` from then on.
     ///

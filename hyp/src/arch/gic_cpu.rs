@@ -4,12 +4,17 @@
 
 use super::{maintenance, sysreg};
 
+/// ICH_HCR_EL2: a guest's accesses to the CPU interface trap (TC bit 10, TALL0 bit 11, TALL1 bit 12), En (bit 0) is 0.
+/// Under HCR_EL2.IMO and FMO they would reach the virtual interface instead, whose state is nobody's own: what one VM
+/// left there the next could read.
+const GUEST_TRAPS: u64 = 1 << 10 | 1 << 11 | 1 << 12;
+
 /// Prepares this core's interface: system registers for EL2 and not for EL1 (SRE_EL2 without Enable: a guest's access
 /// traps), no virtual interrupts, EOImode 1, no priority masked, group 1 on.
 pub fn init() {
     sysreg::write_icc_sre_el2(0b0111); // SRE, DFB, DIB; Enable (bit 3) stays 0
     maintenance::isb(); // the registers below exist from here on
-    sysreg::write_ich_hcr(0);
+    sysreg::write_ich_hcr(GUEST_TRAPS);
     sysreg::write_icc_ctlr(1 << 1); // EOImode
     sysreg::write_icc_pmr(0xff);
     sysreg::write_icc_bpr1(0);
