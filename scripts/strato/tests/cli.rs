@@ -56,6 +56,19 @@ fn a_missing_qemu_gives_status_69_and_what_to_do() {
 }
 
 #[test]
+fn a_qemu_without_the_options_of_the_machine_gives_status_69_and_what_to_do() {
+    // A program that runs, ends well and knows nothing of machines: as good as one that is too old.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    let output = command.arg("run").env("STRATO_QEMU", env!("CARGO_BIN_EXE_strato")).output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(
+        said(&output.stderr).contains("is too old, or does not run\nhelp: install it with `"),
+        "{}",
+        said(&output.stderr)
+    );
+}
+
+#[test]
 fn help_shows_every_command_and_examples() {
     let help = said(&strato(&["--help"]).stdout);
     for word in ["build", "check", "pack", "run", "test", "bench", "size", "gdb", "lint", "Examples:", "Exit status:"] {
