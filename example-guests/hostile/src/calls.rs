@@ -205,3 +205,23 @@ pub(crate) fn hc17_wrong_handles_are_refused(info: &Info, scratch: &Scratch) -> 
     let (status, _) = call(Call::EvtUnmask, &[u64::from(live)]);
     ensure_equal("the live port", status.cast_unsigned(), 0)
 }
+
+/// Calls that the manifest forbids: DENIED, whatever the arguments; the info page says which they are.
+pub(crate) fn hc18_forbidden_calls_are_denied(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    prepare(scratch)?;
+    let mut count = 0;
+    for &call in Call::ALL {
+        let entry = info.group(call.group()).ok_or("a group is not in the info page")?;
+        if entry.calls & 1 << call.op() != 0 {
+            continue;
+        }
+        count += 1;
+        let mut registers = junk(u64::from(call.function_id()));
+        let denied = (Code::Denied as i64).cast_unsigned();
+        ensure_equal(call.name(), trap(&mut registers)?.cast_unsigned(), denied)?;
+        ensure(are_zero(&registers, 3), "a denied call leaves something behind x2")?;
+    }
+    let (status, _) = crate::raw::id(0xc400_0003, &[1, info.ram().start, 0]);
+    ensure_equal("CPU_ON where VCPU.START is forbidden", status.cast_unsigned(), (-3_i64).cast_unsigned())?;
+    ensure(count >= 15, "the manifest of this case forbids too little")
+}

@@ -110,3 +110,45 @@ pub(crate) fn cc06w_a_jump_into_the_window_never_executes(_: &Info, _: &Scratch)
     arch::run(0x3fe2_0000, &mut [0; 30]);
     Err("the window executed".into())
 }
+
+/// Returns whether a random word may run: it returns to this program, which keeps its stack, link and vectors.
+fn may_run(word: u32) -> bool {
+    let is_field_free = |shift: u32| word >> shift & 31 < 30;
+    if ![0, 5, 10, 16].into_iter().all(is_field_free) {
+        return false; // x30 and SP (or ZR) stay out of it
+    }
+    let is_branch_or_system = word >> 26 & 7 == 0b101;
+    if !is_branch_or_system {
+        return true;
+    }
+    let (op0, op1, crn, crm) = (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15);
+    let is_write = word & 1 << 21 == 0;
+    let is_pstate = crn == 4 && (op0 == 0 || op1 == 0 && crm == 2);
+    let is_vital = op0 == 3 && op1 == 0 && (crn == 12 || crn == 13) || is_pstate;
+    word >> 24 == 0xd5 && !(is_write && is_vital)
+}
+
+/// Random words, one at a time, with registers that point nowhere, far away, or into a page that does not matter.
+pub(crate) fn cc07_random_instructions_stay_in_the_guest(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    const WORDS: u64 = 12_000;
+    let page = map_free(scratch, info, 0x8000_0000, 1)?;
+    let places = [0x8000_0800, 0x7000_0000, 0x0f00_0000_0000_0000, 0x8000_0400, 1 << 38, u64::MAX, 0x3fe1_0000, 1];
+    let mut random = Random(0x00c0_de07);
+    let mut ran = 0;
+    while ran < WORDS {
+        let any = random.next() as u32;
+        // A third of them in the space of system instructions, which random numbers hit seldom.
+        let word = if any & 3 == 0 { 0xd500_0000 | random.next() as u32 & 0xff_ffff } else { random.next() as u32 };
+        if !may_run(word) {
+            continue;
+        }
+        ran += 1;
+        let mut registers = [0; 30];
+        for (register, &place) in registers.iter_mut().zip(places.iter().cycle().skip(ran as usize % places.len())) {
+            *register = place;
+        }
+        let seen = scratch.execute(word, &mut registers)?;
+        ensure(seen.count <= 1, "one instruction caused two exceptions")?;
+    }
+    memory::unmap(page.base(), 1).map_err(Into::into)
+}

@@ -43,7 +43,8 @@ cases! {
         hc04_wide_arguments_are_refused,
         hc05_counts_are_bounded,
         hc06_ranges_end_where_they_must,
-        hc17_wrong_handles_are_refused;
+        hc17_wrong_handles_are_refused,
+        hc18_forbidden_calls_are_denied;
     pages:
         pm01_nothing_is_mapped_over,
         pm03_what_is_reserved_stays_reserved,
@@ -60,6 +61,8 @@ cases! {
     vcpus:
         vc01_only_a_vcpu_that_is_off_starts,
         vc02_impossible_entries_are_refused,
+        vc03_racing_starts_have_one_winner_each,
+        vc10_a_call_ends_an_exclusive_access,
         vc04_stopping_the_last_vcpu_ends_the_vm,
         vc02x_start_without_code_stops_the_vm,
         vc05_yields_cost_their_caller_alone,
@@ -86,7 +89,8 @@ cases! {
         tr05_what_is_the_machines_is_undefined,
         tr10_system_instructions_stay_inside,
         tr13_exceptions_stay_in_the_guest,
-        tr07_undefined_arrives_as_documented;
+        tr07_undefined_arrives_as_documented,
+        tr14_returns_to_other_levels_stay_in_the_guest;
     aborts:
         ab01_faults_tell_what_the_map_says;
     firmware:
@@ -104,7 +108,8 @@ cases! {
         cc03_vectors_that_fault_stop_the_vm,
         cc05_a_scribbler_harms_itself_alone,
         cc06_random_jumps_fault_where_they_land,
-        cc06w_a_jump_into_the_window_never_executes;
+        cc06w_a_jump_into_the_window_never_executes,
+        cc07_random_instructions_stay_in_the_guest;
 }
 
 fn hostile(info: &'static Info) -> Result<(), Failure> {

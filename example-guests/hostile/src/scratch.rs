@@ -1,7 +1,7 @@
 //! Pages for instructions that a case writes, and the fault handler that lets it go on behind what is refused.
 //! Owns the record of faults. Every case uses it; decides nothing about them.
 
-use ::core::sync::atomic::{AtomicU64, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use strato_guest::abi::address_space::Attributes;
 use strato_guest::abi::{Ipa, MemHandle};
@@ -24,6 +24,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static SYNDROME: AtomicU64 = AtomicU64::new(0);
 static ADDRESS: AtomicU64 = AtomicU64::new(0);
 static PLACE: AtomicU64 = AtomicU64::new(0);
+static GIVE_UP: AtomicBool = AtomicBool::new(false);
 static RETRIES: AtomicU64 = AtomicU64::new(0);
 /// A bit for each word of the code page: the instruction there caused an exception.
 static MARKS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
@@ -113,6 +114,11 @@ pub(crate) fn is_marked(index: u64) -> bool {
     word.is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (index % 64) != 0)
 }
 
+/// Ends the VM at the next illegal execution state, which no skipping leaves.
+pub(crate) fn give_up_on_illegal_state() {
+    GIVE_UP.store(true, Ordering::Relaxed);
+}
+
 /// Lets the next `count` exceptions of the code page be tried again before one is skipped.
 pub(crate) fn retry(count: u64) {
     RETRIES.store(count, Ordering::Relaxed);
@@ -131,12 +137,16 @@ pub(crate) fn ipa(address: u64) -> Result<Ipa, Failure> {
 
 fn handle(fault: &Fault) -> Action {
     const INSTRUCTION_ABORT: u64 = 0x21;
+    const ILLEGAL_STATE: u64 = 0x0e;
     COUNT.fetch_add(1, Ordering::Relaxed);
     SYNDROME.store(fault.syndrome, Ordering::Relaxed);
     ADDRESS.store(fault.address, Ordering::Relaxed);
     PLACE.store(fault.pc, Ordering::Relaxed);
     if fault.class() == INSTRUCTION_ABORT {
         return land(fault.address);
+    }
+    if fault.class() == ILLEGAL_STATE && GIVE_UP.load(Ordering::Relaxed) {
+        return Action::Panic;
     }
     if RETRIES.load(Ordering::Relaxed) > 0 {
         RETRIES.fetch_sub(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use strato_guest::{Failure, Info, ensure, ensure_equal, println};
 
 use crate::raw::undefined;
 use crate::scratch::{Scratch, WORDS, is_marked, seen};
-use crate::words::{ZERO_X0, mrs, msr, register};
+use crate::words::{ERET, RET, ZERO_X0, hvc, mrs, msr, register};
 
 /// Registers that may be read (`op0 op1 CRn CRm op2`); the space of identification registers comes in addition.
 const READABLE: &[(u16, u16, u16, u16, u16)] = &[
@@ -257,4 +257,27 @@ pub(crate) fn tr07_undefined_arrives_as_documented(_: &Info, scratch: &Scratch) 
     scratch.execute(mrs(register(3, 4, 1, 1, 0)), &mut [0; 30])?;
     undefined("a read of HCR_EL2")?;
     ensure_equal("ELR_EL1", seen().pc, crate::scratch::CODE)
+}
+
+/// Returns by ERET to the level that `spsr=` on the command line says, where CORE.EXIT with success would follow.
+///
+/// To EL2, EL3 or a mode that is none, the processor goes on at EL1 in the illegal state; at EL0, AArch32 or not, HVC is
+/// undefined. Either way the library gives up, so that the VM is stopped and does not end well.
+pub(crate) fn tr14_returns_to_other_levels_stay_in_the_guest(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    const SPSR: u16 = register(3, 0, 4, 0, 0);
+    const ELR: u16 = register(3, 0, 4, 0, 1);
+    const TARGET: u64 = 4;
+    let text = info.option("spsr").ok_or("no spsr= on the command line")?;
+    let spsr = u64::from_str_radix(text, 16).map_err(|_| "spsr= is no number")?;
+    // msr SPSR_EL1, x0; msr ELR_EL1, x1 (Rt is the lowest field); eret; then CORE.EXIT(0, off).
+    let exit = [0x5280_00a0, 0x72b8_c000, 0xd280_0001, 0xd280_0002, hvc(0)];
+    let words = [msr(SPSR), msr(ELR) | 1, ERET, RET].into_iter().chain(exit);
+    scratch.write(words)?;
+    crate::scratch::give_up_on_illegal_state();
+    let mut registers = [0; 30];
+    for (register, value) in registers.iter_mut().zip([spsr, crate::scratch::CODE + TARGET * 4]) {
+        *register = value;
+    }
+    Scratch::run(&mut registers);
+    Err("an illegal return came back".into())
 }

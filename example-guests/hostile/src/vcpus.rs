@@ -8,12 +8,15 @@ use strato_guest::vcpu::Stack;
 use strato_guest::{Failure, Info, ensure, ensure_equal, event, time, vcpu};
 
 use crate::arch;
-use crate::raw::{refused, succeeds, undefined};
-use crate::scratch::Scratch;
-use crate::words::{mrs, msr, register};
+use crate::raw::{call, refused, succeeds, undefined};
+use crate::scratch::{CODE, Scratch};
+use crate::words::{hvc, mrs, msr, register};
 
 static STACK: Stack = Stack::new();
 static STEPS: AtomicU64 = AtomicU64::new(0);
+static RACERS: [Stack; 2] = [const { Stack::new() }; 2];
+static STARTED: AtomicU64 = AtomicU64::new(0);
+static STRANGE: AtomicU64 = AtomicU64::new(0);
 const EVENT_AREA: u64 = 0x3fe2_0000;
 
 /// vCPUs that run, do not exist, or exist twice.
@@ -56,6 +59,66 @@ pub(crate) fn vc02_impossible_entries_are_refused(_: &Info, _: &Scratch) -> Resu
     }
     refused("an entry in page 0", Call::VcpuStart, &[1, 8, 0], &[Code::BadAddress])?;
     ensure(vcpu::state(1)? == Some(RunState::Off), "a refused START started")
+}
+
+/// The vCPU that is started again and again, and where it counts.
+const RUNNER: u64 = 3;
+const COUNTER: u64 = 0x8000_0000;
+
+/// Three vCPUs start a fourth one all the time, which turns itself off at once: each start that succeeds runs it once.
+pub(crate) fn vc03_racing_starts_have_one_winner_each(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    let counter = crate::scratch::map_free(scratch, info, COUNTER, 1)?;
+    // ldr x1, [x0]; add x1, x1, #1; str x1, [x0]; movz w0, #0x24; movk w0, #0xc600, lsl #16; hvc #0
+    scratch.write([0xf940_0001, 0x9100_0421, 0xf900_0001, 0x5280_0480, 0x72b8_c000, hvc(0)].into_iter())?;
+    for (number, stack) in (1..).zip(&RACERS) {
+        vcpu::launch(number, stack, race, 0)?;
+    }
+    race(0);
+    for number in 1..=RUNNER {
+        while vcpu::state(number)? != Some(RunState::Off) {
+            vcpu::yield_now();
+        }
+    }
+    ensure_equal("refusals by another code than STATE", STRANGE.load(Ordering::Acquire), 0)?;
+    let started = STARTED.load(Ordering::Acquire);
+    // A vCPU that is being started still reads as off: the last start may have yet to run.
+    let deadline = time::deadline_in(200_000);
+    while counter.load(0)? < started && time::counter() < deadline {
+        vcpu::yield_now();
+    }
+    ensure(started > 0, "nobody ever started the vCPU")?;
+    ensure_equal("runs of the vCPU", counter.load(0)?, started)?;
+    Ok(strato_guest::memory::unmap(counter.base(), 1)?)
+}
+
+fn race(_: usize) {
+    for _ in 0..300 {
+        match call(Call::VcpuStart, &[RUNNER, CODE, COUNTER]).0 {
+            0 => drop(STARTED.fetch_add(1, Ordering::AcqRel)),
+            status if status == Code::State as i64 => {}
+            _ => drop(STRANGE.fetch_add(1, Ordering::AcqRel)),
+        }
+        vcpu::yield_now();
+    }
+}
+
+/// An exclusive load before a call does not let the store behind it succeed.
+pub(crate) fn vc10_a_call_ends_an_exclusive_access(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    let word = crate::scratch::map_free(scratch, info, COUNTER, 1)?;
+    // ldxr x20, [x19]; hvc #0; stxr w21, x19, [x19]
+    scratch.write([0xc85f_7e74, hvc(0), 0xc815_7e73].into_iter())?;
+    for round in 0..200 {
+        let mut registers = [COUNTER; 30];
+        // A NOP, and a yield to whoever shares the core.
+        let which = if round % 2 == 0 { Call::CoreNop } else { Call::VcpuYield };
+        for (register, value) in registers.iter_mut().zip([u64::from(which.function_id()), 0, 0]) {
+            *register = value;
+        }
+        Scratch::run(&mut registers);
+        ensure_equal("the status of the store", registers.get(21).copied().unwrap_or(0), 1)?;
+        ensure_equal("the word", word.load(0)?, 0)?;
+    }
+    Ok(strato_guest::memory::unmap(word.base(), 1)?)
 }
 
 /// The last vCPU turns itself off, which ends the VM with exit code 0.

@@ -2,6 +2,8 @@
 
 /// RET.
 pub(crate) const RET: u32 = 0xd65f_03c0;
+/// ERET.
+pub(crate) const ERET: u32 = 0xd69f_03e0;
 /// WFI.
 pub(crate) const WFI: u32 = 0xd503_207f;
 /// MOV x0, #0.
