@@ -20,6 +20,7 @@ mod faults;
 mod kinds;
 mod lifecycle;
 mod memory_calls;
+mod memory_limits;
 mod random;
 mod services;
 mod vcpu_calls;

@@ -9,10 +9,10 @@ use crate::plan::{CODE, DATA, Guest, SHARED, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle};
 
-const RAM: u64 = 1 << 16;
+pub(crate) const RAM: u64 = 1 << 16;
 /// Nothing is mapped from here on.
-const HOLE: u64 = 0x6000_0000;
-const R: u64 = 1;
+pub(crate) const HOLE: u64 = 0x6000_0000;
+pub(crate) const R: u64 = 1;
 const W: u64 = 2;
 const X: u64 = 4;
 
@@ -20,7 +20,7 @@ fn one() -> Story {
     Story::new(&System::one(1))
 }
 
-fn map(address: u64, offset: u64, pages: u64, attributes: u64) -> [u64; 6] {
+pub(crate) fn map(address: u64, offset: u64, pages: u64, attributes: u64) -> [u64; 6] {
     [0, address, RAM, offset, pages, attributes]
 }
 
@@ -256,37 +256,5 @@ fn rights_of_a_handle_bound_what_is_mapped_and_protected() {
     assert_eq!(s.refused(A, Call::AsProtect, &[0, SHARED, 2, R | X, 0]), (Code::Denied, 4, Reason::NoRight));
     s.call(A, Call::AsProtect, &[0, SHARED, 2, R, 0]);
     s.call(A, Call::AsProtect, &[0, SHARED, 2, R | W, 0]);
-    s.close();
-}
-
-#[test]
-fn tables_count_against_the_quota_and_the_quota_ends() {
-    let mut s = Story::new(&System::new([Guest { quota: 64, ..Guest::new("a") }]));
-    let mut mapped = Vec::new();
-    let refused = (1..100u64).find_map(|n| {
-        let address = n << 30;
-        let x = s.ask(A, Call::AsMap, &map(address, 0, 1, R)).unwrap();
-        mapped.push(address);
-        (x[0] != 0 && Code::from_i64(x[0].cast_signed()) != Some(Code::Exists)).then_some(x)
-    });
-    let x = refused.expect("the quota ends");
-    assert_eq!((Code::from_i64(x[0].cast_signed()), x[1], x[2]), (Some(Code::Quota), 0, 0));
-    let last = mapped.pop().unwrap();
-    assert_eq!(s.refused(A, Call::AsQuery, &[0, last]).0, Code::NotMapped);
-    let first = mapped.into_iter().rev().find(|&at| s.ask(A, Call::AsQuery, &[0, at]).unwrap()[0] == 0).unwrap();
-    s.call(A, Call::AsUnmap, &[0, first, 1, 0]);
-    s.close();
-}
-
-#[test]
-fn a_machine_without_memory_says_so() {
-    let mut system = System::new([Guest { quota: 5000, ..Guest::new("a") }]);
-    system.frames = 96;
-    let mut s = Story::new(&system);
-    let refused = (1..200u64).find_map(|n| {
-        let x = s.ask(A, Call::AsMap, &map(n << 30 | 0x4000_0000 << 2, 0, 1, R)).unwrap();
-        Code::from_i64(x[0].cast_signed()).filter(|&code| code != Code::Exists)
-    });
-    assert_eq!(refused, Some(Code::NoMemory));
     s.close();
 }
