@@ -114,8 +114,8 @@ pub(crate) fn lk03_fp_registers_are_never_anothers(info: &Info, scratch: &Scratc
         }
         return Ok(());
     }
-    for round in 0..60 {
-        victim::registers(0xf00d ^ round << 20, 20_000, true)?;
+    for round in 0..20 {
+        victim::registers(0xf00d ^ round << 20, 400_000, true)?;
         vcpu::yield_now();
     }
     Ok(())
@@ -124,8 +124,8 @@ pub(crate) fn lk03_fp_registers_are_never_anothers(info: &Info, scratch: &Scratc
 /// Patterns in every register of EL1 that is a VM's own, while a neighbor on the same core does the same.
 pub(crate) fn lk05_system_registers_are_never_anothers(info: &Info, _: &Scratch) -> Result<(), Failure> {
     let has_fp = info.header().features & 1 != 0;
-    for round in 0..100 {
-        victim::registers(0xbad ^ round << 24, 10_000, has_fp)?;
+    for round in 0..20 {
+        victim::registers(0xbad ^ round << 24, 400_000, has_fp)?;
         vcpu::yield_now();
     }
     Ok(())
