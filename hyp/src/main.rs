@@ -36,7 +36,7 @@ mod image {
         let machine =
             secondary::await_published(|| MACHINE.get().filter(|machine| machine.is_ready.load(Ordering::Acquire)));
         if let Err(error) = machine.gic.init_core(core) {
-            boot::refuse(error);
+            boot::refuse(&error);
         }
         boot::start::run(machine, core)
     }

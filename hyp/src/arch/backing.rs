@@ -32,6 +32,7 @@ pub(super) fn lost(_first: Pa, _count: usize) {}
 /// # Safety
 /// `start` starts a frame, `bytes` is a multiple of the frame size and not zero, and the caller alone may write the
 /// range.
+#[inline(never)]
 pub(super) unsafe fn scrub(start: *mut u8, bytes: usize) {
     let dczid: usize;
     // SAFETY: reads an identification register that every exception level may read.

@@ -108,6 +108,7 @@ impl<'a> SharedFrames<'a> {
     /// Copies `bytes` to the frames from byte `offset` on. Time grows with the length: the caller bounds it.
     ///
     /// Returns whether it fitted; if not, nothing was written.
+    #[inline(never)]
     #[must_use]
     pub fn write(self, offset: usize, bytes: &[u8]) -> bool {
         let Some(end) = offset.checked_add(bytes.len()).filter(|&end| end <= self.bytes()) else { return false };
@@ -129,6 +130,7 @@ impl<'a> SharedFrames<'a> {
 
     /// Writes a part of one word; the guest's bytes beside it stay, unless it wins 32 races for the word in a row. All
     /// accesses are of words, since the language knows no order between atomics of different sizes.
+    #[inline(never)]
     fn write_part(self, offset: usize, part: &[u8]) {
         let Some(slot) = self.words.get(offset / WORD).filter(|_| !part.is_empty()) else { return };
         let merge = |old: u64| {
@@ -165,6 +167,7 @@ impl<'a> SharedFrames<'a> {
     }
 
     /// Reads a part of one word.
+    #[inline(never)]
     fn read_part(self, offset: usize, part: &mut [u8]) {
         let Some(slot) = self.words.get(offset / WORD).filter(|_| !part.is_empty()) else { return };
         let word = slot.load(Ordering::Relaxed).to_le_bytes();

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use heapless::Vec;
-use log::{LevelFilter, info, warn};
+use log::{Level, LevelFilter};
 use strato_abi::plan::{PAYLOAD_MAGIC, PayloadHeader};
 use zerocopy::FromBytes;
 
@@ -17,7 +17,7 @@ use crate::arch::ram::Pages;
 use crate::arch::region::Region;
 use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled};
 use crate::board::{BoardInfo, CoreMethod, GicInfo};
-use crate::console::Console;
+use crate::console::{Console, say};
 use crate::gic::Gic;
 
 pub mod device_tree;
@@ -56,7 +56,7 @@ pub struct Parts {
 /// sleeps for ever.
 pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     console.start_log(LevelFilter::Info);
-    let board = device_tree::parse(entry::device_tree(tree), arch::affinity()).unwrap_or_else(|error| refuse(error));
+    let board = device_tree::parse(entry::device_tree(tree), arch::affinity()).unwrap_or_else(|error| refuse(&error));
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
     }
@@ -64,25 +64,25 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let (gic_first, gic_second) = gic_frames(&board);
     let devices = [gic_first, gic_second, board.uart.registers];
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
-        .unwrap_or_else(|error| refuse(layout_text(error)));
-    let Installed { free, devices, payload, cores } =
-        install::install(&layout).unwrap_or_else(|_| refuse("the EL2 map does not fit the memory that boot can reach"));
+        .unwrap_or_else(|error| refuse(&layout_text(error)));
+    let Installed { free, devices, payload, cores } = install::install(&layout)
+        .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
     errata::apply(arch::midr(), board.known.has_stock_stub);
 
     let Ok([gic_first, gic_second, uart]) = devices.into_array() else {
-        refuse("a device of the hypervisor lies beyond 512 GiB")
+        refuse(&"a device of the hypervisor lies beyond 512 GiB")
     };
     arch::panic::set_uart(uart.address());
     if !console.attach(uart, board.known.uart_clock_hz) {
-        refuse("the console's registers are too small for a PL011");
+        refuse(&"the console's registers are too small for a PL011");
     }
-    let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(error));
+    let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(&error));
     arch::panic::set_sgi_route(gic.stop_route());
-    gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
-    gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(error));
+    gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
+    gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     greet(&board, &gic);
     if entry::drain_serror() {
-        warn!("the firmware left an SError behind; it is taken and forgotten");
+        say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
     Parts { board, console, gic, free, payload, cores, started_ticks }
 }
@@ -109,13 +109,16 @@ fn gic_frames(board: &BoardInfo) -> (Region, Region) {
 fn greet(board: &BoardInfo, gic: &Gic) {
     let mib: u64 = board.ram.iter().map(|region| region.bytes() >> 20).sum();
     let (name, cores, version) = (board.known.name, board.cores.len(), gic.version());
-    info!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), entry::build_id());
-    info!("board {name}, {cores} cores, {mib} MiB, GICv{version}, {}", Psci(firmware::version()));
+    say(Level::Info, format_args!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), entry::build_id()));
+    say(
+        Level::Info,
+        format_args!("board {name}, {cores} cores, {mib} MiB, GICv{version}, {}", Psci(firmware::version())),
+    );
     if board.cores_left_out > 0 {
-        warn!("{} more cores stay off: this version uses 8", board.cores_left_out);
+        say(Level::Warn, format_args!("{} more cores stay off: this version uses 8", board.cores_left_out));
     }
     if board.method == CoreMethod::None && cores > 1 {
-        warn!("the other cores stay off: the device tree has no PSCI with method smc");
+        say(Level::Warn, format_args!("the other cores stay off: the device tree has no PSCI with method smc"));
     }
 }
 
@@ -140,7 +143,9 @@ fn layout_text(error: LayoutError) -> &'static str {
 }
 
 /// Says why the machine cannot be used, by polling, and stops it.
-pub fn refuse(why: impl fmt::Display) -> ! {
+#[cold]
+#[inline(never)]
+pub fn refuse(why: &dyn fmt::Display) -> ! {
     use fmt::Write;
     // Polled never fails.
     let _ = writeln!(Polled, "strato: cannot boot: {why}");

@@ -4,13 +4,14 @@
 //! Keeps (platforms, "Boot"): a core reads its own record with caches off, so `install` cleaned it to the point of
 //! coherency; cores are started by PSCI only when the device tree says so.
 
-use log::warn;
+use log::Level;
 
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::firmware::{self, StartError};
 use crate::arch::install::Cores;
 use crate::arch::{self, CoreIndex, maintenance, timer};
 use crate::board::{BoardInfo, CoreMethod};
+use crate::console::say;
 use crate::sync::{AtomicU8, Ordering};
 
 /// How many seconds a core may take from CPU_ON to Rust: long enough for an emulator on a busy host.
@@ -37,8 +38,10 @@ pub fn start_all(board: &BoardInfo, cores: &Cores) {
         let Some(core) = CoreIndex::new(index) else { break };
         match firmware::start_core(cores, core, *affinity) {
             Ok(()) => {}
-            Err(StartError::AlreadyOn) => warn!("core {index} runs already and cannot be used"),
-            Err(_) => warn!("the firmware does not start core {index}"),
+            Err(StartError::AlreadyOn) => {
+                say(Level::Warn, format_args!("core {index} runs already and cannot be used"))
+            }
+            Err(_) => say(Level::Warn, format_args!("the firmware does not start core {index}")),
         }
     }
 }
@@ -57,7 +60,7 @@ pub fn wait_all(board: &BoardInfo) -> u8 {
         }
         if timer::now() > deadline {
             for core in (0..MAX_CORES).filter(|core| (expected & !arrived) >> core & 1 != 0) {
-                warn!("core {core} was started and never came");
+                say(Level::Warn, format_args!("core {core} was started and never came"));
             }
             return arrived;
         }

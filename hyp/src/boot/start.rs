@@ -4,7 +4,7 @@
 use core::fmt;
 
 use heapless::Vec;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use strato_abi::plan::{ANY_CORE, CreateVm, PayloadHeader};
 use strato_abi::{Handle, Ipa};
 
@@ -15,6 +15,7 @@ use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Slot, Stay};
 use crate::arch::page_box::PageBox;
 use crate::arch::{guest, panic, timer};
+use crate::console::say;
 use crate::dispatcher;
 use crate::lock::{Held, Lock};
 use crate::machine::{Cpu, Machine, Mail, Pool, VM_PLACES};
@@ -56,7 +57,7 @@ impl fmt::Display for StartError {
 pub fn plan(parts: &Parts) -> Plan<'static> {
     let plan = Plan::check(parts.payload).unwrap_or_else(|error| {
         parts.console.flush_polled(); // whole lines first: the refusal is polled
-        refuse(error)
+        refuse(&error)
     });
     log::set_max_level(level(&plan.header));
     plan
@@ -66,7 +67,7 @@ pub fn plan(parts: &Parts) -> Plan<'static> {
 #[inline(always)]
 pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
     let allocator =
-        Allocator::new(parts.free).unwrap_or_else(|_| refuse("no region of memory has room for the ledger"));
+        Allocator::new(parts.free).unwrap_or_else(|_| refuse(&"no region of memory has room for the ledger"));
     Machine {
         vms: core::array::from_fn(|_| Slot::new()),
         epochs: Epochs::new(),
@@ -95,8 +96,8 @@ fn level(header: &PayloadHeader) -> LevelFilter {
 }
 
 fn slice(header: &PayloadHeader) -> u64 {
-    let ticks = u128::from(timer::frequency()) * u128::from(header.slice_us.max(1)) / 1_000_000;
-    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+    // Exact up to 4 GHz; the architecture fixes 1 GHz (Armv8.6).
+    (timer::frequency().saturating_mul(u64::from(header.slice_us.max(1))) / 1_000_000).max(1)
 }
 
 /// Makes what each core of `cores` (a bit each) has to itself; [`run`] takes it there.
@@ -108,7 +109,7 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
         let deadlines = allocator.take(PageBox::<Deadlines>::ORDER, Kind::Object, own).ok();
         let queue = queue.and_then(|pages| PageBox::zeroed(pages).ok());
         let deadlines = deadlines.and_then(|pages| PageBox::zeroed(pages).ok());
-        let Some((queue, deadlines)) = queue.zip(deadlines) else { refuse("no memory for a core's queue") };
+        let Some((queue, deadlines)) = queue.zip(deadlines) else { refuse(&"no memory for a core's queue") };
         let cpu = Cpu {
             index,
             queue,
@@ -121,7 +122,7 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             reply: [0; 15],
         };
         let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();
-        let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse("no memory for a core") };
+        let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse(&"no memory for a core") };
         *place.lock_leaf() = Some(cpu);
     }
 }
@@ -131,7 +132,7 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
     let cpu = machine.cpus.get(index.index()).and_then(|cpu| cpu.lock_leaf().take());
     let Some((mut cpu, mut visitor)) = cpu.zip(machine.epochs.join(index.index())) else {
         // It came after boot had given it up and made the machine without it: the others run on.
-        log::warn!("core {} came too late and stays off", index.index());
+        say(Level::Warn, format_args!("core {} came too late and stays off", index.index()));
         panic::park()
     };
     guest::init_core();
@@ -148,14 +149,14 @@ pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
         pool.baseline = pool.allocator.audit().ok();
     }
     // No VM ends before this stay does: no core runs a guest yet.
-    let Some(mut visitor) = machine.epochs.join(BUILDER) else { refuse("the plan is carried out once") };
+    let Some(mut visitor) = machine.epochs.join(BUILDER) else { refuse(&"the plan is carried out once") };
     let stay = &visitor.begin();
     let mut builder = Builder { machine, plan, stay, cores, next_core: 0, regions: Vec::new() };
     for record in plan.records() {
         let done = record.map_err(StartError::from).and_then(|(n, record)| builder.carry_out(n, &record, &mut none));
         if let Err(error) = done {
             machine.console.flush_polled();
-            refuse(error);
+            refuse(&error);
         }
     }
     machine.is_ready.store(true, Ordering::Release);
@@ -270,7 +271,10 @@ impl<'a> Builder<'a, '_> {
         let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;
         let used = vm.inner.lock(none).0.account.used() << 12;
         let overhead = used.saturating_sub(record.ram_size);
-        log::info!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size);
+        say(
+            Level::Info,
+            format_args!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size),
+        );
         vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
         if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {
             self.machine.send_mail(vcpu.public.home, who);

@@ -10,11 +10,13 @@ mod report;
 mod smccc;
 pub mod sysreg;
 
+use log::Level;
 use strato_abi::Ipa;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
 
 use crate::arch::frame::Frame;
 use crate::arch::guest;
+use crate::console::say;
 use crate::machine::{Cx, Next};
 use crate::memory::stage2::Access as Wish;
 use abort::{Abort, Refusal, Wanted};
@@ -115,8 +117,10 @@ fn is_vector(frame: &Frame, abort: &Abort) -> bool {
 }
 
 /// Makes the guest take an undefined instruction exception.
+#[cold]
+#[inline(never)]
 fn undefined(frame: &mut Frame, cx: &Cx<'_>, what: &str) {
-    log::debug!("{}: undefined {what} at {:#x}", cx.vm.label, frame.pc);
+    say(Level::Debug, format_args!("{}: undefined {what} at {:#x}", cx.vm.label, frame.pc));
     inject::synchronous(frame, SYNDROME_UNDEFINED, None);
 }
 

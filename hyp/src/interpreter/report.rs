@@ -1,24 +1,31 @@
 //! Reports: what is said when a VM is stopped for what it did. One report per VM, then it is gone.
 
+use log::Level;
 use strato_abi::Ipa;
 use strato_abi::address_space::Attributes;
 
 use super::abort::{Abort, Refusal};
 use crate::arch::frame::Frame;
 use crate::arch::guest;
+use crate::console::say;
 use crate::machine::Cx;
 
 /// Reports the access that ends the VM: who, where, what, and what is mapped nearby.
+#[cold]
+#[inline(never)]
 pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
     let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
-    log::error!(
-        "vm {label}: vcpu {vcpu}: {} at {:#x}: pc {:#x}, address {:#x}, syndrome {:#x}, lr {:#x}",
-        abort.text(),
-        abort.ipa,
-        frame.pc,
-        abort.far,
-        abort.esr,
-        frame.read(30)
+    say(
+        Level::Error,
+        format_args!(
+            "vm {label}: vcpu {vcpu}: {} at {:#x}: pc {:#x}, address {:#x}, syndrome {:#x}, lr {:#x}",
+            abort.text(),
+            abort.ipa,
+            frame.pc,
+            abort.far,
+            abort.esr,
+            frame.read(30)
+        ),
     );
     if abort.refusal == Refusal::External {
         return;
@@ -32,27 +39,37 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
     }
     for (side, region) in [("at or below", below), ("above", above)] {
         match region {
-            Some(region) => log::error!(
-                "vm {label}: nearest region {side}: {:#x}, {} bytes, {}",
-                region.start.bytes(),
-                region.bytes,
-                rights(region.attr.rights())
+            Some(region) => say(
+                Level::Error,
+                format_args!(
+                    "vm {label}: nearest region {side}: {:#x}, {} bytes, {}",
+                    region.start.bytes(),
+                    region.bytes,
+                    rights(region.attr.rights())
+                ),
             ),
-            None => log::error!("vm {label}: nearest region {side}: none"),
+            None => say(Level::Error, format_args!("vm {label}: nearest region {side}: none")),
         }
     }
 }
 
 /// Reports the exception in whose vector the last one happened.
+#[cold]
+#[inline(never)]
 pub(super) fn first_of_two(cx: &Cx<'_>) {
     let (label, [esr, elr, far]) = (&cx.vm.label, guest::last_exception());
-    log::error!("vm {label}: it was in its vectors for: syndrome {esr:#x}, pc {elr:#x}, address {far:#x}");
+    say(
+        Level::Error,
+        format_args!("vm {label}: it was in its vectors for: syndrome {esr:#x}, pc {elr:#x}, address {far:#x}"),
+    );
 }
 
 /// Reports something that ends the VM and has no address.
+#[cold]
+#[inline(never)]
 pub(super) fn unusual(cx: &Cx<'_>, frame: &Frame, what: &str) {
     let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
-    log::error!("vm {label}: vcpu {vcpu}: {what}: pc {:#x}, pstate {:#x}", frame.pc, frame.pstate);
+    say(Level::Error, format_args!("vm {label}: vcpu {vcpu}: {what}: pc {:#x}, pstate {:#x}", frame.pc, frame.pstate));
 }
 
 /// Returns rights as three letters.

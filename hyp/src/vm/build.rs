@@ -5,6 +5,7 @@
 use core::fmt;
 
 use heapless::{String, Vec};
+use log::Level;
 use strato_abi::Ipa;
 use strato_abi::addr::{EVENT_AREA, INFO_PAGE, INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE, VCPU_AREA};
 use strato_abi::address_space::Attributes;
@@ -20,7 +21,7 @@ use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
-use crate::console::LineBuffer;
+use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
 use crate::memory::descriptor::{Attr, MemoryType};
@@ -166,7 +167,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     }
     let named = add_ram(&mut handles, record, stock.allocator, ram)?;
     if let Some(mem) = stock.allocator.mem_info(ram) {
-        log::debug!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size);
+        say(Level::Debug, format_args!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size));
     }
     let fits = info::write(info_pages.frames(), layout, record, site.counter_hz, site.command_line);
     if !fits || !info::add(info_pages.frames(), &named) {

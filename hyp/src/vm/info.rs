@@ -103,6 +103,7 @@ pub struct Named {
 }
 
 /// Adds a handle behind the others. Returns whether there was room.
+#[inline(never)]
 #[must_use]
 pub fn add(page: SharedFrames<'_>, named: &Named) -> bool {
     let mut header = InfoPage::new_zeroed();
