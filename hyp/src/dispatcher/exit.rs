@@ -48,6 +48,9 @@ mod class {
     pub(super) const DATA_ABORT: u64 = 0x24;
 }
 
+/// What [`Trap::Unknown`] holds for an exit from AArch32; no exception class has that number.
+pub const FROM_AARCH32: u8 = 0x3f;
+
 /// Owning entity of a function id, bits 29:24 (SMCCC, Arm DEN 0028): 6 is the vendor specific hypervisor service.
 const OWNER_HYPERVISOR: u64 = 6;
 
@@ -58,7 +61,9 @@ pub fn decode(exit: &RawExit, frame: &Frame) -> Trap {
         ExitKind::Answered => Trap::Answered,
         ExitKind::Irq | ExitKind::Fiq => Trap::Interrupt,
         ExitKind::SError => Trap::SystemError,
-        ExitKind::Aarch32 => Trap::Unknown(0x3f),
+        ExitKind::Aarch32 => Trap::Unknown(FROM_AARCH32),
+        // AArch32 at EL0 arrives at the vectors of AArch64, since EL1 is AArch64; SPSR_EL2.M[4] tells.
+        ExitKind::Sync if frame.pstate & 1 << 4 != 0 => Trap::Unknown(FROM_AARCH32),
         ExitKind::Sync => synchronous(exit, frame),
     }
 }
@@ -105,11 +110,19 @@ mod tests {
             (2, Trap::Interrupt),
             (3, Trap::SystemError),
             (4, Trap::Answered),
-            (5, Trap::Unknown(0x3f)),
-            (77, Trap::Unknown(0x3f)),
+            (5, Trap::Unknown(FROM_AARCH32)),
+            (77, Trap::Unknown(FROM_AARCH32)),
         ] {
             assert_eq!(decode(&RawExit { vector, ..RawExit::default() }, &Frame::ZERO), trap);
         }
+    }
+
+    #[test]
+    fn a_trap_from_aarch32_is_nothing_a_guest_may_do() {
+        let exit = RawExit { vector: 0, esr: 0x24 << 26, ..RawExit::default() };
+        let frame = Frame { pstate: 0x10, ..Frame::ZERO };
+        assert_eq!(decode(&exit, &frame), Trap::Unknown(FROM_AARCH32));
+        assert_eq!(decode(&RawExit { vector: 1, ..exit }, &frame), Trap::Interrupt, "an interrupt is not its doing");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use strato_abi::call::{
     VcpuWait, VcpuWaitReply, VcpuYield, VcpuYieldReply,
 };
 use strato_abi::error::{Code, Reason};
-use strato_abi::vcpu::YieldHint;
+use strato_abi::vcpu::{RunState, YieldHint};
 
 use super::{CallError, Handle, Outcome, decode, event};
 use crate::arch::timer;
@@ -79,6 +79,8 @@ impl Handle for VcpuStop {
 impl Handle for VcpuState {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuStateReply>, CallError> {
         let (_, target) = decode::vcpu(cx.vm, self.vcpu, 1)?;
-        Ok(Outcome::Reply(VcpuStateReply { state: target.public.state() as u64 }))
+        // A start that succeeded counts, also while the home core has not got to it.
+        let state = if target.public.is_starting() { RunState::Runnable } else { target.public.state() };
+        Ok(Outcome::Reply(VcpuStateReply { state: state as u64 }))
     }
 }
