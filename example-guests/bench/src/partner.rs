@@ -3,7 +3,7 @@
 use strato_guest::abi::PortHandle;
 use strato_guest::event_area::EventCells;
 use strato_guest::vcpu::{self, NO_DEADLINE};
-use strato_guest::{Error, event};
+use strato_guest::{Error, Failure, ensure, event};
 
 /// Raises the other end and waits until it has raised this one.
 #[inline(always)]
@@ -17,7 +17,7 @@ pub(crate) fn turn(port: PortHandle) -> Result<(), Error> {
 }
 
 /// Plays the partner from the first figure to the last.
-pub(crate) fn run(other: PortHandle) -> Result<(), Error> {
+pub(crate) fn run(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
     // First: wait, so that the other VM is alone on the core.
     event::send(other)?;
     event::wait(other)?;
@@ -27,6 +27,14 @@ pub(crate) fn run(other: PortHandle) -> Result<(), Error> {
     while !cells.take(other.0.index()) {
         vcpu::yield_now();
     }
+
+    // Then: the same, and take the event that came meanwhile, so that the next one is a first one again.
+    let mut taken = 0;
+    while !cells.take(other.0.index()) {
+        taken += u64::from(cells.take(quiet.0.index()));
+        vcpu::yield_now();
+    }
+    ensure(taken == crate::PASSES * crate::COUNT, "each event that is measured is a first one")?;
 
     // At last: answer each event with one. The first turn starts the other side, the last one is only answered.
     for _ in 0..=crate::PASSES * crate::COUNT {
