@@ -24,6 +24,13 @@ impl VcpuRef {
         if number < 512 { Some(Self(number as u32)) } else { None }
     }
 
+    /// Returns the vCPU of the low nine bits of `number`.
+    #[inline]
+    #[must_use]
+    const fn from_masked(number: u16) -> Self {
+        Self((number & 0x1ff) as u32)
+    }
+
     /// Returns the number, below 512.
     #[must_use]
     pub const fn number(self) -> u16 {
@@ -72,28 +79,32 @@ impl Turn {
 ///
 /// `current` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
 /// displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
+#[inline]
 pub fn pick(queue: &mut RunQueue, current: Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
     if let Some(turn) = current {
-        let highest = queue.highest();
-        if highest.map(u32::from) < Some(turn.priority) {
-            // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
-            let until = if now < turn.until { turn.until } else { now.saturating_add(slice) };
-            return Some(Turn { until, ..turn });
+        match queue.rivals(turn.priority) {
+            0 => {
+                // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
+                let until = if now < turn.until { turn.until } else { now.saturating_add(slice) };
+                return Some(Turn { until, ..turn });
+            }
+            1 if now < turn.until => return Some(turn),
+            1 => {
+                let vcpu = queue.rotate(turn.vcpu, turn.priority);
+                return Some(Turn { vcpu, priority: turn.priority, until: now.saturating_add(slice) });
+            }
+            _ => queue.push(turn.vcpu, u8::try_from(turn.priority).unwrap_or(31), true),
         }
-        if highest.map(u32::from) == Some(turn.priority) && now < turn.until {
-            return Some(turn);
-        }
-        let keeps_its_slice = queue.highest().map(u32::from) > Some(turn.priority);
-        queue.push(turn.vcpu, u8::try_from(turn.priority).unwrap_or(0), keeps_its_slice);
     }
     let (vcpu, priority) = queue.pop()?;
     Some(Turn::new(vcpu, priority, now, slice))
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
+#[inline]
 #[must_use]
 pub fn slice_end(queue: &RunQueue, turn: &Turn) -> u64 {
-    if queue.highest().map(u32::from) >= Some(turn.priority) { turn.until } else { u64::MAX }
+    if queue.rivals(turn.priority) != 0 { turn.until } else { u64::MAX }
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! Run queue: the vCPUs that are ready on one core, by priority, first come first served inside one. Pure.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "each index is taken modulo the length, so that the compiler drops the check"
+)]
+
 use zerocopy::FromZeros;
 
 use super::VcpuRef;
@@ -9,21 +14,13 @@ pub const PRIORITIES: usize = 32;
 /// vCPUs of the whole machine: 64 VMs of 8.
 pub const VCPUS: usize = 512;
 
-/// A vCPU's number + 1, or 0 for nobody: zeros are an empty queue, so that it is made in place.
-type Place = u16;
-const NOBODY: Place = 0;
-
-fn index(place: Place) -> usize {
-    usize::from(place).wrapping_sub(1) // nobody is out of range
-}
-
+/// A vCPU in the ring of its priority. A ring has no end to look out for: who leaves it, or takes another's place in it,
+/// changes two neighbors and asks nothing.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C)]
 struct Links {
-    next: Place,
-    previous: Place,
-    // Priority + 1, or 0 when not queued.
-    queued: u16,
+    next: u16,
+    previous: u16,
 }
 
 /// Ready vCPUs of one core. Every operation takes constant time. All zeros is an empty queue.
@@ -32,9 +29,11 @@ struct Links {
 pub struct RunQueue {
     // Bit `p`: something waits at priority `p`.
     occupied: u32,
-    head: [Place; PRIORITIES],
-    tail: [Place; PRIORITIES],
+    // The first of each ring, when it is occupied.
+    first: [u16; PRIORITIES],
     links: [Links; VCPUS],
+    // Priority + 1, or 0 when not queued.
+    queued: [u8; VCPUS],
 }
 
 impl RunQueue {
@@ -46,59 +45,80 @@ impl RunQueue {
         if self.occupied == 0 { None } else { Some((31 - self.occupied.leading_zeros()) as u8) }
     }
 
+    /// Returns who waits beside somebody of `priority` (at most 31): 0 nobody, 1 equals alone, more than that somebody higher.
+    #[inline]
+    #[must_use]
+    pub const fn rivals(&self, priority: u32) -> u32 {
+        self.occupied >> (priority & 31)
+    }
+
     /// Returns whether `vcpu` is queued.
+    #[inline]
     #[must_use]
     pub fn contains(&self, vcpu: VcpuRef) -> bool {
-        self.links.get(vcpu.index()).is_some_and(|links| links.queued != 0)
+        self.queued[vcpu.index() % VCPUS] != 0
+    }
+
+    #[inline(always)]
+    fn links(&mut self, number: u16) -> &mut Links {
+        &mut self.links[usize::from(number) % VCPUS]
     }
 
     /// Puts `vcpu` behind those that wait at `priority`, or before them when `first`. Does nothing when it is queued.
     pub fn push(&mut self, vcpu: VcpuRef, priority: u8, first: bool) {
-        let level = usize::from(priority).min(PRIORITIES - 1);
-        let at = vcpu.number().wrapping_add(1);
+        let level = usize::from(priority.min(31));
+        let at = vcpu.number();
         if self.contains(vcpu) {
             return;
         }
-        let (Some(head), Some(tail)) = (self.head.get_mut(level), self.tail.get_mut(level)) else { return };
-        let (old_head, old_tail) = (*head, *tail);
-        let (previous, next) = if first { (NOBODY, old_head) } else { (old_tail, NOBODY) };
-        if first || old_head == NOBODY {
-            *head = at;
-        }
-        if !first || old_tail == NOBODY {
-            *tail = at;
-        }
+        let is_alone = self.occupied & 1 << level == 0;
         self.occupied |= 1 << level;
-        let queued = u16::from(priority).min(31) + 1;
-        if let Some(links) = self.links.get_mut(vcpu.index()) {
-            *links = Links { next, previous, queued };
+        self.queued[usize::from(at) % VCPUS] = priority.min(31) + 1;
+        let next = if is_alone { at } else { self.first[level] };
+        if is_alone || first {
+            self.first[level] = at;
         }
-        if let Some(neighbor) = self.links.get_mut(index(previous)) {
-            neighbor.next = at;
-        }
-        if let Some(neighbor) = self.links.get_mut(index(next)) {
-            neighbor.previous = at;
-        }
+        let previous = if is_alone { at } else { self.links(next).previous };
+        *self.links(at) = Links { next, previous };
+        self.links(previous).next = at;
+        self.links(next).previous = at;
+    }
+
+    /// Puts `vcpu`, which is not queued, behind those that wait at `priority` (at most 31), and takes the first of them,
+    /// which is there. In a ring that is to take its place, and begin one further.
+    #[inline]
+    pub fn rotate(&mut self, vcpu: VcpuRef, priority: u32) -> VcpuRef {
+        let at = vcpu.number();
+        let first = &mut self.first[priority as usize % PRIORITIES];
+        let taken = *first;
+        let Links { next, previous } = self.links[usize::from(taken) % VCPUS];
+        // Who waits alone is its own neighbor, and so will be the one in its place.
+        let (next, previous) = if next == taken { (at, at) } else { (next, previous) };
+        *first = next;
+        *self.links(at) = Links { next, previous };
+        self.links(previous).next = at;
+        self.links(next).previous = at;
+        self.queued[usize::from(at) % VCPUS] = core::mem::take(&mut self.queued[usize::from(taken) % VCPUS]);
+        VcpuRef::from_masked(taken)
     }
 
     /// Takes `vcpu` out, wherever it waits. Returns whether it was queued.
     pub fn remove(&mut self, vcpu: VcpuRef) -> bool {
-        let Some(links) = self.links.get_mut(vcpu.index()).filter(|links| links.queued != 0) else { return false };
-        let Links { next, previous, queued } = *links;
-        *links = Links { next: NOBODY, previous: NOBODY, queued: 0 };
-        let level = usize::from(queued).saturating_sub(1);
-        if let Some(neighbor) = self.links.get_mut(index(previous)) {
-            neighbor.next = next;
-        } else if let Some(head) = self.head.get_mut(level) {
-            *head = next;
-            if next == NOBODY {
-                self.occupied &= !(1 << level);
-            }
+        let at = vcpu.number();
+        let queued = core::mem::take(&mut self.queued[usize::from(at) % VCPUS]);
+        if queued == 0 {
+            return false;
         }
-        if let Some(neighbor) = self.links.get_mut(index(next)) {
-            neighbor.previous = previous;
-        } else if let Some(tail) = self.tail.get_mut(level) {
-            *tail = previous;
+        let level = usize::from(queued - 1) % PRIORITIES;
+        let Links { next, previous } = *self.links(at);
+        if next == at {
+            self.occupied &= !(1 << level);
+            return true;
+        }
+        self.links(previous).next = next;
+        self.links(next).previous = previous;
+        if self.first[level] == at {
+            self.first[level] = next;
         }
         true
     }
@@ -106,8 +126,7 @@ impl RunQueue {
     /// Takes the first vCPU of the highest priority, which is returned with it.
     pub fn pop(&mut self) -> Option<(VcpuRef, u8)> {
         let priority = self.highest()?;
-        let first = *self.head.get(usize::from(priority))?;
-        let vcpu = VcpuRef::from_number(first.wrapping_sub(1))?;
+        let vcpu = VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]);
         self.remove(vcpu);
         Some((vcpu, priority))
     }
@@ -145,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_queue_behaves_like_a_list_per_priority(steps in prop::collection::vec((0..3u8, 0..40u16, 0..4u8, any::<bool>()), 0..400)) {
+        fn the_queue_behaves_like_a_list_per_priority(steps in prop::collection::vec((0..4u8, 0..40u16, 0..4u8, any::<bool>()), 0..400)) {
             let mut queue = RunQueue::new_zeroed();
             let mut model: Vec<VecDeque<u16>> = vec![VecDeque::new(); 4];
             for (step, n, priority, first) in steps {
@@ -157,6 +176,14 @@ mod tests {
                             if first { level.push_front(n) } else { level.push_back(n) }
                         }
                     }
+                    // Rotating: only who is not queued, and only where somebody waits.
+                    1 if first => {
+                        let level = usize::from(priority);
+                        if !model.iter().any(|level| level.contains(&n)) && let Some(expected) = model[level].pop_front() {
+                            model[level].push_back(n);
+                            prop_assert_eq!(queue.rotate(vcpu(n), u32::from(priority)).number(), expected);
+                        }
+                    }
                     1 => {
                         let was = model.iter().any(|level| level.contains(&n));
                         model.iter_mut().for_each(|level| level.retain(|&m| m != n));
@@ -166,6 +193,9 @@ mod tests {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
                         prop_assert_eq!(queue.pop().map(|(v, _)| v.number()), expected);
                     }
+                }
+                for n in 0..40 {
+                    prop_assert_eq!(queue.contains(vcpu(n)), model.iter().any(|level| level.contains(&n)));
                 }
             }
         }
