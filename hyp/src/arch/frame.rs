@@ -77,7 +77,10 @@ pub enum ExitKind {
     Aarch32,
 }
 
-/// Why a guest left, as the processor says it.
+/// [`RawExit::vector`] of [`ExitKind::Answered`], which no vector gives.
+pub(super) const ANSWERED: u64 = 4;
+
+/// Why a guest left, as the processor says it; `Answered` leaves all but `vector` zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct RawExit {
@@ -100,7 +103,7 @@ impl RawExit {
             1 => ExitKind::Irq,
             2 => ExitKind::Fiq,
             3 => ExitKind::SError,
-            4 => ExitKind::Answered,
+            ANSWERED => ExitKind::Answered,
             _ => ExitKind::Aarch32,
         }
     }

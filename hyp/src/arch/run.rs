@@ -1,11 +1,13 @@
 //! Entering a guest as a function call: `run` returns why the guest came back. Called by the dispatcher's loop alone.
 
-use super::frame::{Answers, FAST_CALLS, Frame, RawExit};
+use aarch64_cpu::registers::{ESR_EL2, FAR_EL2, HPFAR_EL2, Readable};
 
-core::arch::global_asm!(include_str!("switch.S"), include_str!("vectors.S"), fast_calls = const FAST_CALLS);
+use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, RawExit};
+
+core::arch::global_asm!(include_str!("switch.S"), include_str!("vectors.S"), fast_calls = const FAST_CALLS, answered = const ANSWERED);
 
 unsafe extern "C" {
-    fn arch_run(frame: *mut Frame, context: *mut u8, answers: *const u8, exit: *mut RawExit);
+    fn arch_run(frame: *mut Frame, context: *mut u8, answers: *const u8) -> u64;
 }
 
 /// Runs the guest of `frame` until something happens that `answers` does not settle.
@@ -16,12 +18,13 @@ unsafe extern "C" {
 /// Returns the exit as the processor reports it; `frame` holds the guest's registers, zero in x0 to x17 after `Answered`.
 #[inline]
 pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
-    let mut exit = RawExit::default();
-    // SAFETY: `arch_run` follows AAPCS64. It uses `frame` and `exit` only before the guest's first and after its last
-    // instruction, so no handler sees them; it passes `context` on as the `&mut C` that every entry of `answers` takes,
-    // one call at a time, while this function's own use of `cx` rests. All four outlive the call.
-    unsafe {
-        arch_run(frame, core::ptr::from_mut(cx).cast(), core::ptr::from_ref(answers).cast(), &raw mut exit);
+    // SAFETY: `arch_run` follows AAPCS64. It uses `frame` only before the guest's first and after its last instruction, so
+    // no handler sees it; it passes `context` on as the `&mut C` that every entry of `answers` takes, one call at a time,
+    // while this function's own use of `cx` rests. All three outlive the call.
+    let vector = unsafe { arch_run(frame, core::ptr::from_mut(cx).cast(), core::ptr::from_ref(answers).cast()) };
+    if vector == ANSWERED {
+        return RawExit { vector, ..RawExit::default() }; // the syndrome is that of the call
     }
-    exit
+    // EL2 takes no exception between the guest's and here: they still say why it left.
+    RawExit { vector, esr: ESR_EL2.get(), far: FAR_EL2.get(), hpfar: HPFAR_EL2.get() }
 }

@@ -3,20 +3,18 @@
 //
 // Stack while a guest runs (SP_EL2):
 //   sp + 0 .. 96    x19-x30 of arch_run's caller
-//   sp + 96         &mut Frame      sp + 112   &mut RawExit
-//   sp + 104        (unused)        sp + 120   (unused)
-//   sp + 128        context, sp + 136 table of handlers
+//   sp + 96         &mut Frame, sp + 104 (unused)
+//   sp + 112        context, sp + 120 table of handlers
 // A vector pushes SCRATCH bytes more: x29, x30, x18, and the results of a call.
 
-.equ RUN_SIZE, 144
+.equ RUN_SIZE, 128
 .equ RUN_FRAME, 96
-.equ RUN_EXIT, 112
-.equ RUN_CX, 128
+.equ RUN_CX, 112
 .equ SCRATCH, 64
 .equ RESULTS, 32
 .equ FRAME_PC, 248
 
-// In: x0 &mut Frame, x1 context, x2 table of handlers, x3 &mut RawExit. Out: nothing. Clobbers: what AAPCS64 allows.
+// In: x0 &mut Frame, x1 context, x2 table of handlers. Out: x0 the exit number. Clobbers: what AAPCS64 allows.
 .section .text.arch_run, "ax"
 .global arch_run
 .type arch_run, %function
@@ -30,7 +28,6 @@ arch_run:
     stp     x27, x28, [sp, #64]
     stp     x29, x30, [sp, #80]
     str     x0, [sp, #RUN_FRAME]
-    str     x3, [sp, #RUN_EXIT]
     stp     x1, x2, [sp, #RUN_CX]
     ldp     x1, x2, [x0, #FRAME_PC]
     msr     elr_el2, x1
@@ -115,7 +112,7 @@ arch_leave_answered:
     stp     xzr, xzr, [x0, #96]
     stp     xzr, xzr, [x0, #112]
     stp     xzr, xzr, [x0, #128]
-    mov     x1, #4                          // ExitKind::Answered
+    mov     x1, #{answered}                 // ExitKind::Answered
     b       arch_leave_rest
 .size arch_leave_answered, . - arch_leave_answered
 
@@ -150,12 +147,6 @@ arch_leave_rest:
     mrs     x2, elr_el2
     mrs     x3, spsr_el2
     stp     x2, x3, [x0, #FRAME_PC]
-    ldr     x4, [sp, #RUN_EXIT]
-    mrs     x5, esr_el2
-    mrs     x6, far_el2
-    mrs     x7, hpfar_el2
-    stp     x1, x5, [x4, #0]
-    stp     x6, x7, [x4, #16]
     ldp     x19, x20, [sp, #0]
     ldp     x21, x22, [sp, #16]
     ldp     x23, x24, [sp, #32]
@@ -163,5 +154,6 @@ arch_leave_rest:
     ldp     x27, x28, [sp, #64]
     ldp     x29, x30, [sp, #80]
     add     sp, sp, #RUN_SIZE
+    mov     x0, x1
     ret
 .size arch_leave_sync, . - arch_leave_sync

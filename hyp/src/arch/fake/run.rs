@@ -4,7 +4,7 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use crate::arch::frame::{Answer, Answers, FAST_CALLS, Frame, RawExit, Results};
+use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, RawExit, Results};
 
 /// What a scripted guest does next.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 frame.x[..18].fill(0);
                 match verdict {
                     Answer::Stay => frame.x[..4].copy_from_slice(&results.x),
-                    Answer::Leave => return RawExit { vector: 4, ..RawExit::default() },
+                    Answer::Leave => return RawExit { vector: ANSWERED, ..RawExit::default() },
                 }
             }
         }
