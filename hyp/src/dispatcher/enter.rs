@@ -2,7 +2,7 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::service;
+use super::{leave, service};
 use crate::arch::frame::Frame;
 use crate::arch::{guest, stage2, timer};
 use crate::machine::{Cpu, Cx};
@@ -13,10 +13,8 @@ use crate::timer::NEVER;
 /// Makes the guest of `cx` ready to go on.
 pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
     let public = &cx.vcpu.public;
-    if public.state() == RunState::Runnable {
-        let now = timer::now();
-        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, now, NEVER);
-        public.enter(RunState::Running);
+    if public.begin() {
+        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, timer::now(), NEVER);
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
     if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
@@ -39,25 +37,27 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
     }
 }
 
-/// Saves whose EL1 state is on the core, and loads that of `cx`.
+/// Loads what EL1 has of `cx`.
+#[inline]
 fn make_resident(cx: &mut Cx<'_>) {
-    evict(cx);
+    if cx.cpu.resident.is_some() {
+        evict(cx);
+    }
     guest::load(&cx.context.el1, cx.me.vcpu());
     stage2::set_vttbr(cx.vm.vttbr);
     cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
 }
 
-/// Saves whose EL1 state is on the core, if that vCPU still exists.
+/// Saves whose EL1 state stayed on the core when it had nobody else to run, if that vCPU still exists.
+#[cold]
+#[inline(never)]
 fn evict(cx: &mut Cx<'_>) {
     let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
     if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
         && vm.incarnation == incarnation
         && let Some(mut owned) = vcpu.owned.lease()
     {
-        guest::save(&mut owned.context.el1);
-        if !guest::fp_traps() {
-            guest::save_fp(&mut owned.context.fp);
-        }
+        leave::save(&mut owned.context);
     }
     guest::trap_fp(true);
 }

@@ -6,18 +6,18 @@
 pub mod enter;
 pub mod exit;
 pub mod irq;
+pub mod leave;
 pub mod next;
 pub mod reaper;
 pub mod service;
 
+use crate::arch;
 use crate::arch::epoch::{Stay, Visitor};
 use crate::arch::frame::Frame;
-use crate::arch::{self, timer};
 use crate::hypercall;
 use crate::interpreter;
 use crate::lock::Held;
 use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
-use crate::scheduler;
 use crate::vcpu::Owned;
 use exit::Trap;
 
@@ -32,19 +32,14 @@ pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> 
     }
 }
 
-/// Does one turn: settles what others asked for, runs one guest until it leaves, and applies what follows.
+/// Does one turn: runs the guest that has the core until it leaves, applies what follows, and settles who is next.
 ///
 /// Returns whether there was nothing to run.
 pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
-    service::requests(machine, cpu, stay);
-    service::deadlines(machine, cpu, stay);
-    reaper::step(machine, cpu, stay);
-    let now = timer::now();
-    let queue_before = cpu.turn.map(|turn| turn.vcpu);
-    let picked = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks);
-    service::displace(machine, cpu, stay, queue_before, picked);
-    cpu.turn = picked;
-    let Some(turn) = picked else { return cpu.reaping == 0 };
+    if cpu.turn.is_none() {
+        leave::choose(machine, cpu, stay);
+    }
+    let Some(turn) = cpu.turn else { return cpu.reaping == 0 };
     let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
         cpu.turn = None;
         return false;
@@ -67,6 +62,7 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     let exit = arch::run(frame, &mut cx, hypercall::HANDLERS);
     let next = answer(&mut cx, frame, exit::decode(&exit, frame));
     next::apply(&mut cx, frame, next);
+    leave::settle(&mut cx);
     false
 }
 

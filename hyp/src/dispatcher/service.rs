@@ -171,15 +171,3 @@ pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         }
     }
 }
-
-/// Notes that `before` lost the core to `after` although it could go on.
-#[inline]
-pub fn displace(machine: &Machine, cpu: &Cpu, stay: &Stay<'_>, before: Option<VcpuRef>, after: Option<Turn>) {
-    let Some(who) = before.filter(|&who| after.is_none_or(|turn| turn.vcpu != who)) else { return };
-    if let Some((vm, vcpu)) = find(machine, stay, who)
-        && usize::from(vcpu.public.home) == cpu.index.index()
-        && vcpu.public.enter(RunState::Runnable)
-    {
-        vm.note_state(who.vcpu(), RunState::Runnable, timer::now(), NEVER);
-    }
-}

@@ -131,6 +131,28 @@ impl Public {
         is_legal
     }
 
+    /// Moves from runnable to running; called by the home core alone. Returns whether it did: it runs already otherwise.
+    #[inline]
+    pub fn begin(&self) -> bool {
+        self.step(RunState::Runnable, RunState::Running)
+    }
+
+    /// Moves from running to runnable; called by the home core alone. Returns whether it did.
+    #[inline]
+    pub fn leave(&self) -> bool {
+        self.step(RunState::Running, RunState::Runnable)
+    }
+
+    #[inline(always)]
+    fn step(&self, from: RunState, to: RunState) -> bool {
+        // Nobody else writes it, so what this core reads is what it wrote.
+        let is_there = self.state.load(Ordering::Relaxed) == state::number(from);
+        if is_there {
+            self.state.store(state::number(to), Ordering::SeqCst);
+        }
+        is_there
+    }
+
     /// Notes where the vCPU is to start. Returns whether the caller is the one that starts it; a second one is not.
     pub fn claim_start(&self, entry: u64, argument: u64) -> bool {
         if self.state() != RunState::Off || self.is_starting.swap(true, Ordering::AcqRel) {

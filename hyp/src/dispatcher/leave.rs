@@ -1,0 +1,50 @@
+//! Leave: who has the core next, and what becomes of the vCPU that had it.
+
+use strato_abi::vcpu::RunState;
+
+use super::{reaper, service};
+use crate::arch::epoch::Stay;
+use crate::arch::{guest, timer};
+use crate::machine::{Cpu, Cx, Machine};
+use crate::scheduler;
+use crate::timer::NEVER;
+use crate::vcpu::Context;
+
+/// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
+/// where they belong without looking it up again.
+#[inline]
+pub fn settle(cx: &mut Cx<'_>) {
+    if cx.cpu.resident.is_none() {
+        return; // it turned itself off, and may be asked to start again, for which its lease must be back
+    }
+    let now = choose(cx.machine, cx.cpu, cx.stay);
+    if cx.cpu.turn.is_none_or(|turn| turn.vcpu == cx.me) {
+        return; // with nobody else its registers stay: it may be the next one
+    }
+    if cx.vcpu.public.leave() {
+        cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
+    }
+    if cx.cpu.resident.take().is_some() {
+        save(cx.context);
+    }
+}
+
+/// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
+#[inline]
+pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
+    service::requests(machine, cpu, stay);
+    service::deadlines(machine, cpu, stay);
+    reaper::step(machine, cpu, stay);
+    let now = timer::now();
+    cpu.turn = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks);
+    now
+}
+
+/// Saves what is on this core of a vCPU's registers; FP traps afterwards.
+#[inline]
+pub fn save(context: &mut Context) {
+    guest::save(&mut context.el1);
+    if !guest::fp_traps() {
+        guest::save_fp(&mut context.fp);
+    }
+}
