@@ -39,6 +39,15 @@ impl SharedPages {
         unsafe { SharedFrames::over(&self.pages) }
     }
 
+    /// Returns the words of the first frame: there always is one.
+    #[must_use]
+    #[inline(always)]
+    pub fn first(&self) -> &[AtomicU64; FRAME_SIZE / WORD] {
+        // SAFETY: `pages` is at least one frame of RAM, aligned, initialized and mapped, and reached as atomics only while
+        // `self` lives.
+        unsafe { self.pages.pointer().cast().as_ref() }
+    }
+
     /// Returns the physical address of the first frame.
     #[must_use]
     #[inline]
@@ -96,13 +105,6 @@ impl<'a> SharedFrames<'a> {
     #[inline]
     pub fn word(self, index: usize) -> Option<&'a AtomicU64> {
         self.words.get(index)
-    }
-
-    /// Returns `N` words from word `first` on, or `None` when they pass the end.
-    #[must_use]
-    #[inline(always)]
-    pub fn words<const N: usize>(self, first: usize) -> Option<&'a [AtomicU64; N]> {
-        self.words.get(first..).and_then(|rest| rest.first_chunk())
     }
 
     /// Copies `bytes` to the frames from byte `offset` on. Time grows with the length: the caller bounds it.

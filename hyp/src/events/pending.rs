@@ -6,10 +6,12 @@
 use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
 
 use super::sink::{Sink, or_bounded, update};
+use crate::arch::ram::FRAME_SIZE;
 use crate::arch::shared::SharedPages;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const WORDS_PER_RECORD: usize = (EVENT_RECORD_STRIDE / 8) as usize;
+const RECORDS: usize = FRAME_SIZE / 8 / WORDS_PER_RECORD;
 const MASK: usize = EVENT_WORDS;
 const SELECTOR: usize = 2 * EVENT_WORDS;
 /// A selector that makes a consumer look at every word.
@@ -50,14 +52,12 @@ impl EventArea {
         self.pages
     }
 
+    /// Returns word `index` of the record of `vcpu`, both taken modulo how many there are.
     #[inline(always)]
-    fn record(&self, vcpu: u8) -> Option<&[AtomicU64; WORDS_PER_RECORD]> {
-        self.pages.frames().words(usize::from(vcpu).wrapping_mul(WORDS_PER_RECORD))
-    }
-
-    #[inline(always)]
-    fn word(&self, vcpu: u8, index: usize) -> Option<&AtomicU64> {
-        self.record(vcpu)?.get(index)
+    #[allow(clippy::indexing_slicing, reason = "the product of the two moduli is the length of a page")]
+    fn word(&self, vcpu: u8, index: usize) -> &AtomicU64 {
+        let record = usize::from(vcpu) % RECORDS;
+        &self.pages.first()[record * WORDS_PER_RECORD + index % WORDS_PER_RECORD]
     }
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
@@ -67,9 +67,7 @@ impl EventArea {
     pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
-        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else {
-            return Posted::Masked;
-        };
+        let (pending, mask) = (self.word(vcpu, index), self.word(vcpu, MASK + index));
         let now = pending.load(Ordering::Relaxed);
         // Release: what the sender did before is seen by whoever takes the bit.
         if pending.compare_exchange_weak(now, now | bit, Ordering::Release, Ordering::Relaxed).is_err() {
@@ -92,9 +90,7 @@ impl EventArea {
     fn post_contended(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
-        let (Some(pending), Some(mask)) = (self.word(vcpu, index), self.word(vcpu, MASK + index)) else {
-            return Posted::Masked;
-        };
+        let (pending, mask) = (self.word(vcpu, index), self.word(vcpu, MASK + index));
         if !or_bounded(pending, bit) {
             sink.keep(index, bit);
         }
@@ -105,7 +101,7 @@ impl EventArea {
     /// ORs `bits` into the selector of `vcpu` and raises its line.
     #[inline(always)]
     pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) -> Posted {
-        let Some(selector) = self.word(vcpu, SELECTOR) else { return Posted::Masked };
+        let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
         if selector.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_err() {
             return Self::select_contended(selector, bits, sink);
@@ -142,7 +138,7 @@ impl EventArea {
         sink.overflowed.swap(false, Ordering::Acquire);
         for (index, word) in sink.overflow.iter().enumerate() {
             let bits = word.swap(0, Ordering::Acquire);
-            let is_stored = bits == 0 || self.word(vcpu, index).is_some_and(|pending| or_bounded(pending, bits));
+            let is_stored = bits == 0 || or_bounded(self.word(vcpu, index), bits);
             if !is_stored {
                 word.fetch_or(bits, Ordering::Release);
                 sink.overflowed.store(true, Ordering::Release);
@@ -159,7 +155,7 @@ impl EventArea {
         self.merge(vcpu, sink);
         // Before the selector is read, and never after it: see `select`.
         sink.line.swap(false, Ordering::AcqRel);
-        let Some(selector) = self.word(vcpu, SELECTOR) else { return 0 };
+        let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
         if now == 0 {
             return 0;
@@ -175,18 +171,15 @@ impl EventArea {
     #[inline]
     #[must_use]
     pub fn has_news(&self, vcpu: u8, sink: &Sink) -> bool {
-        sink.overflowed.load(Ordering::Relaxed)
-            || self.word(vcpu, SELECTOR).is_some_and(|selector| selector.load(Ordering::Relaxed) != 0)
+        sink.overflowed.load(Ordering::Relaxed) || self.word(vcpu, SELECTOR).load(Ordering::Relaxed) != 0
     }
 
     /// Looks at `port` again after its mask was cleared: returns whether it is pending, with selector and line set if so.
     pub fn reevaluate(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
         self.merge(vcpu, sink);
         let index = usize::from(port / 64) % EVENT_WORDS;
-        let Some(pending) = self.word(vcpu, index) else { return false };
-        let is_pending = pending.load(Ordering::Acquire) & 1 << (port % 64) != 0;
-        let is_masked =
-            self.word(vcpu, MASK + index).is_some_and(|m| m.load(Ordering::Relaxed) & 1 << (port % 64) != 0);
+        let is_pending = self.word(vcpu, index).load(Ordering::Acquire) & 1 << (port % 64) != 0;
+        let is_masked = self.word(vcpu, MASK + index).load(Ordering::Relaxed) & 1 << (port % 64) != 0;
         if is_pending && !is_masked {
             let _ = self.select(vcpu, 1 << index, sink);
         }
@@ -197,7 +190,7 @@ impl EventArea {
     pub fn withdraw(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
         self.merge(vcpu, sink);
         let bit = 1 << (port % 64);
-        let Some(pending) = self.word(vcpu, usize::from(port / 64) % EVENT_WORDS) else { return false };
+        let pending = self.word(vcpu, usize::from(port / 64) % EVENT_WORDS);
         if pending.load(Ordering::Relaxed) & bit == 0 {
             return false;
         }
@@ -225,7 +218,7 @@ mod tests {
         assert_eq!(area.post(1, 65, &sink), Posted::First);
         assert_eq!(area.post(1, 65, &sink), Posted::Merged);
         assert_eq!(area.post(1, 66, &sink), Posted::Again);
-        assert_eq!(area.word(1, 1).unwrap().load(Ordering::Relaxed), 0b110);
+        assert_eq!(area.word(1, 1).load(Ordering::Relaxed), 0b110);
         assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
         assert_eq!(area.take(1, &sink), 2);
         assert!(!sink.line.load(Ordering::Relaxed) && !area.has_news(1, &sink));
@@ -235,12 +228,12 @@ mod tests {
     #[test]
     fn a_masked_event_is_kept_but_tells_nobody_until_it_is_unmasked() {
         let (area, sink) = (area(), Sink::default());
-        area.word(0, MASK).unwrap().store(1 << 5, Ordering::Relaxed);
+        area.word(0, MASK).store(1 << 5, Ordering::Relaxed);
         assert_eq!(area.post(0, 5, &sink), Posted::Masked);
         assert!(!sink.line.load(Ordering::Relaxed));
         assert!(area.reevaluate(0, 5, &sink));
         assert!(!sink.line.load(Ordering::Relaxed), "still masked");
-        area.word(0, MASK).unwrap().store(0, Ordering::Relaxed);
+        area.word(0, MASK).store(0, Ordering::Relaxed);
         assert!(area.reevaluate(0, 5, &sink));
         assert!(sink.line.load(Ordering::Relaxed));
     }
