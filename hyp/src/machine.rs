@@ -62,8 +62,9 @@ pub struct Pool {
     pub baseline: Option<Audit>,
 }
 
-/// A core's letter box: others say here which vCPUs to look at, then send [`SGI_MAIL`].
+/// A core's letter box, in cache lines of its own: others say here which vCPUs to look at, then send [`SGI_MAIL`].
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Mail {
     is_full: AtomicBool,
     vcpus: [AtomicU64; VM_PLACES / 8],
@@ -79,15 +80,18 @@ impl Mail {
         self.is_full.store(true, Ordering::Release);
     }
 
-    /// Returns the numbers of all vCPUs in the box, 64 to a word, and empties it; `None` when it is empty.
+    /// Returns whether there is something in the box.
     #[inline]
-    pub fn take(&self) -> Option<[u64; VM_PLACES / 8]> {
-        if !self.is_full.load(Ordering::Acquire) {
-            return None;
-        }
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Returns the numbers of all vCPUs in the box, 64 to a word, and empties it.
+    pub fn take(&self) -> [u64; VM_PLACES / 8] {
         self.is_full.store(false, Ordering::Relaxed);
         // Acquire by the swaps: what the senders wrote before is seen. A letter put in after the flag was cleared sets it again.
-        Some(core::array::from_fn(|n| self.vcpus.get(n).map_or(0, |word| word.swap(0, Ordering::AcqRel))))
+        core::array::from_fn(|n| self.vcpus.get(n).map_or(0, |word| word.swap(0, Ordering::AcqRel)))
     }
 }
 
@@ -188,11 +192,12 @@ impl Cpu {
 }
 
 impl Machine {
-    /// Returns whether others have asked something of `cpu`.
+    /// Returns the letter box of `cpu`.
     #[inline]
     #[must_use]
-    pub fn has_mail(&self, cpu: &Cpu) -> bool {
-        self.mail.get(cpu.index.index()).is_some_and(|mail| mail.is_full.load(Ordering::Relaxed))
+    #[allow(clippy::indexing_slicing, reason = "a core's number is below the number of boxes")]
+    pub fn mail_of(&self, cpu: &Cpu) -> &Mail {
+        &self.mail[cpu.index.index()]
     }
 
     /// Puts `vcpu`, at home on `core`, into that core's letter box and makes it look.

@@ -32,9 +32,6 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
     // While an ended VM is given back, guests and steps of that take turns.
     let work = if cx.cpu.reaping == 0 { NEVER } else { timer::now().saturating_add(cx.machine.slice_ticks / 8) };
     arm(cx.cpu, deadline.min(slice).min(work));
-    if !cx.machine.has_started.load(Ordering::Relaxed) && !cx.machine.has_started.swap(true, Ordering::Relaxed) {
-        log::info!("first guest instruction at {} ticks", timer::now());
-    }
 }
 
 /// Loads what EL1 has of `cx`.

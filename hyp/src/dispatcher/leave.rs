@@ -7,6 +7,7 @@ use crate::arch::epoch::Stay;
 use crate::arch::{guest, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler;
+use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vcpu::Context;
 
@@ -29,9 +30,18 @@ pub fn settle(cx: &mut Cx<'_>) {
     }
 }
 
+/// Chooses who has this core when nobody had it.
+#[inline(never)]
+pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    choose(machine, cpu, stay);
+    if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
+        log::info!("first guest instruction at {} ticks", timer::now());
+    }
+}
+
 /// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
-#[inline]
-pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
+#[inline(always)]
+fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     service::requests(machine, cpu, stay);
     service::deadlines(machine, cpu, stay);
     reaper::step(machine, cpu, stay);

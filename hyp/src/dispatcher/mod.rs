@@ -37,7 +37,7 @@ pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> 
 /// Returns whether there was nothing to run.
 pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     if cpu.turn.is_none() {
-        leave::choose(machine, cpu, stay);
+        leave::begin(machine, cpu, stay);
     }
     let Some(turn) = cpu.turn else { return cpu.reaping == 0 };
     let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {

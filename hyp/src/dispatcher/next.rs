@@ -23,11 +23,11 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::Yield => {
             give_way(cx);
         }
-        Next::Wait(deadline) => {
-            cx.context.is_waiting = true;
+        Next::Wait(_) | Next::Halt => {
+            let deadline = if let Next::Wait(deadline) = next { deadline } else { NEVER };
+            cx.context.is_waiting = matches!(next, Next::Wait(_));
             block(cx, deadline);
         }
-        Next::Halt => block(cx, NEVER),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
         Next::Crash => {

@@ -36,11 +36,17 @@ pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, number: u8) {
     machine.send_mail(public.home, who);
 }
 
-/// Empties this core's letter box.
+/// Does what stands in this core's letter box.
 #[inline]
 pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    let Some(words) = machine.mail.get(cpu.index.index()).and_then(|mail| mail.take()) else { return };
-    for (index, word) in (0u16..).zip(words) {
+    if machine.mail_of(cpu).is_full() {
+        empty_box(machine, cpu, stay);
+    }
+}
+
+#[inline(never)]
+fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    for (index, word) in (0u16..).zip(machine.mail_of(cpu).take()) {
         let mut rest = word;
         while rest != 0 {
             #[allow(clippy::cast_possible_truncation, reason = "below 64")]
@@ -55,23 +61,33 @@ pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 }
 
 /// Does what is asked of a vCPU at home on this core.
+#[inline]
 fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let public = &vcpu.public;
     // A request comes with mail, which is read after it was set; most wakes carry none.
-    let is_asked = public.requests.load(Ordering::Acquire) != 0;
-    let requests = if is_asked { public.requests.swap(0, Ordering::AcqRel) } else { 0 };
+    if public.requests.load(Ordering::Acquire) != 0 || vm.is_ending() {
+        grant(machine, cpu, vm, vcpu, who);
+    } else if public.state() == RunState::Blocked {
+        ready(machine, cpu, vm, vcpu, who);
+    }
+    // One that runs is this core's own: its line is looked at before it goes on.
+}
+
+/// Does what others asked of a vCPU, or takes it off when its VM ends.
+#[cold]
+#[inline(never)]
+fn grant(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    let public = &vcpu.public;
+    let requests = public.requests.swap(0, Ordering::AcqRel);
     if requests & request::STOP != 0 || vm.is_ending() {
         detach(machine, cpu, vm, vcpu, who);
-        return;
-    }
-    if requests & request::START != 0 && public.state() == RunState::Off {
+    } else if requests & request::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
         ready(machine, cpu, vm, vcpu, who);
         public.end_start();
     } else if public.state() == RunState::Blocked {
         ready(machine, cpu, vm, vcpu, who);
     }
-    // One that runs is this core's own: its line is looked at before it goes on.
 }
 
 /// Makes a vCPU ready and gives it the core, if that is free, or queues it.
@@ -153,9 +169,13 @@ pub fn end_vm(machine: &Machine, vm: &Vm, ending: Ending) {
 /// Makes those ready whose deadline has come, a bounded number of them.
 #[inline]
 pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    if cpu.deadlines.earliest().0 == NEVER {
-        return;
+    if cpu.deadlines.earliest().0 != NEVER {
+        wake_due(machine, cpu, stay);
     }
+}
+
+#[inline(never)]
+fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
     for _ in 0..DEADLINES_PER_TURN {
         let (deadline, place) = cpu.deadlines.earliest();

@@ -27,8 +27,8 @@ impl Handle for VcpuYield {
             }
         }
         // Nobody to give way to: the call is answered on the spot.
-        let is_alone =
-            cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0) && !cx.machine.has_mail(cx.cpu);
+        let is_alone = cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0)
+            && !cx.machine.mail_of(cx.cpu).is_full();
         Ok(if is_alone { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
     }
 }

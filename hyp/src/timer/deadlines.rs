@@ -20,18 +20,22 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// Sets the deadline of `place` (taken modulo the number of places) in ticks, or [`NEVER`].
+    #[inline]
     pub fn set(&mut self, place: usize, deadline: u64) {
-        let place = place % LEAVES;
+        if self.time(place) != deadline {
+            self.change(place % LEAVES, deadline);
+        }
+    }
+
+    #[inline(never)]
+    fn change(&mut self, place: usize, deadline: u64) {
         if let Some(slot) = self.remaining.get_mut(place) {
-            if *slot == !deadline {
-                return;
-            }
             *slot = !deadline;
         }
         let mut node = (place + LEAVES) / 2;
         while node > 0 {
             let (left, right) = (self.below(node * 2), self.below(node * 2 + 1));
-            let winner = if self.time(right) < self.time(left) { right } else { left };
+            let winner = if self.time(right.into()) < self.time(left.into()) { right } else { left };
             if let Some(slot) = self.winner.get_mut(node) {
                 *slot = winner.wrapping_sub(first_place(node));
             }
@@ -43,16 +47,18 @@ impl Deadlines {
         self.winner.get(node).copied().unwrap_or(0).wrapping_add(first_place(node))
     }
 
-    fn time(&self, place: u16) -> u64 {
-        !self.remaining.get(usize::from(place)).copied().unwrap_or(0)
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+    fn time(&self, place: usize) -> u64 {
+        !self.remaining[place % LEAVES]
     }
 
     /// Returns the earliest deadline and its place; [`NEVER`] when nothing is due.
     #[inline]
     #[must_use]
     pub fn earliest(&self) -> (u64, usize) {
-        let place = self.below(1);
-        (self.time(place), usize::from(place))
+        let place = usize::from(self.below(1));
+        (self.time(place), place)
     }
 }
 
