@@ -20,7 +20,7 @@ enum Without {
     Nothing,
     /// Line: a store where `EventArea::take` swaps.
     SwapOfTaker,
-    /// Line: a store where `EventArea::select` swaps.
+    /// Line: a store where `events::pending::raise_line` swaps.
     SwapOfSender,
     /// The fence of the core that blocks or enters.
     OwnFence,
@@ -48,7 +48,7 @@ impl Vcpu {
         Arc::new(Self { state, selector: AtomicU64::new(0), line, is_told: AtomicBool::new(false) })
     }
 
-    /// `EventArea::select`.
+    /// `events::pending::select`.
     fn select(&self, without: Without) -> bool {
         self.selector.fetch_or(1, Release);
         if without == Without::SwapOfSender {
@@ -74,7 +74,7 @@ impl Vcpu {
         if without != Without::SenderFence {
             fence(SeqCst);
         }
-        let is_concerned = match self.state.load(Acquire) {
+        let is_concerned = match self.state.load(Relaxed) {
             BLOCKED => true,
             RUNNING => is_upcall && !was_up,
             _ => false,

@@ -11,6 +11,12 @@ pub mod maintenance;
 pub mod maintenance;
 
 #[cfg(target_os = "none")]
+pub mod attempt;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/attempt.rs"]
+pub mod attempt;
+
+#[cfg(target_os = "none")]
 mod cpu;
 #[cfg(not(target_os = "none"))]
 #[path = "fake/cpu.rs"]

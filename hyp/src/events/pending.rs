@@ -6,6 +6,7 @@
 use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
 
 use super::sink::{Sink, or_bounded, update};
+use crate::arch::attempt;
 use crate::arch::ram::FRAME_SIZE;
 use crate::arch::shared::SharedPages;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -17,6 +18,15 @@ const SELECTOR: usize = 2 * EVENT_WORDS;
 /// A selector that makes a consumer look at every word.
 const SELECT_ALL: u64 = (1 << EVENT_WORDS) - 1;
 
+type Record = [AtomicU64; WORDS_PER_RECORD];
+
+/// Returns word `index` of a record, which is taken modulo how many there are.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+fn word(record: &Record, index: usize) -> &AtomicU64 {
+    &record[index % WORDS_PER_RECORD]
+}
+
 /// The page that a VM's guest and the hypervisor both write.
 #[derive(Debug)]
 pub struct EventArea {
@@ -26,14 +36,39 @@ pub struct EventArea {
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Posted {
-    /// It is pending and masked: nobody is told.
-    Masked,
-    /// The port was pending already: whoever takes the bit sees this event too, and whoever set it says so (SPEC 10.4).
-    Merged,
     /// It is the first since the line was lowered.
     First,
     /// The line was up already.
     Again,
+    /// It is pending and masked: nobody is told.
+    Masked,
+    /// The port was pending already: whoever takes the bit sees this event too, and whoever set it says so (SPEC 10.4).
+    Merged,
+}
+
+/// ORs `bits` into the selector of a record and raises the line of its vCPU.
+#[inline(always)]
+fn select(record: &Record, bits: u64, sink: &Sink) -> Posted {
+    let selector = word(record, SELECTOR);
+    match attempt::or(selector, bits) {
+        Some(_) => raise_line(sink),
+        None => select_contended(selector, bits, sink),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
+    if !or_bounded(selector, bits) {
+        sink.overflowed.store(true, Ordering::Release);
+    }
+    raise_line(sink)
+}
+
+#[inline(always)]
+fn raise_line(sink: &Sink) -> Posted {
+    // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
+    if sink.line.swap(true, Ordering::AcqRel) { Posted::Again } else { Posted::First }
 }
 
 impl EventArea {
@@ -52,12 +87,17 @@ impl EventArea {
         self.pages
     }
 
-    /// Returns word `index` of the record of `vcpu`, both taken modulo how many there are.
+    /// Returns the record of `vcpu`, which is taken modulo how many there are.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "the product of the two moduli is the length of a page")]
+    #[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+    fn record(&self, vcpu: u8) -> &Record {
+        let (records, _) = self.pages.first().as_chunks();
+        &records[usize::from(vcpu) % RECORDS]
+    }
+
+    #[inline(always)]
     fn word(&self, vcpu: u8, index: usize) -> &AtomicU64 {
-        let record = usize::from(vcpu) % RECORDS;
-        &self.pages.first()[record * WORDS_PER_RECORD + index % WORDS_PER_RECORD]
+        word(self.record(vcpu), index)
     }
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
@@ -67,13 +107,11 @@ impl EventArea {
     pub fn post(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
-        let (pending, mask) = (self.word(vcpu, index), self.word(vcpu, MASK + index));
-        let now = pending.load(Ordering::Relaxed);
+        let record = self.record(vcpu);
+        let (pending, mask) = (word(record, index), word(record, MASK + index));
         // Release: what the sender did before is seen by whoever takes the bit.
-        if pending.compare_exchange_weak(now, now | bit, Ordering::Release, Ordering::Relaxed).is_err() {
-            return self.post_contended(vcpu, port, sink);
-        }
-        if now & bit != 0 {
+        let Some(before) = attempt::or(pending, bit) else { return self.post_contended(vcpu, port, sink) };
+        if before & bit != 0 {
             return Posted::Merged;
         }
         // Pairs with the guest's fence between clearing its mask and looking at pending again: one of us sees the other.
@@ -81,7 +119,7 @@ impl EventArea {
         if mask.load(Ordering::Relaxed) & bit != 0 {
             return Posted::Masked;
         }
-        self.select(vcpu, 1 << index, sink)
+        select(record, 1 << index, sink)
     }
 
     /// The same when a sibling of the receiver hammers the word: so many tries, then the private word.
@@ -95,33 +133,11 @@ impl EventArea {
             sink.keep(index, bit);
         }
         fence(Ordering::SeqCst); // as in `post`
-        if mask.load(Ordering::Relaxed) & bit != 0 { Posted::Masked } else { self.select(vcpu, 1 << index, sink) }
-    }
-
-    /// ORs `bits` into the selector of `vcpu` and raises its line.
-    #[inline(always)]
-    pub fn select(&self, vcpu: u8, bits: u64, sink: &Sink) -> Posted {
-        let selector = self.word(vcpu, SELECTOR);
-        let now = selector.load(Ordering::Relaxed);
-        if selector.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_err() {
-            return Self::select_contended(selector, bits, sink);
+        if mask.load(Ordering::Relaxed) & bit != 0 {
+            Posted::Masked
+        } else {
+            select(self.record(vcpu), 1 << index, sink)
         }
-        Self::raise_line(sink)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
-        if !or_bounded(selector, bits) {
-            sink.overflowed.store(true, Ordering::Release);
-        }
-        Self::raise_line(sink)
-    }
-
-    #[inline(always)]
-    fn raise_line(sink: &Sink) -> Posted {
-        // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
-        if sink.line.swap(true, Ordering::AcqRel) { Posted::Again } else { Posted::First }
     }
 
     /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests.
@@ -144,7 +160,7 @@ impl EventArea {
                 sink.overflowed.store(true, Ordering::Release);
             }
         }
-        let _ = self.select(vcpu, SELECT_ALL, sink);
+        let _ = select(self.record(vcpu), SELECT_ALL, sink);
     }
 
     /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.
@@ -153,7 +169,7 @@ impl EventArea {
     #[inline]
     pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
         self.merge(vcpu, sink);
-        // Before the selector is read, and never after it: see `select`.
+        // Before the selector is read, and never after it: see `raise_line`.
         sink.line.swap(false, Ordering::AcqRel);
         let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
@@ -181,7 +197,7 @@ impl EventArea {
         let is_pending = self.word(vcpu, index).load(Ordering::Acquire) & 1 << (port % 64) != 0;
         let is_masked = self.word(vcpu, MASK + index).load(Ordering::Relaxed) & 1 << (port % 64) != 0;
         if is_pending && !is_masked {
-            let _ = self.select(vcpu, 1 << index, sink);
+            let _ = select(self.record(vcpu), 1 << index, sink);
         }
         is_pending
     }

@@ -3,6 +3,7 @@
 //! The word names the other end (VM and port) with the incarnation of that VM, so that nothing is delivered to a later
 //! owner of the same place. A closed port is used again only after every core has begun another stay (see `arch::epoch`).
 
+use strato_abi::Handle;
 use zerocopy::FromZeros;
 
 use crate::sync::{AtomicU64, Ordering};
@@ -41,6 +42,19 @@ pub struct Port {
     binding: AtomicU64,
 }
 
+/// What a port is bound to, as it was read. Unequal ones may name the same vCPU, if the port was closed in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding(u64);
+
+impl Binding {
+    /// Returns the number of the vCPU.
+    #[inline]
+    #[must_use]
+    pub const fn vcpu(self) -> u8 {
+        (self.0 & 0xff) as u8
+    }
+}
+
 const INCARNATION: u64 = (1 << 30) - 1;
 const STATE_SHIFT: u32 = 62;
 const CONNECTED: u64 = 2;
@@ -70,6 +84,13 @@ impl Snapshot {
     #[must_use]
     pub const fn generation(self) -> u16 {
         (self.0 >> 16 & 0xffff) as u16
+    }
+
+    /// Returns whether `handle` names the port: it is in use, and of this generation.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(self, handle: Handle) -> bool {
+        (self.0 ^ handle.bits() as u64) & 0xffff_0000 == 0 && self.is_open()
     }
 
     /// Returns whether the port is in use.
@@ -127,11 +148,11 @@ impl Port {
         self.word.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Returns the vCPU that the port is bound to.
+    /// Returns the vCPU that the port is bound to, in a form that can be compared with a later one.
     #[inline]
     #[must_use]
-    pub fn vcpu(&self) -> u8 {
-        (self.binding.load(Ordering::Acquire) & 0xff) as u8
+    pub fn binding(&self) -> Binding {
+        Binding(self.binding.load(Ordering::Acquire))
     }
 
     /// Binds the port to `vcpu`.
@@ -161,6 +182,8 @@ mod tests {
         for link in [Link::Free, Link::Offered(end), Link::Connected(end), Link::PeerGone] {
             let snapshot = Snapshot::new(0xabcd, link);
             assert_eq!((snapshot.link(), snapshot.generation()), (link, 0xabcd));
+            assert_eq!(snapshot.is_of(Handle::new(7, 0xabcd)), link != Link::Free);
+            assert!(!snapshot.is_of(Handle::new(7, 0xabcc)) && !snapshot.is_of(Handle::new(7, 0x2bcd)));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use strato_abi::event_area::EVENT_WORDS;
 
+use crate::arch::attempt;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Tries of an update of a guest's word before the private word is used instead: a sibling vCPU that hammers the word
@@ -34,10 +35,8 @@ impl Sink {
 /// ORs `bits` into a word that a guest may hammer; returns whether it succeeded within [`TRIES`].
 #[inline(always)]
 pub(super) fn or_bounded(word: &AtomicU64, bits: u64) -> bool {
-    let now = word.load(Ordering::Relaxed);
     // Release: what the sender did before is seen by whoever takes the bit.
-    word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).is_ok()
-        || or_contended(word, bits)
+    attempt::or(word, bits).is_some() || or_contended(word, bits)
 }
 
 #[cold]

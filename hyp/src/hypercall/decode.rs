@@ -7,7 +7,8 @@ use strato_abi::handle::{AddressSpaceHandle, Handle, PortHandle};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
-use crate::events::port::Snapshot;
+use crate::events::Link;
+use crate::events::port::{End, Snapshot};
 use crate::machine::Cx;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
@@ -112,8 +113,37 @@ pub fn vcpu(vm: &Vm, vcpu: u64, argument: u8) -> Result<(u8, &Vcpu), CallError> 
 pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Snapshot), CallError> {
     let index = handle.index();
     match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
-        Some(word) if word.generation() == handle.generation() && word.is_open() => Ok((index, word)),
+        Some(word) if word.is_of(handle) => Ok((index, word)),
         _ => Err(no_port(cx, handle, argument)),
+    }
+}
+
+/// Returns the other end of the port that a handle names.
+///
+/// # Errors
+/// As [`port`]; `PEER_GONE` or `STATE` when it is not connected.
+#[inline(always)]
+pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<End, CallError> {
+    match cx.vm.ports.get(usize::from(handle.index())).map(|port| port.read()) {
+        Some(word)
+            if word.is_of(handle)
+                && let Some(end) = word.far_end() =>
+        {
+            Ok(end)
+        }
+        _ => Err(unconnected(cx, PortHandle(handle), argument)),
+    }
+}
+
+/// Returns why a port cannot be raised.
+#[cold]
+#[inline(never)]
+fn unconnected(cx: &mut Cx<'_>, handle: PortHandle, argument: u8) -> CallError {
+    match port(cx, handle, argument) {
+        // The link may have changed since it was found not to be connected: then it never was.
+        Ok((_, word)) if word.link() == Link::PeerGone => CallError::of(Code::PeerGone, argument, Reason::None, 0),
+        Ok(_) => CallError::of(Code::State, argument, Reason::None, 0),
+        Err(error) => error,
     }
 }
 

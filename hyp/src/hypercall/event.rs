@@ -10,7 +10,7 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
 use super::{CallError, Handle, Outcome, decode};
-use crate::events::port::{End, Snapshot};
+use crate::events::port::End;
 use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Wakes};
 use crate::sync::{Ordering, fence};
@@ -20,20 +20,12 @@ use crate::vm::handles::{HandleError, Object};
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
 pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
-    let (_, word) = decode::port(cx, port, 1)?;
-    let Some(end) = word.far_end() else { return Err(unconnected(word)) };
+    let end = decode::connected(cx, port, 1)?;
     let peer = peer_of(cx, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
     if let Some(vcpu) = peer.raise(end.port) {
         cx.wakes = Wakes { place: end.vm, vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
-}
-
-/// Returns why a port that is no connected one cannot be raised.
-#[cold]
-fn unconnected(word: Snapshot) -> CallError {
-    let code = if word.link() == Link::PeerGone { Code::PeerGone } else { Code::State };
-    CallError::of(code, 1, Reason::None, 0)
 }
 
 /// Returns the VM in `place` if it is still the one of `incarnation`.
@@ -63,7 +55,7 @@ impl Handle for EvtAck {
 impl Handle for EvtUnmask {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtUnmaskReply>, CallError> {
         let (index, _) = decode::port(cx, self.port, 1)?;
-        let bound = cx.vm.ports.get(usize::from(index)).map_or(0, |port| port.vcpu());
+        let bound = cx.vm.ports.get(usize::from(index)).map_or(0, |port| port.binding().vcpu());
         let (number, target) = decode::vcpu(cx.vm, u64::from(bound), 1)?;
         let pending = cx.vm.area.reevaluate(number, index, &target.public.sink);
         if pending {
@@ -79,7 +71,7 @@ impl Handle for EvtBindVcpu {
         let (number, target) = decode::vcpu(cx.vm, self.vcpu, 2)?;
         let Some(port) = cx.vm.ports.get(usize::from(index)) else { return Err(CallError::bare(Code::Internal)) };
         let (_inner, _held) = cx.vm.inner.lock(&mut cx.locks); // one binding at a time
-        let before = port.vcpu();
+        let before = port.binding().vcpu();
         port.bind(number);
         if let Some(old) = cx.vm.vcpu(before)
             && before != number

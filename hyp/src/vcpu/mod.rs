@@ -121,6 +121,14 @@ impl Public {
         state::from_number(self.state.load(Ordering::SeqCst))
     }
 
+    /// Returns the run state for one who has just set something and then a fence: either that core sees what was set, or we
+    /// see the state that it noted before its own fence.
+    #[inline]
+    #[must_use]
+    pub fn state_behind_fence(&self) -> RunState {
+        state::from_number(self.state.load(Ordering::Relaxed))
+    }
+
     /// Moves to `to`; called by the home core alone. Returns whether the move is legal; if not, nothing changed.
     #[inline]
     pub fn enter(&self, to: RunState) -> bool {

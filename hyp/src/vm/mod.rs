@@ -185,9 +185,9 @@ impl Vm {
     #[inline(always)]
     pub fn raise(&self, port: u16) -> Option<u8> {
         let entry = self.ports.get(usize::from(port))?;
-        let bound = entry.vcpu();
-        let told = self.post(bound, port);
-        if entry.vcpu() == bound { told } else { self.raise_moved(port) }
+        let bound = entry.binding();
+        let told = self.post(bound.vcpu(), port);
+        if entry.binding() == bound { told } else { self.raise_moved(port) }
     }
 
     /// BIND_VCPU came between: whichever record it looked at, the bit now stands in the new one, whose vCPU is told. In the
@@ -195,7 +195,7 @@ impl Vm {
     #[cold]
     #[inline(never)]
     fn raise_moved(&self, port: u16) -> Option<u8> {
-        self.post(self.ports.get(usize::from(port))?.vcpu(), port)
+        self.post(self.ports.get(usize::from(port))?.binding().vcpu(), port)
     }
 
     #[inline(always)]
@@ -207,7 +207,7 @@ impl Vm {
         }
         // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
         fence(Ordering::SeqCst);
-        let is_concerned = match public.state() {
+        let is_concerned = match public.state_behind_fence() {
             RunState::Blocked => true,
             // A line that was up already has been told of, or is looked at before the guest goes on.
             RunState::Running => posted == Posted::First && public.has_upcalls.load(Ordering::Relaxed),
