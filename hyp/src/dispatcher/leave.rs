@@ -46,7 +46,7 @@ fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     service::deadlines(machine, cpu, stay);
     reaper::step(machine, cpu, stay);
     let now = timer::now();
-    cpu.turn = scheduler::pick(&mut cpu.queue, cpu.turn, now, machine.slice_ticks);
+    scheduler::pick(&mut cpu.queue, &mut cpu.turn, now, machine.slice_ticks);
     now
 }
 

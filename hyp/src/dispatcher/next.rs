@@ -9,6 +9,7 @@ use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
 use crate::machine::{Cx, Next};
+use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vm::Ending;
@@ -87,6 +88,7 @@ fn tell(cx: &mut Cx<'_>) {
         #[allow(clippy::cast_possible_truncation, reason = "below 8")]
         let number = wakes.vcpus.trailing_zeros() as u8;
         wakes.vcpus &= wakes.vcpus.wrapping_sub(1);
-        service::tell(cx.machine, cx.cpu, vm, number);
+        let Some(who) = VcpuRef::new(wakes.place, number) else { continue };
+        service::tell(cx.machine, cx.cpu, vm, who);
     }
 }

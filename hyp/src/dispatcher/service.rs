@@ -25,11 +25,17 @@ pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Opti
 
 /// Makes a vCPU that blocks ready, if it is at home here; else tells its home core. One that runs elsewhere is made to look
 /// at its line, one that is to start is started.
-pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, number: u8) {
-    let (Some(vcpu), Some(who)) = (vm.vcpu(number), VcpuRef::new(vm.place, number)) else { return };
+#[inline]
+pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, who: VcpuRef) {
+    let Some(vcpu) = vm.vcpu(who.vcpu()) else { return };
     let public = &vcpu.public;
     if usize::from(public.home) == cpu.index.index() {
-        serve(machine, cpu, vm, vcpu, who);
+        // A request comes with mail, which is read after it was set; most wakes carry none.
+        if public.requests.load(Ordering::Acquire) != 0 || vm.is_ending() {
+            serve(machine, cpu, vm, vcpu, who);
+        } else if public.wake() {
+            make_ready(machine, cpu, vm, vcpu, who);
+        }
         return;
     }
     public.requests.fetch_or(request::WAKE, Ordering::Release);
@@ -61,43 +67,29 @@ fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 }
 
 /// Does what is asked of a vCPU at home on this core.
-#[inline]
-fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    let public = &vcpu.public;
-    // A request comes with mail, which is read after it was set; most wakes carry none.
-    if public.requests.load(Ordering::Acquire) != 0 || vm.is_ending() {
-        grant(machine, cpu, vm, vcpu, who);
-    } else if public.state() == RunState::Blocked {
-        ready(machine, cpu, vm, vcpu, who);
-    }
-    // One that runs is this core's own: its line is looked at before it goes on.
-}
-
-/// Does what others asked of a vCPU, or takes it off when its VM ends.
-#[cold]
 #[inline(never)]
-fn grant(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let public = &vcpu.public;
     let requests = public.requests.swap(0, Ordering::AcqRel);
     if requests & request::STOP != 0 || vm.is_ending() {
         detach(machine, cpu, vm, vcpu, who);
     } else if requests & request::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
-        ready(machine, cpu, vm, vcpu, who);
+        public.enter(RunState::Runnable);
+        make_ready(machine, cpu, vm, vcpu, who);
         public.end_start();
-    } else if public.state() == RunState::Blocked {
-        ready(machine, cpu, vm, vcpu, who);
+    } else if public.wake() {
+        make_ready(machine, cpu, vm, vcpu, who);
     }
+    // One that runs is this core's own: its line is looked at before it goes on.
 }
 
-/// Makes a vCPU ready and gives it the core, if that is free, or queues it.
-fn ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    if !vcpu.public.enter(RunState::Runnable) {
-        return;
-    }
+/// Gives a vCPU that has become ready the core, if that is free, or queues it.
+#[inline]
+fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     cpu.deadlines.set(who.index(), NEVER);
     let (now, priority) = (timer::now(), vcpu.public.priority);
-    if cpu.turn.is_none() && cpu.queue.highest() < Some(priority) {
+    if cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0 {
         // The core is free and nobody else comes first: its turn begins without a way through the queue, and what is said
         // of it next is that it runs.
         cpu.turn = Some(Turn::new(who, priority, now, machine.slice_ticks));
@@ -185,9 +177,9 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         cpu.deadlines.set(place, NEVER);
         let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
         if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
-            && vcpu.public.state() == RunState::Blocked
+            && vcpu.public.wake()
         {
-            ready(machine, cpu, vm, vcpu, who);
+            make_ready(machine, cpu, vm, vcpu, who);
         }
     }
 }

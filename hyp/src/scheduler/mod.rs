@@ -75,29 +75,31 @@ impl Turn {
     }
 }
 
-/// Returns whose turn it is at `now`, and puts what it displaces back into the queue.
+/// Settles whose turn it is at `now`, and puts what it displaces back into the queue.
 ///
-/// `current` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
+/// `turn` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
 /// displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
-#[inline]
-pub fn pick(queue: &mut RunQueue, current: Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
-    if let Some(turn) = current {
-        match queue.rivals(turn.priority) {
-            0 => {
-                // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
-                let until = if now < turn.until { turn.until } else { now.saturating_add(slice) };
-                return Some(Turn { until, ..turn });
-            }
-            1 if now < turn.until => return Some(turn),
-            1 => {
-                let vcpu = queue.rotate(turn.vcpu, turn.priority);
-                return Some(Turn { vcpu, priority: turn.priority, until: now.saturating_add(slice) });
-            }
-            _ => queue.push(turn.vcpu, u8::try_from(turn.priority).unwrap_or(31), true),
+#[inline(always)]
+pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
+    let Some(current) = turn else { return take_first(queue, turn, now, slice) };
+    match queue.rivals(current.priority) {
+        0 | 1 if now < current.until => {}
+        // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
+        0 => current.until = now.saturating_add(slice),
+        1 => {
+            current.vcpu = queue.rotate(current.vcpu, current.priority);
+            current.until = now.saturating_add(slice);
+        }
+        _ => {
+            queue.push(current.vcpu, u8::try_from(current.priority).unwrap_or(31), true);
+            take_first(queue, turn, now, slice);
         }
     }
-    let (vcpu, priority) = queue.pop()?;
-    Some(Turn::new(vcpu, priority, now, slice))
+}
+
+#[inline(never)]
+fn take_first(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
+    *turn = queue.pop().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
@@ -114,6 +116,11 @@ mod tests {
 
     fn vcpu(n: u16) -> VcpuRef {
         VcpuRef::from_number(n).unwrap()
+    }
+
+    fn pick(queue: &mut RunQueue, mut turn: Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
+        super::pick(queue, &mut turn, now, slice);
+        turn
     }
 
     #[test]

@@ -151,6 +151,12 @@ impl Public {
         self.step(RunState::Running, RunState::Runnable)
     }
 
+    /// Moves from blocked to runnable; called by the home core alone. Returns whether it did.
+    #[inline]
+    pub fn wake(&self) -> bool {
+        self.step(RunState::Blocked, RunState::Runnable)
+    }
+
     #[inline(always)]
     fn step(&self, from: RunState, to: RunState) -> bool {
         // Nobody else writes it, so what this core reads is what it wrote.
