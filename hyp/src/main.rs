@@ -38,6 +38,7 @@ mod image {
         if let Err(error) = machine.gic.init_core(core) {
             boot::refuse(&error);
         }
+        strato_hyp::arch::panic::heed();
         boot::start::run(machine, core)
     }
 

@@ -68,6 +68,15 @@ pub fn panicked() -> bool {
     REPORTER.load(Ordering::Relaxed) != 0
 }
 
+/// Stops this core if another one panicked. A core calls it when its interrupt interface is up, because the SGI that
+/// came before then is lost.
+pub fn heed() {
+    maintenance::dsb_sy(); // the interface is up before REPORTER is read; the reporter writes it before it sends
+    if panicked() {
+        stop();
+    }
+}
+
 /// Returns what the calling core has to do, and makes it the reporter if there is none.
 #[must_use]
 pub fn enter() -> Role {
@@ -92,7 +101,8 @@ pub fn park() -> ! {
     }
 }
 
-/// Stops the other cores and waits up to 100 ms for them, ten times what a core under load needs. Returns how many did not stop.
+/// Stops the other cores and waits up to a second for them: an emulator under load takes 100 ms to run each once.
+/// Returns how many did not stop.
 pub fn stop_others() -> usize {
     let others = RUNNING.load(Ordering::Relaxed).saturating_sub(1);
     if others == 0 {
@@ -105,7 +115,7 @@ pub fn stop_others() -> usize {
         register => store(register, 1 << 24 | u32::from(STOP_SGI)),         // TargetListFilter: all but self
     }
     maintenance::sev(); // those that still wait for boot sleep in WFE, where an SGI may not reach them
-    let deadline = timer::now().saturating_add(timer::frequency() / 10);
+    let deadline = timer::now().saturating_add(timer::frequency());
     loop {
         let missing = others.saturating_sub(STOPPED.load(Ordering::Acquire));
         if missing == 0 || timer::now() > deadline {

@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::{Ready, ready};
 use crate::exit::PASSED;
 use crate::image::Image;
+use crate::pack::damage::{Damage, FUNCTION};
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
 use crate::system::size;
@@ -64,7 +65,12 @@ pub fn pack(project: &mut Project, system: &str, output: &Path) -> anyhow::Resul
 /// # Errors
 /// The hypervisor does not build, or is no image.
 pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
-    let hypervisor = hypervisor::flatten(&std::fs::read(project.hypervisor()?)?)?;
+    let file = std::fs::read(project.hypervisor()?)?;
+    let mut hypervisor = hypervisor::flatten(&file)?;
+    let code = ready.system.damage.map_or(&[][..], Damage::code);
+    if !code.is_empty() {
+        hypervisor.overwrite(&file, FUNCTION, code)?;
+    }
     let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
     Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores)?))
 }

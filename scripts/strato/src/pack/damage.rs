@@ -1,10 +1,10 @@
-//! Damages a payload on purpose, one check of boot at a time, so that scenarios can show each refusal on the machine.
-//! Called by the commands for a system whose file says `damage`.
+//! Damages an image on purpose, so that scenarios can show on the machine what boot refuses, one check at a time, and how
+//! the hypervisor reports its own death. Called by the commands for a system whose file says `damage`.
 
 use strato_abi::plan::{CreateVm, KIND_LOAD, Load, PayloadHeader, RecordHeader, checksum};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// The check of boot that is to fail; boot says its name.
+/// What is damaged: the payload, and boot says the name of the check that refuses it; or the hypervisor's own code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// The first bytes are others, so that there is no payload.
@@ -23,11 +23,18 @@ pub enum Damage {
     Bounds,
     /// A segment is for a VM that was not made.
     Order,
+    /// The hypervisor executes BRK when the first VM ends.
+    Panic,
+    /// The hypervisor pushes without end when the first VM ends.
+    Overflow,
 }
 
+/// Function of the hypervisor whose code is overwritten: every VM's end goes through it, and whoever runs it has callers.
+pub const FUNCTION: &str = "strato_hyp::dispatcher::service::end_vm";
+
 impl Damage {
-    /// Every kind, by the name that boot says.
-    pub const ALL: [(&'static str, Self); 8] = [
+    /// Every kind by its name: the one that boot says, or what becomes of the hypervisor.
+    pub const ALL: [(&'static str, Self); 10] = [
         ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
@@ -36,12 +43,31 @@ impl Damage {
         ("record", Self::Record),
         ("bounds", Self::Bounds),
         ("order", Self::Order),
+        ("panic", Self::Panic),
+        ("overflow", Self::Overflow),
     ];
 
-    /// Returns the name that boot says.
+    /// Returns its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, damage)| *damage == self).map_or("?", |(name, _)| name)
+    }
+
+    /// Returns the instructions that overwrite [`FUNCTION`], or nothing when the payload is what is damaged.
+    #[must_use]
+    pub fn code(self) -> &'static [u32] {
+        match self {
+            Self::Panic => &[0xd420_0000],                 // brk #0
+            Self::Overflow => &[0xa9bf_7bfd, 0x17ff_ffff], // stp x29, x30, [sp, #-16]! and b to it
+            Self::Missing
+            | Self::Version
+            | Self::Abi
+            | Self::Length
+            | Self::Checksum
+            | Self::Record
+            | Self::Bounds
+            | Self::Order => &[],
+        }
     }
 
     /// Damages `payload`; one too short to be damaged stays as it is.
@@ -57,6 +83,7 @@ impl Damage {
             }
             Self::Bounds => with_load(payload, |load| load.offset = u64::MAX - 7),
             Self::Order => with_load(payload, |load| load.header.vm = 63),
+            Self::Panic | Self::Overflow => {}
         }
     }
 }

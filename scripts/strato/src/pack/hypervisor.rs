@@ -43,3 +43,22 @@ pub fn flatten(file: &[u8]) -> anyhow::Result<Flat> {
     bytes.resize(end, 0);
     Ok(Flat { bytes })
 }
+
+impl Flat {
+    /// Overwrites the first instructions of `function`, a path as Rust writes it; `file` is the ELF file that was flattened.
+    ///
+    /// # Errors
+    /// There is no such function, because it was renamed or became part of its callers.
+    pub fn overwrite(&mut self, file: &[u8], function: &str, code: &[u32]) -> anyhow::Result<()> {
+        let elf = ElfFile64::<LittleEndian>::parse(file)?;
+        let is_it = |name: &str| format!("{:#}", rustc_demangle::demangle(name)) == function;
+        let symbol = elf.symbols().find(|symbol| symbol.name().is_ok_and(is_it));
+        let symbol = symbol.with_context(|| format!("the hypervisor has no function `{function}` to damage"))?;
+        let start = usize::try_from(symbol.address())?;
+        let end = start + size_of_val(code);
+        let place = self.bytes.get_mut(start..end).context("the function lies outside of the image")?;
+        let code = code.iter().flat_map(|word| word.to_le_bytes());
+        place.iter_mut().zip(code).for_each(|(to, from)| *to = from);
+        Ok(())
+    }
+}

@@ -2,6 +2,7 @@
 //! Called by `run` and `test`. Never runs anything.
 
 use crate::glob;
+use crate::pack::damage::Damage;
 use crate::qemu::session::End;
 use crate::system::{Outcome, System};
 use crate::transcript::{Line, Transcript};
@@ -10,13 +11,21 @@ use crate::transcript::{Line, Transcript};
 #[must_use]
 pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String> {
     let mut reasons = Vec::new();
-    reasons.extend(transcript.panic().map(|line| format!("the hypervisor panicked: {line}")));
+    let report = system.damage.map_or(&[][..], death);
+    if report.is_empty() {
+        reasons.extend(transcript.panic().map(|line| format!("the hypervisor panicked: {line}")));
+    }
     match end {
         End::PoweredOff { .. } => {}
         End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::Interrupted => reasons.push("interrupted".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
+    }
+    if !report.is_empty() {
+        let lost = first_absent(report.iter().copied(), transcript.hypervisor(), glob::matches);
+        reasons.extend(lost.map(|line| format!("the hypervisor did not print, in this place: {line}")));
+        return reasons;
     }
     if let Some(damage) = system.damage {
         reasons.extend(refusal(damage.name(), transcript));
@@ -38,6 +47,31 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     let lost = system.expect.hypervisor.iter().filter(is_lost);
     reasons.extend(lost.map(|part| format!("the hypervisor did not print: {part}")));
     reasons
+}
+
+// How the hypervisor reports its own death: the cause, where, at least two of its callers, and that no core goes on.
+fn death(damage: Damage) -> &'static [&'static str] {
+    const CALLED: &str = "panic: image at 0x*; called from, innermost first:";
+    const CALLER: &str = "panic:   +0x* (0x*)";
+    const STOPPED: &str = "panic: all cores stopped";
+    match damage {
+        Damage::Panic => {
+            const CAUSE: &str = "panic: on core *, build *: synchronous exception in the hypervisor: ESR 0xf2000000, *";
+            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
+        }
+        Damage::Overflow => {
+            const CAUSE: &str = "panic: on core *, build *: stack overflow in the hypervisor: *";
+            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
+        }
+        Damage::Missing
+        | Damage::Version
+        | Damage::Abi
+        | Damage::Length
+        | Damage::Checksum
+        | Damage::Record
+        | Damage::Bounds
+        | Damage::Order => &[],
+    }
 }
 
 // A damaged image has to be refused by the name of the check, before any guest runs.
@@ -136,6 +170,29 @@ mod tests {
         assert_eq!(damaged(&refused.replace("checksum", "magic")), 1);
         assert_eq!(damaged(&format!("[a] hello\n{refused}")), 1);
         assert_eq!(damaged(GOOD), 1);
+    }
+
+    #[test]
+    fn a_hypervisor_that_is_made_to_die_has_to_say_why_and_where_and_to_stop_every_core() {
+        let report = "strato: panic: on core 0, build 1f: stack overflow in the hypervisor: ESR 0x96000047, ELR +0x3fc8\n\
+                      strato: panic: at hyp/src/arch/own_el.rs:28\n\
+                      strato: panic: image at 0x40080000; called from, innermost first:\n\
+                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\n\
+                      strato: panic: all cores stopped";
+        let judged = |transcript: &str| {
+            let text = "[system]\ndamage = \"overflow\"\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"";
+            let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
+            judge(&system, &Transcript { lines: transcript.lines().map(Into::into).collect() }, &off()).len()
+        };
+        assert_eq!(judged(report), 0);
+        for (good, bad) in [
+            ("stack overflow", "synchronous exception"),
+            ("+0x1000 (0x40081000)", ""),
+            ("all cores stopped", "1 cores did not stop"),
+        ] {
+            assert_eq!(judged(&report.replace(good, bad)), 1, "{good}");
+        }
+        assert_eq!(judged(GOOD), 1);
     }
 
     #[test]

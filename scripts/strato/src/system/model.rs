@@ -23,7 +23,7 @@ pub struct System {
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
     pub slice_us: u32,
-    /// What is damaged in the packed image: boot has to refuse it by this name.
+    /// What is damaged in the packed image, and has to be noticed by this name.
     pub damage: Option<Damage>,
     /// VMs in the order of the file; the place in this list is the VM's number.
     pub vms: Vec<Vm>,
