@@ -1,5 +1,6 @@
 //! Boots a packed system in QEMU and judges the run. Called by `run`, `test` and `bench`; prints nothing itself.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -71,9 +72,13 @@ pub fn boot(
 ) -> anyhow::Result<Run> {
     let file = Scratch::new(image)?;
     let mut transcript = Transcript::default();
-    let end = session::run(qemu.command(machine, file.path()), limit, |line| {
+    let entered_at = ready.system.entered_at;
+    let end = session::run(qemu.command(machine, entered_at, file.path()), limit, |line| {
         on_line(line);
         transcript.lines.push(line.to_owned());
+        // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
+        let is_last = entered_at.refusal().is_some_and(|refusal| line.starts_with(refusal));
+        if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let reasons = scenario::judge(&ready.system, &transcript, &end);
     Ok(Run { transcript, end, reasons })

@@ -33,7 +33,7 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
     guests.dedup();
     let arguments = arguments(port, &project.hypervisor()?, &guests);
-    let mut command = qemu.command(&virt, image.path());
+    let mut command = qemu.command(&virt, ready.system.entered_at, image.path());
     let Some(debugger) = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().find_map(on_path) else {
         eprintln!("no gdb here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n");
         eprintln!("  {}\n\nCtrl-C ends it.", shell("gdb-multiarch", &arguments));

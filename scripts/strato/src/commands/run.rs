@@ -70,6 +70,6 @@ fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
     Ok(match run.end {
         End::TimedOut => TIMED_OUT,
         End::Interrupted => INTERRUPTED,
-        End::PoweredOff { .. } | End::Failed { .. } | End::TooLong => FAILED,
+        End::PoweredOff { .. } | End::Failed { .. } | End::Told | End::TooLong => FAILED,
     })
 }

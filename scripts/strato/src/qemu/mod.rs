@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::exit::Missing;
+use crate::system::Level;
 
 pub mod session;
 
 /// The program that is looked for.
 pub const PROGRAM: &str = "qemu-system-aarch64";
+
+/// Where an image that is entered at EL3 stands: in RAM, clear of the device tree.
+const EL3_ADDRESS: u64 = 0x5000_0000;
 
 /// A QEMU that was found and probed.
 #[derive(Clone, Debug)]
@@ -41,11 +45,19 @@ impl Qemu {
         Ok(Self { program })
     }
 
-    /// Returns the command that boots `image` on `machine`.
+    /// Returns the command that boots `image` on `machine`, entered at a level.
     #[must_use]
-    pub fn command(&self, machine: &Virt, image: &Path) -> Command {
+    pub fn command(&self, machine: &Virt, entered_at: Level, image: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(machine.arguments()).arg("-kernel").arg(image).stdin(Stdio::null());
+        command.args(machine.arguments(entered_at)).stdin(Stdio::null());
+        match entered_at {
+            Level::El1 | Level::El2 => command.arg("-kernel").arg(image),
+            // QEMU's boot code would go down to EL2; a bare image is entered as the core comes out of reset.
+            Level::El3 => {
+                let place = format!("addr={EL3_ADDRESS:#x},cpu-num=0,force-raw=on");
+                command.arg("-device").arg(format!("loader,file={},{place}", image.display()))
+            }
+        };
         command
     }
 }
@@ -112,8 +124,13 @@ impl Virt {
 
     /// Returns the arguments, all but the image.
     #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
-        let machine = format!("virt,virtualization=on,gic-version={},dtb-randomness=off", self.gic);
+    pub fn arguments(&self, entered_at: Level) -> Vec<String> {
+        let levels = match entered_at {
+            Level::El1 => "",
+            Level::El2 => "virtualization=on,",
+            Level::El3 => "virtualization=on,secure=on,",
+        };
+        let machine = format!("virt,{levels}gic-version={},dtb-randomness=off", self.gic);
         let clock = if self.is_counted { ",cntfrq=1000000000" } else { "" };
         let (cpu, cores) = (format!("{}{clock}", self.cpu), self.cores.to_string());
         let mut arguments: Vec<String> =
@@ -144,12 +161,15 @@ mod tests {
     fn the_command_line_is_the_one_that_is_known_to_work() {
         let expected = "-M virt,virtualization=on,gic-version=2,dtb-randomness=off -cpu cortex-a72 -m 512 -smp 4 -nodefaults \
                         -display none -monitor none -serial stdio -no-reboot";
-        assert_eq!(virt().arguments().join(" "), expected);
+        assert_eq!(virt().arguments(Level::El2).join(" "), expected);
+        let line = virt().arguments(Level::El1).join(" ");
+        assert_eq!(line, expected.replace("virtualization=on,", ""));
+        assert!(virt().arguments(Level::El3).join(" ").contains("secure=on"));
     }
 
     #[test]
     fn a_counted_machine_makes_a_tick_an_instruction() {
-        let line = Virt { is_counted: true, ..virt() }.arguments().join(" ");
+        let line = Virt { is_counted: true, ..virt() }.arguments(Level::El2).join(" ");
         assert!(
             line.contains("-cpu cortex-a72,cntfrq=1000000000") && line.contains("-icount shift=0,align=off,sleep=off")
         );
@@ -158,7 +178,7 @@ mod tests {
     #[test]
     fn semihosting_is_never_asked_for() {
         for is_counted in [false, true] {
-            let line = Virt { is_counted, gdb_port: Some(1234), ..virt() }.arguments().join(" ");
+            let line = Virt { is_counted, gdb_port: Some(1234), ..virt() }.arguments(Level::El2).join(" ");
             assert!(!line.contains("semihosting") && line.contains("-gdb tcp:127.0.0.1:1234"));
         }
     }

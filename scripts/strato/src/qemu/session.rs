@@ -2,6 +2,7 @@
 //! Called by the commands. Owns the process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -27,6 +28,8 @@ pub enum End {
         /// QEMU's own messages.
         messages: String,
     },
+    /// It printed the line that ends such a run.
+    Told,
     /// The time limit was reached.
     TimedOut,
     /// It printed more than a transcript may hold.
@@ -73,11 +76,15 @@ impl Drop for Machine {
     }
 }
 
-/// Runs `command`, hands each line of its output to `on_line`, and ends it after `limit`.
+/// Runs `command`, hands each line of its output to `on_line`, and ends it when that breaks, or after `limit`.
 ///
 /// # Errors
 /// The process cannot be started.
-pub fn run(mut command: Command, limit: Duration, mut on_line: impl FnMut(&str)) -> anyhow::Result<End> {
+pub fn run(
+    mut command: Command,
+    limit: Duration,
+    mut on_line: impl FnMut(&str) -> ControlFlow<()>,
+) -> anyhow::Result<End> {
     let started = Instant::now();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut machine = Machine(child.with_context(|| format!("cannot start {}", command.get_program().display()))?);
@@ -102,7 +109,9 @@ pub fn run(mut command: Command, limit: Duration, mut on_line: impl FnMut(&str))
                 if length > TRANSCRIPT_MAX {
                     return Ok(End::TooLong);
                 }
-                on_line(&line);
+                if on_line(&line).is_break() {
+                    return Ok(End::Told);
+                }
             }
             Err(RecvTimeoutError::Timeout) if left > GLANCE => {}
             Err(RecvTimeoutError::Timeout) => return Ok(End::TimedOut),
@@ -144,7 +153,11 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
         let mut lines = Vec::new();
-        let end = run(command, Duration::from_millis(limit_ms), |line| lines.push(line.to_owned())).unwrap();
+        let end = run(command, Duration::from_millis(limit_ms), |line| {
+            lines.push(line.to_owned());
+            if line == "enough" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
         (end, lines)
     }
 
@@ -168,6 +181,12 @@ mod tests {
         let (end, lines) = sh("echo begun; exec sleep 60", 300);
         assert_eq!((end, lines), (End::TimedOut, vec!["begun".to_owned()]));
         assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_run_is_ended_by_its_last_line() {
+        let (end, lines) = sh("echo begun; echo enough; exec sleep 60", 60_000);
+        assert_eq!((end, lines), (End::Told, vec!["begun".to_owned(), "enough".to_owned()]));
     }
 
     #[test]

@@ -11,6 +11,12 @@ use crate::transcript::{Line, Transcript};
 #[must_use]
 pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String> {
     let mut reasons = Vec::new();
+    if let Some(refusal) = system.entered_at.refusal() {
+        if *end != End::Told || transcript.lines.len() != 1 {
+            reasons.push(format!("the hypervisor did not print, as its only line: {refusal}..."));
+        }
+        return reasons;
+    }
     let report = system.damage.map_or(&[][..], death);
     if report.is_empty() {
         reasons.extend(transcript.panic().map(|line| format!("the hypervisor panicked: {line}")));
@@ -18,6 +24,7 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     match end {
         End::PoweredOff { .. } => {}
         End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
+        End::Told => reasons.push("the run was ended".into()),
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::Interrupted => reasons.push("interrupted".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
@@ -193,6 +200,20 @@ mod tests {
             assert_eq!(judged(&report.replace(good, bad)), 1, "{good}");
         }
         assert_eq!(judged(GOOD), 1);
+    }
+
+    #[test]
+    fn an_image_that_is_entered_at_the_wrong_level_says_so_and_nothing_else() {
+        let text = "[system]\nentered_at = \"EL1\"\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"";
+        let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
+        let judged = |lines: &[&str], end| {
+            judge(&system, &Transcript { lines: lines.iter().map(|line| (*line).to_owned()).collect() }, &end).len()
+        };
+        let line = "strato: entered at EL1, but it must be entered at EL2 (on QEMU virt: -M virt,virtualization=on)";
+        assert_eq!(judged(&[line], End::Told), 0);
+        assert_eq!(judged(&["strato: version 0.1.0", line], End::Told), 1);
+        assert_eq!(judged(&[], End::TimedOut), 1);
+        assert_eq!(judged(&["[a] hello"], off()), 1);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use super::calls;
-use super::model::{Channel, End, Expect, Grant, ImageRef, Outcome, Peer, Region, System, Vm};
+use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
 use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
+const LEVELS: [(&str, Level); 3] = [("EL1", Level::El1), ("EL2", Level::El2), ("EL3", Level::El3)];
 const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
 const DEFAULT_QUOTA: u64 = 256 << 10;
 const DEFAULT_HANDLES: u64 = 64;
@@ -46,6 +47,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         is_test: true,
         log_level: 3,
         slice_us: 1000,
+        entered_at: Level::El2,
         damage: None,
         vms: Vec::new(),
         channels: Vec::new(),
@@ -63,6 +65,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
+    system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
     system.damage = table.choice("damage", &Damage::ALL);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);
     table.finish();

@@ -16,7 +16,7 @@ pub mod problem;
 pub mod reader;
 pub mod size;
 
-pub use model::{Channel, End, Expect, Grant, ImageRef, Outcome, Peer, Region, System, Vm};
+pub use model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
 pub use problem::{Problem, Refused, Source};
 
 use reader::{Problems, Table};

@@ -23,6 +23,8 @@ pub struct System {
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
     pub slice_us: u32,
+    /// The exception level that the image is entered at; boot refuses all but EL2.
+    pub entered_at: Level,
     /// What is damaged in the packed image, and has to be noticed by this name.
     pub damage: Option<Damage>,
     /// VMs in the order of the file; the place in this list is the VM's number.
@@ -35,6 +37,29 @@ pub struct System {
     pub peers: Vec<Peer>,
     /// What a run has to show.
     pub expect: Expect,
+}
+
+/// An exception level at which a machine may enter the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As on a machine without virtualization.
+    El1,
+    /// As it has to be.
+    El2,
+    /// As on a machine without firmware.
+    El3,
+}
+
+impl Level {
+    /// Returns how boot's only line begins when it refuses this level.
+    #[must_use]
+    pub fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::El1 => Some("strato: entered at EL1, but it must be entered at EL2"),
+            Self::El2 => None,
+            Self::El3 => Some("strato: entered at EL3, but it must be entered at EL2"),
+        }
+    }
 }
 
 /// Where a VM's image comes from.
