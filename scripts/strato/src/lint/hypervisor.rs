@@ -11,7 +11,8 @@ const FP_SYMBOLS: &str = "arch_fp_";
 #[must_use]
 pub fn check(program: &str, instructions: &[Instruction]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (at, instruction) in instructions.iter().enumerate() {
+    let instructions: Vec<&Instruction> = instructions.iter().filter(|instruction| !instruction.is_data()).collect();
+    for (at, instruction) in instructions.iter().copied().enumerate() {
         let mut add = |rule, message: &str| findings.push(finding(program, instruction, rule, message));
         if uses_fp(instruction) && !instruction.symbol.starts_with(FP_SYMBOLS) {
             add("fp", "FP and SIMD registers belong to the guest");

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use crate::exit::Missing;
 use crate::project::sysroot;
 
-/// One instruction.
+/// One instruction, or data in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instruction {
     /// The symbol that it stands under.
@@ -26,6 +26,12 @@ impl Instruction {
         self.text.split(' ').next().unwrap_or_default()
     }
 
+    /// Returns whether it is data, or bytes that are no instruction of any extension.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        self.text.starts_with('.') || self.text.contains("<unknown>")
+    }
+
     /// Returns the operands, without brackets, braces and what refers to a symbol.
     pub fn operands(&self) -> impl Iterator<Item = &str> {
         let behind = self.text.split_once(' ').map_or("", |(_, operands)| operands);
@@ -36,7 +42,7 @@ impl Instruction {
 
 const DATA: [&str; 7] = [".byte", ".short", ".hword", ".word", ".long", ".xword", ".quad"];
 
-/// Returns the instructions of a listing.
+/// Returns the instructions and the data of a listing, in order.
 #[must_use]
 pub fn parse(listing: &str) -> Vec<Instruction> {
     let mut symbol = String::new();
@@ -50,8 +56,9 @@ pub fn parse(listing: &str) -> Vec<Instruction> {
         let Ok(address) = u64::from_str_radix(address.trim(), 16) else { continue };
         let text = text.split("//").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
         // Data in the text, such as the image's header, comes as bytes and a directive.
-        let is_data = text.split(' ').any(|word| DATA.contains(&word));
-        if !text.is_empty() && !is_data {
+        let directive = DATA.iter().find_map(|directive| text.find(directive));
+        let text = text.get(directive.unwrap_or(0)..).unwrap_or_default().to_owned();
+        if !text.is_empty() {
             instructions.push(Instruction { symbol: symbol.clone(), address, text });
         }
     }
@@ -111,6 +118,7 @@ Disassembly of section .text:
             texts,
             [
                 ("_start", 0, "b 0x1000 <core::fmt::Write::x>"),
+                ("_start", 4, ".word 0x0003b000"),
                 ("_start", 8, "mrs x0, CNTVCT_EL0"),
                 ("core::fmt::Write::x", 0x1000, "ldp q0, q1, [sp, #0x20]!"),
             ]
@@ -118,9 +126,16 @@ Disassembly of section .text:
     }
 
     #[test]
+    fn data_and_unknown_bytes_are_told_from_instructions() {
+        let listing = "0 <f>:\n 0: 1f 20 03 d5  \t.word\t0xd503201f\n 4: <unknown>\n 8: b.eq\t0x4 <f+4>\n";
+        let is_data: Vec<bool> = parse(listing).iter().map(Instruction::is_data).collect();
+        assert_eq!(is_data, [true, true, false]);
+    }
+
+    #[test]
     fn operands_are_told_apart() {
         let operands = |at: usize| parse(LISTING)[at].operands().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(operands(0), ["0x1000"]);
-        assert_eq!(operands(2), ["q0", "q1", "sp", "#0x20"]);
+        assert_eq!(operands(3), ["q0", "q1", "sp", "#0x20"]);
     }
 }
