@@ -1,19 +1,47 @@
-//! What an example's README shows is what its system.toml makes the run print, line for line.
+//! What a README shows is what its system file makes the run print, line for line; and an example stays short.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-fn shown(readme: &str) -> Vec<String> {
-    readme.lines().filter(|line| line.starts_with('[') && line.contains("] ")).map(str::to_owned).collect()
+/// Guests that are read to learn from.
+const EXAMPLES: [&str; 7] = ["faulty", "floats", "hello", "mirror", "pager", "ping_pong", "yielder"];
+/// Guests that measure, test or attack.
+const OTHERS: [&str; 3] = ["bench", "hostile", "selftest"];
+const LINES_MAX: usize = 100;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns the texts of `lines = [...]` in the table `[expect]`, one text to a line.
-fn expected(system: &str) -> Vec<String> {
-    let expect = &system[system.find("[expect]").unwrap()..];
-    let lines = &expect[expect.find("lines = [").unwrap()..];
-    let texts = lines.split("\"[").skip(1).take_while(|text| text.contains("] "));
-    texts.map(|text| format!("[{}", text.split('"').next().unwrap())).collect()
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Returns the lines of VMs in what a README shows of a run.
+fn shown(readme: &str) -> Vec<&str> {
+    readme.lines().filter(|line| line.starts_with('[') && line.contains("] ") && !line.contains("](")).collect()
+}
+
+/// Returns the hypervisor's lines there, without the functions that the tool puts under them.
+fn spoken(readme: &str) -> Vec<&str> {
+    readme.lines().filter_map(|line| line.strip_prefix("strato: ")).filter(|text| !text.starts_with(' ')).collect()
+}
+
+/// Returns the texts of the list `key = [...]` in the table `[expect]`, if it is there.
+fn expected<'s>(system: &'s str, key: &str) -> Vec<&'s str> {
+    let expect = &system[system.find("\n[expect]").unwrap()..];
+    let Some(at) = expect.find(&format!("\n{key} = [")) else { return Vec::new() };
+    // The texts have brackets themselves, so the list ends at the bracket that no quote surrounds.
+    let mut texts = Vec::new();
+    for (n, part) in expect[at..].split('"').enumerate() {
+        match n % 2 {
+            1 => texts.push(part),
+            0 if n > 0 && part.contains(']') => break,
+            _ => {}
+        }
+    }
+    texts
 }
 
 fn label(line: &str) -> &str {
@@ -27,30 +55,59 @@ fn is_shown_as(pattern: &str, line: &str) -> bool {
     }
 }
 
-#[test]
-fn a_readme_shows_the_lines_that_the_run_must_print() {
-    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example-guests");
-    for guest in ["hello", "mirror", "ping_pong", "pager", "yielder", "faulty", "floats"] {
-        let read = |file: &str| fs::read_to_string(guests.join(guest).join(file)).unwrap();
-        let (shown, expected) = (shown(&read("README.md")), expected(&read("system.toml")));
-        assert_eq!(shown.len(), expected.len(), "{guest}");
-        for name in expected.iter().map(|line| label(line)) {
-            let of = |lines: &'_ [String]| lines.iter().filter(|line| label(line) == name).cloned().collect::<Vec<_>>();
-            for (pattern, line) in of(&expected).iter().zip(of(&shown)) {
-                assert!(is_shown_as(pattern, &line), "{guest}: README shows {line}, the run prints {pattern}");
-            }
+/// Checks that a README shows what a system file expects, and nothing else of VMs.
+fn compare(readme_path: &str, system_path: &str) {
+    let (readme, system) = (read(readme_path), read(system_path));
+    let (shown, expected_lines) = (shown(&readme), expected(&system, "lines"));
+    assert!(!expected_lines.is_empty(), "{system_path} expects nothing");
+    assert_eq!(shown.len(), expected_lines.len(), "{readme_path}: {shown:?}");
+    for name in expected_lines.iter().map(|line| label(line)) {
+        let of = |lines: &[&str]| lines.iter().filter(|line| label(line) == name).map(ToString::to_string).collect();
+        let (patterns, lines): (Vec<String>, Vec<String>) = (of(&expected_lines), of(&shown));
+        assert_eq!(patterns.len(), lines.len(), "{readme_path}: {name}]");
+        for (pattern, line) in patterns.iter().zip(&lines) {
+            assert!(is_shown_as(pattern, line), "{readme_path} shows {line}, the run prints {pattern}");
         }
+    }
+    let (spoken, parts) = (spoken(&readme), expected(&system, "hypervisor"));
+    for line in &spoken {
+        assert!(parts.iter().any(|part| line.contains(part)), "{readme_path} shows {line}, which nothing expects");
+    }
+    for part in &parts {
+        assert!(spoken.iter().any(|line| line.contains(part)), "{readme_path} does not show {part}");
     }
 }
 
 #[test]
+fn a_readme_shows_the_lines_that_the_run_must_print() {
+    for guest in EXAMPLES {
+        compare(&format!("example-guests/{guest}/README.md"), &format!("example-guests/{guest}/system.toml"));
+    }
+}
+
+#[test]
+fn the_first_readme_shows_the_lines_that_the_demo_must_print() {
+    compare("README.md", "scripts/systems/demo.toml");
+}
+
+fn lines_of(folder: &Path) -> usize {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| if path.is_dir() { lines_of(&path) } else { fs::read_to_string(path).unwrap().lines().count() })
+        .sum()
+}
+
+#[test]
 fn an_example_is_short_enough_to_be_read() {
-    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example-guests");
-    for guest in fs::read_dir(guests).unwrap().map(|entry| entry.unwrap().path().join("src/main.rs")) {
-        // The attacker of the scenarios hostile_* is a test, not an example.
-        let is_example = !guest.ends_with("hostile/src/main.rs");
-        if let Some(text) = fs::read_to_string(&guest).ok().filter(|_| is_example) {
-            assert!(text.lines().count() <= 100, "{} has more than 100 lines", guest.display());
-        }
+    let folders = fs::read_dir(root().join("example-guests")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = folders.filter(|path| path.is_dir());
+    let mut found: Vec<String> = folders.map(|path| path.file_name().unwrap().to_string_lossy().into()).collect();
+    found.sort();
+    let mut known = [EXAMPLES.as_slice(), OTHERS.as_slice()].concat();
+    known.sort_unstable();
+    assert_eq!(found, known, "a new guest is an example, or it is not");
+    for guest in EXAMPLES {
+        let lines = lines_of(&root().join("example-guests").join(guest).join("src"));
+        assert!((1..=LINES_MAX).contains(&lines), "{guest} has {lines} lines");
     }
 }

@@ -53,7 +53,23 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     let is_lost = |part: &&String| !transcript.hypervisor().any(|text| text.contains(part.as_str()));
     let lost = system.expect.hypervisor.iter().filter(is_lost);
     reasons.extend(lost.map(|part| format!("the hypervisor did not print: {part}")));
+    reasons.extend(alike(&system.expect.different, transcript));
     reasons
+}
+
+// Why the lines do not differ in what stands for `*`, if they do not.
+fn alike(patterns: &[String], transcript: &Transcript) -> Option<String> {
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let (start, end) = pattern.split_once('*').unwrap_or((pattern, ""));
+        let value = transcript.hypervisor().find_map(|text| text.strip_prefix(start)?.strip_suffix(end));
+        let Some(value) = value else { return Some(format!("the hypervisor did not print: {pattern}")) };
+        if found.contains(&value) {
+            return Some(format!("the hypervisor printed {value} twice: {pattern}"));
+        }
+        found.push(value);
+    }
+    None
 }
 
 // How the hypervisor reports its own death: the cause, where, at least two of its callers, and that no core goes on.
@@ -163,6 +179,17 @@ mod tests {
         assert_eq!(reasons(expect, GOOD, off()), Vec::<String>::new());
         let expect = "[expect]\nhypervisor = [\"ended\", \"halted\"]";
         assert_eq!(reasons(expect, GOOD, off()), ["the hypervisor did not print: halted"]);
+    }
+
+    #[test]
+    fn what_has_to_differ_is_compared() {
+        let expect = "[expect]\ndifferent = [\"vm a: at *, 1 byte\", \"vm b: at *, 1 byte\"]";
+        let with = |b: &str| format!("{GOOD}\nstrato: debug: vm a: at 0x10, 1 byte\nstrato: vm b: at {b}");
+        assert_eq!(reasons(expect, &with("0x11, 1 byte"), off()), Vec::<String>::new());
+        let same = reasons(expect, &with("0x10, 1 byte"), off());
+        assert_eq!(same, ["the hypervisor printed 0x10 twice: vm b: at *, 1 byte"]);
+        let absent = reasons(expect, &with("0x11"), off());
+        assert_eq!(absent, ["the hypervisor did not print: vm b: at *, 1 byte"]);
     }
 
     #[test]

@@ -234,6 +234,7 @@ fn expect(table: Table<'_>, names: &Names, problems: &Problems) -> Expect {
             )),
         }
     }
+    expect.different = table.texts("different").into_iter().map(|at| at.value).collect();
     expect.hypervisor = table.texts("hypervisor").into_iter().map(|at| at.value).collect();
     table.finish();
     expect

@@ -175,6 +175,8 @@ pub struct Expect {
     pub lines: Vec<(usize, String)>,
     /// Parts of hypervisor lines, in any order.
     pub hypervisor: Vec<String>,
+    /// Whole hypervisor lines; what stands for `*` in one is found in no other.
+    pub different: Vec<String>,
 }
 
 impl System {
