@@ -149,12 +149,23 @@ fn a_vector_that_cannot_be_fetched_stops_the_vm() {
 fn a_vector_that_faults_on_its_own_stack_stops_the_vm() {
     let mut s = pair(VM_FAULT_HANDLER);
     let step = |frame: &mut Frame| {
-        guest::change(|el1| el1.vbar = VECTORS);
+        let first = El1 { vbar: VECTORS, esr: 0x9600_0007, elr: PC, far: 0x7000_0456, ..El1::RESET };
+        guest::change(move |el1| *el1 = first);
         frame.pc = VECTORS + 0x204;
         Deed::Exit(abort(0x24, NOT_MAPPED | WRITE, HOLE))
     };
     assert!(s.deed(A, step).is_none());
+    let first = format!("vm a: it was in its vectors for: syndrome 0x96000007, pc {PC:#x}, address 0x70000456");
+    assert!(s.log().contains(&first), "the report names the first exception too: {:?}", s.log());
     is_stopped(s, "write to an unmapped address");
+}
+
+#[test]
+fn a_report_of_one_fault_names_no_exception_before_it() {
+    let mut s = pair(0);
+    assert!(s.trap(A, PC, abort(0x24, NOT_MAPPED, HOLE)).is_none());
+    assert!(!s.log().iter().any(|line| line.contains("it was in its vectors")), "{:?}", s.log());
+    s.close();
 }
 
 #[test]
