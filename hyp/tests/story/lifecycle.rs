@@ -141,3 +141,21 @@ fn a_port_that_closed_while_another_core_may_send_is_used_again_later() {
     s.call(A, Call::EvtOffer, &[handle(1)]);
     s.close();
 }
+
+#[test]
+fn an_entry_that_closed_while_another_core_may_send_takes_no_connection_yet() {
+    let far = Guest { cores: [1, 0, 0, 0, 0, 0, 0, 0], ..Guest::new("b") };
+    let mut s = Story::on(&System::pair(Guest { handles: 3, ..Guest::new("a") }, far), 2);
+    let key = s.call(B, Call::EvtOffer, &[handle(1)])[1];
+    s.begin(A, Call::EvtClose, &[handle(2)]);
+    s.turn_on(0);
+    s.turn_on(0);
+    s.begin(A, Call::EvtConnect, &[handle(1), key]);
+    s.turn_on(0);
+    s.turn_on(0);
+    let x = s.answer(A, Call::EvtConnect).unwrap();
+    assert_eq!(Code::from_i64(x[0].cast_signed()), Some(Code::Again), "core 1 has not left its guest since");
+    s.turns(2);
+    s.call(A, Call::EvtConnect, &[handle(1), key]);
+    s.close();
+}

@@ -22,5 +22,6 @@ mod lifecycle;
 mod memory_calls;
 mod memory_limits;
 mod random;
+mod refusals;
 mod services;
 mod vcpu_calls;

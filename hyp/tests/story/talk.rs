@@ -7,6 +7,7 @@ use strato_hyp::arch::Deed;
 use strato_hyp::arch::frame::{Frame, RawExit};
 
 use crate::plan::CODE;
+use crate::refusals;
 use crate::stage::{Story, Who};
 
 /// What a refusal says: the code, the argument's register, why.
@@ -115,7 +116,11 @@ fn refusal(x: &[u64; 18]) -> Option<Refusal> {
 pub(crate) fn check(frame: &Frame, call: Call) {
     let status = frame.x[0].cast_signed();
     let used = if status == 0 { results(call) } else { 2 };
-    assert!(status == 0 || Code::from_i64(status).is_some(), "{}: status {status}", call.name());
+    if status != 0 {
+        let code = Code::from_i64(status).unwrap_or_else(|| panic!("{}: status {status}", call.name()));
+        let reason = Detail::from_bits(frame.x[1]).reason().expect("a documented reason");
+        refusals::note(call, code, reason);
+    }
     let rest = &frame.x[used + 1..18];
     assert!(rest.iter().all(|&x| x == 0), "{}: x{} on: {rest:x?}", call.name(), used + 1);
     assert!((18..31).all(|n| frame.x[n] == junk(n)), "{}: x18 to x30 are the guest's", call.name());
