@@ -1,4 +1,4 @@
-//! Words that may stand in some places only: `unsafe` and assembly, system registers, `spin_loop`, `target_arch`.
+//! Words that may stand in some places only: `unsafe` and assembly, system registers, `spin_loop`, `cfg`.
 //! Called by `source`.
 
 use super::Finding;
@@ -27,7 +27,28 @@ pub fn check(path: &str, code: &str) -> Vec<Finding> {
     add("spin_loop", &mut lines_with_word(code, "spin_loop"), message);
     let message = "ask for `target_os = \"none\"`: a PC may have the same architecture";
     add("target_arch", &mut lines_with_word(code, "target_arch"), message);
+    let message =
+        "cfg belongs into crate roots and arch, so that all other code is the same on a PC; and asks for target_os";
+    add("cfg", &mut cfg_lines(path, code), message);
     findings
+}
+
+// Outside of arch a condition is `test` or the target; and in all but the guest library, which has entry points and test
+// doubles in each of its rooms, the target is asked for in crate roots only.
+fn cfg_lines(path: &str, code: &str) -> impl Iterator<Item = usize> {
+    let is_root = path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
+    let may_ask_target = is_root || path.starts_with("guest-sdk/src/");
+    let is_allowed = move |condition: &str| {
+        let condition = condition.strip_prefix("not(").unwrap_or(condition);
+        condition.starts_with("test)") || (may_ask_target && condition.starts_with("target_os"))
+    };
+    let is_in_arch = in_arch(path);
+    let conditions = |line: &str| {
+        let starts = ["cfg(", "cfg_attr(", "cfg!("].into_iter();
+        starts.flat_map(|start| line.split(start).skip(1).map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let breaks = move |line: &str| !is_in_arch && conditions(line).iter().any(|condition| !is_allowed(condition));
+    code.lines().zip(1..).filter(move |(line, _)| breaks(line)).map(|(_, n)| n)
 }
 
 /// Returns whether the file is in a folder called `arch`.
@@ -82,5 +103,22 @@ mod tests {
         assert_eq!(rules("hyp/src/arch/run.rs", "core::hint::spin_loop();"), ["spin_loop"]);
         assert_eq!(rules("hyp/src/arch/mod.rs", "#[cfg(target_arch = x)]"), ["target_arch"]);
         assert_eq!(rules("hyp/src/arch/mod.rs", "#[cfg(target_os = x)]"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn conditions_stand_in_crate_roots_and_arch_and_ask_for_the_target() {
+        for path in ["hyp/src/lib.rs", "hyp/src/main.rs", "hyp/src/arch/mod.rs", "guest-sdk/src/entry.rs"] {
+            for code in ["#[cfg(target_os = x)]", "#[cfg(not(target_os = x))]", "#![cfg_attr(target_os = x, no_std)]"] {
+                assert_eq!(rules(path, code), Vec::<&str>::new(), "{path}: {code}");
+            }
+        }
+        for path in ["hyp/src/vm/mod.rs", "abi/src/call.rs", "example-guests/bench/src/partner.rs"] {
+            assert_eq!(rules(path, "#[cfg(test)]\nmod tests {}"), Vec::<&str>::new(), "{path}");
+            assert_eq!(rules(path, "if cfg!(target_os = x) {}"), ["cfg"], "{path}");
+        }
+        for code in ["#[cfg(debug_assertions)]", "#[cfg(feature = x)]", "#[cfg_attr(miri, ignore)]"] {
+            assert_eq!(rules("guest-sdk/src/entry.rs", code), ["cfg"], "{code}");
+        }
+        assert_eq!(rules("hyp/src/arch/fake/backing.rs", "cfg!(miri)"), Vec::<&str>::new());
     }
 }
