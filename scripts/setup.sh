@@ -84,21 +84,6 @@ setup_close_gaps() { # pass 2 takes the second choice of package or source, wher
     done
 }
 
-setup_wish_for_pi() { # a QEMU that is usable but has no Pi 4: one try to better it, then the answer is remembered
-    setup_memory=$setup_cache/qemu-without-pi
-    if setup_has_pi || [ "$(cat "$setup_memory" 2>/dev/null)" = "$(setup_qemu_mark)" ]; then return; fi
-    setup_say "$(setup_qemu_mark) has no raspi4b machine: only the tests for the Raspberry Pi 4 need it, and are skipped"
-    setup_plan='' setup_listed=no
-    if [ "$setup_codename$setup_pass${STRATO_QEMU:-}" = bookworm1 ]; then
-        setup_plan_qemu
-        setup_say 'a newer one can be had:'
-        setup_show
-    fi
-    [ "${STRATO_SETUP:-}" = check ] && return
-    if [ -n "$setup_plan" ] && setup_agreed; then setup_locked setup_run; fi
-    mkdir -p "$setup_cache" 2>/dev/null && setup_qemu_mark >"$setup_memory"
-}
-
 setup_main() {
     setup_look
     if [ -n "$setup_plan" ]; then
@@ -122,7 +107,6 @@ setup_main() {
         fi
         setup_say 'done: nothing is missing now'
     fi
-    [ "${STRATO_NEED:-}" = host ] || setup_wish_for_pi
     if [ "${STRATO_SETUP:-}" = check ]; then
         setup_say 'nothing that Strato needs is missing'
         exit 0

@@ -49,7 +49,7 @@ setup_plan_qemu() {
     setup_package=qemu-system-arm setup_why='QEMU for AArch64'
     command -v "$setup_qemu" >/dev/null 2>&1 && setup_why="a newer $setup_why than $(setup_qemu_mark)"
     if [ "$setup_manager $setup_codename $setup_pass" = 'apt-get bookworm 1' ]; then
-        # Debian 12 has QEMU 7.2, without the Pi 4; its backports have 10. A second source for them would only warn.
+        # Debian 12 has QEMU 7.2; its backports have 10, which the figures are measured with. A second source for them would only warn.
         setup_package='-t bookworm-backports qemu-system-arm'
         apt-get indextargets --format "\$(RELEASE)" 2>/dev/null | grep -qx bookworm-backports ||
             setup_add 'the Debian 12 backports as a package source' "echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main' | ${setup_sudo}tee $setup_source"

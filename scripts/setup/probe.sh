@@ -60,6 +60,4 @@ setup_has_qemu() { # EL2 with a fixed device tree on the virt machine is all tha
     "$setup_qemu" -M virt,help 2>/dev/null </dev/null | grep -q dtb-randomness
 }
 
-setup_has_pi() { "$setup_qemu" -M help 2>/dev/null </dev/null | grep -q '^raspi4b '; }
-
 setup_qemu_mark() { echo "$(command -v "$setup_qemu"), $("$setup_qemu" --version 2>/dev/null | head -n 1)"; }
