@@ -1,7 +1,7 @@
 //! Reaper: gives back what ended VMs held, one bounded step per turn, on the core whose vCPU was the last to stop.
 
 use crate::arch::epoch::{Retired, Stay};
-use crate::arch::{self, firmware};
+use crate::arch::{self, firmware, timer};
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine, Pool};
 use crate::sync::Ordering;
@@ -94,7 +94,8 @@ fn finish(machine: &Machine) -> ! {
         }
     }
     let [ok, failed] = &machine.ended;
-    log::info!("all guests ended, {} ok, {} failed", ok.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    let (ok, failed) = (ok.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    log::info!("all guests ended, {ok} ok, {failed} failed, at {} ticks", timer::now());
     machine.console.drain();
     firmware::system_off();
     arch::panic::park()

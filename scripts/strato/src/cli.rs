@@ -70,7 +70,7 @@ pub enum Command {
     Test {
         /// Only scenarios with one of these texts in their name
         filter: Vec<String>,
-        /// Print a JSON record per case instead of lines
+        /// Print a JSON record per case instead of lines; runs each case that passed once more, counted, for its instructions
         #[arg(long)]
         json: bool,
         /// Only this version of the interrupt controller

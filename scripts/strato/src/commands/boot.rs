@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Ready;
+use crate::qemu::monitor::Monitor;
 use crate::qemu::session::{self, End};
 use crate::qemu::{Qemu, Virt};
 use crate::scenario;
@@ -56,6 +57,8 @@ pub struct Run {
     pub end: End,
     /// Why it is not as expected; nothing when it passed.
     pub reasons: Vec<String>,
+    /// Instructions that all cores together executed, if the machine was counted ([`Transcript::instructions`]).
+    pub instructions: Option<u64>,
 }
 
 /// Boots `image`, the packed form of `ready`, and hands each line to `on_line`.
@@ -73,7 +76,9 @@ pub fn boot(
     let file = Scratch::new(image)?;
     let mut transcript = Transcript::default();
     let entered_at = ready.system.entered_at;
-    let end = session::run(qemu.command(machine, entered_at, file.path()), limit, |line| {
+    let mut command = qemu.command(machine, entered_at, file.path());
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command)).transpose()?;
+    let end = session::run(command, limit, |line| {
         on_line(line);
         transcript.lines.push(line.to_owned());
         // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
@@ -81,7 +86,9 @@ pub fn boot(
         if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let reasons = scenario::judge(&ready.system, &transcript, &end);
-    Ok(Run { transcript, end, reasons })
+    let executed = monitor.and_then(Monitor::instructions);
+    let instructions = executed.and_then(|executed| transcript.instructions(machine.cores, executed));
+    Ok(Run { transcript, end, reasons, instructions })
 }
 
 /// Resolves the addresses in reports to functions and lines.

@@ -13,6 +13,7 @@ use crate::system::{self, Source, System};
 pub mod bench;
 pub mod boot;
 pub mod build;
+pub mod count;
 pub mod gdb;
 pub mod lint;
 pub mod run;

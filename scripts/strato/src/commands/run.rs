@@ -55,6 +55,9 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
             anstream::println!("{}", palette.paint(&format!("strato:     {frame}")));
         }
     })?;
+    if let Some(instructions) = run.instructions {
+        eprintln!("{instructions} instructions, of all cores together");
+    }
     verdict(&ready.system.name, &run)
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::exit::Missing;
 use crate::system::Level;
 
+pub mod monitor;
 pub mod session;
 
 /// The program that is looked for.
@@ -122,6 +123,12 @@ impl Virt {
         format!("virt-gicv{}", self.gic)
     }
 
+    /// Returns whether the machine has a [`monitor`] to tell what it executed. One with a debugger is the debugger's.
+    #[must_use]
+    pub fn has_monitor(&self) -> bool {
+        self.is_counted && self.gdb_port.is_none()
+    }
+
     /// Returns the arguments, all but the image.
     #[must_use]
     pub fn arguments(&self, entered_at: Level) -> Vec<String> {
@@ -136,9 +143,14 @@ impl Virt {
         let mut arguments: Vec<String> =
             ["-M", &machine, "-cpu", &cpu, "-m", "512", "-smp", &cores].map(Into::into).to_vec();
         // Without -nodefaults QEMU stops on the missing ROM of a network card.
+        // The standard input is the monitor's, if there is one.
+        let serial = if self.has_monitor() { "file:/dev/stdout" } else { "stdio" };
         arguments.extend(
-            ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"].map(Into::into),
+            ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", serial, "-no-reboot"].map(Into::into),
         );
+        if self.has_monitor() {
+            arguments.extend(monitor::ARGUMENTS.map(Into::into));
+        }
         if self.is_counted {
             arguments.extend(["-icount", "shift=0,align=off,sleep=off"].map(Into::into));
         }
@@ -173,6 +185,13 @@ mod tests {
         assert!(
             line.contains("-cpu cortex-a72,cntfrq=1000000000") && line.contains("-icount shift=0,align=off,sleep=off")
         );
+        assert!(line.contains("-S -no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("-serial stdio"));
+    }
+
+    #[test]
+    fn a_machine_with_a_debugger_has_no_monitor() {
+        let line = Virt { is_counted: true, gdb_port: Some(1234), ..virt() }.arguments(Level::El2).join(" ");
+        assert!(!line.contains("-no-shutdown") && line.contains("-serial stdio"));
     }
 
     #[test]

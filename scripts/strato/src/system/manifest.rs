@@ -45,6 +45,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         is_smp: false,
         cores: 1,
         is_test: true,
+        is_counted: false,
         log_level: 3,
         slice_us: 1000,
         entered_at: Level::El2,
@@ -66,6 +67,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
+    system.is_counted = table.boolean("counted").unwrap_or(false);
     system.damage = table.choice("damage", &Damage::ALL);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);
     table.finish();

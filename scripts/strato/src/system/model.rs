@@ -19,6 +19,8 @@ pub struct System {
     pub cores: u8,
     /// Whether `strato test` runs it.
     pub is_test: bool,
+    /// Whether `strato test` also counts its instructions, twice, and the numbers have to agree.
+    pub is_counted: bool,
     /// Least important log level shown: 1 error to 5 trace.
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.

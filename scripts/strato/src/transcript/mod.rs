@@ -90,6 +90,19 @@ impl Transcript {
             digits.trim().parse().ok()
         })
     }
+
+    /// Returns the instructions of a counted run on `cores` cores, all of them together, of which QEMU counted `executed` when it
+    /// had stopped; or `None` when the cores had an end that is not the same each time.
+    ///
+    /// One core executes nothing behind its power-off. Of several the others run on until QEMU's main thread stops them, so
+    /// the hypervisor's last line tells, in ticks; but not when the clock jumped over times in which all cores slept.
+    #[must_use]
+    pub fn instructions(&self, cores: u8, executed: u64) -> Option<u64> {
+        if cores == 1 {
+            return Some(executed);
+        }
+        self.number(" failed, at ", " ticks").filter(|ticks| *ticks <= executed)
+    }
 }
 
 fn without_level(text: &str) -> &str {
@@ -140,5 +153,15 @@ mod tests {
         let t = transcript("strato: first guest instruction at 281234 ticks");
         assert_eq!(t.number("first guest instruction at ", " ticks"), Some(281_234));
         assert_eq!(t.number("second guest instruction at ", " ticks"), None);
+    }
+
+    #[test]
+    fn one_core_is_counted_to_power_off_and_several_to_the_last_line_unless_the_clock_jumped() {
+        let t = transcript("[a] strato: 0 failed, at 1 ticks\nstrato: all guests ended, 1 ok, 0 failed, at 1000 ticks");
+        assert_eq!(t.instructions(1, 1_200), Some(1_200));
+        assert_eq!(t.instructions(1, 900), Some(900));
+        assert_eq!(t.instructions(4, 1_200), Some(1_000));
+        assert_eq!(t.instructions(4, 900), None);
+        assert_eq!(transcript("strato: cannot boot").instructions(4, 900), None);
     }
 }
