@@ -1,0 +1,68 @@
+//! The table in docs/testing.md that says what holds each promise names tests and scenarios that exist.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Returns the text of every Rust file under a folder.
+fn sources(folder: &Path) -> String {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() => sources(&path),
+            Some("rs") => fs::read_to_string(path).unwrap(),
+            _ => String::new(),
+        })
+        .collect()
+}
+
+fn scenarios() -> Vec<String> {
+    let systems = fs::read_dir(root().join("scripts/systems")).unwrap();
+    let guests = fs::read_dir(root().join("example-guests")).unwrap();
+    let entries = systems.chain(guests).map(|entry| entry.unwrap().path());
+    entries.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn what_holds_a_promise_exists() {
+    let text = fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let table = text.split("## Which promise is held by what").nth(1).unwrap().split("\n## ").next().unwrap();
+    let folders =
+        ["hyp/src", "hyp/tests", "abi/tests", "guest-sdk/tests", "scripts/strato/src", "scripts/strato/tests"];
+    let sources: String = folders.iter().map(|folder| sources(&root().join(folder))).collect();
+    let scenarios = scenarios();
+    let mut seen = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, on_a_pc, in_qemu, _] = cells.as_slice() else { panic!("three cells: {row}") };
+        let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        assert!(!names(on_a_pc).is_empty() || !names(in_qemu).is_empty(), "nothing holds: {row}");
+        for name in names(on_a_pc) {
+            assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+            seen += 1;
+        }
+        for name in names(in_qemu).into_iter().filter(|name| !name.contains(' ')) {
+            let found = match name.strip_suffix('*') {
+                Some(start) => scenarios.iter().any(|scenario| scenario.starts_with(start)),
+                None => scenarios.contains(&name),
+            };
+            assert!(found, "there is no scenario {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "the table was found: {seen}");
+    // Each scenario that is no example and no part of a family stands there by its name.
+    let is_listed = |name: &String| {
+        let families = table.split('`').skip(1).step_by(2).filter_map(|word| word.strip_suffix('*'));
+        table.contains(&format!("`{name}`")) || families.into_iter().any(|start| name.starts_with(start))
+    };
+    let systems = fs::read_dir(root().join("scripts/systems")).unwrap().map(|entry| entry.unwrap().path());
+    for path in systems {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(is_listed(&name), "no promise names the scenario {name}");
+    }
+}
