@@ -164,3 +164,12 @@ fn each_damage_changes_the_payload_and_nothing_but_what_it_says() {
         damage.apply(&mut []);
     }
 }
+
+#[test]
+fn code_is_damaged_in_a_function_that_is_there_or_not_at_all() {
+    let mut flat = pack::hypervisor::Flat { bytes: vec![7; 4096] };
+    let file = elf::build(&elf::Guest::default());
+    let error = flat.overwrite(&file, "strato_hyp::no::such", &[0]).unwrap_err().to_string();
+    assert_eq!(error, "the hypervisor has no function `strato_hyp::no::such` to damage");
+    assert!(flat.bytes.iter().all(|&byte| byte == 7));
+}
