@@ -24,4 +24,5 @@ mod memory_limits;
 mod random;
 mod refusals;
 mod services;
+mod switch;
 mod vcpu_calls;

@@ -1,0 +1,100 @@
+//! Switch: whoever loses the core, in whatever way, finds its own registers when it is there again.
+
+use strato_abi::Call;
+use strato_hyp::arch::el1::El1;
+use strato_hyp::arch::{Deed, guest};
+use strato_hyp::scheduler::VcpuRef;
+use strato_hyp::sync::Ordering;
+use strato_hyp::vcpu::request;
+
+use crate::plan::{CODE, Guest, SLICE, System};
+use crate::stage::{INTERRUPT, Story, Who};
+use crate::talk::{A, B, fill, handle};
+
+/// Lets `who` look at its EL1 registers and change them, while it has the core.
+fn at_el1(s: &mut Story, who: Who, with: impl FnOnce(&mut El1) + 'static) {
+    let came_back = s.deed(who, move |_| {
+        guest::change(with);
+        Deed::Exit(INTERRUPT)
+    });
+    assert!(came_back.is_some(), "the guest goes on");
+}
+
+fn mark(s: &mut Story, who: Who, value: u64) {
+    at_el1(s, who, move |el1| (el1.tpidr_el1, el1.cntv_cval) = (value, !value));
+}
+
+fn is_marked(s: &mut Story, who: Who, value: u64) {
+    at_el1(s, who, move |el1| assert_eq!((el1.tpidr_el1, el1.cntv_cval), (value, !value)));
+}
+
+fn both_are_marked(s: &mut Story) {
+    is_marked(s, A, 0xa);
+    is_marked(s, B, 0xb);
+}
+
+#[test]
+fn registers_of_el1_are_kept_apart_however_the_core_is_lost() {
+    let mut s = Story::new(&System::pair(Guest::new("a"), Guest::new("b")));
+    s.pace = SLICE / 4; // so that slices end too
+    mark(&mut s, A, 0xa);
+    mark(&mut s, B, 0xb);
+    both_are_marked(&mut s);
+    for _ in 0..3 {
+        s.call(A, Call::VcpuYield, &[0, 0]);
+        both_are_marked(&mut s);
+        s.call(B, Call::VcpuYield, &[0, 0]);
+        both_are_marked(&mut s);
+    }
+    // One waits, and the other has the core at once.
+    s.begin(A, Call::VcpuWait, &[u64::MAX]);
+    s.turns(4);
+    is_marked(&mut s, B, 0xb);
+    s.call(B, Call::EvtSend, &[handle(2)]);
+    both_are_marked(&mut s);
+    s.close();
+}
+
+#[test]
+fn registers_of_el1_stay_on_a_core_that_sleeps_and_are_saved_when_it_wakes_for_another() {
+    let mut s = Story::new(&System::pair(Guest::new("a"), Guest::new("b")));
+    mark(&mut s, A, 0xa);
+    mark(&mut s, B, 0xb);
+    // `b` waits, then `a` does and is the one that stays; the deadline of `b` comes first.
+    let now = strato_hyp::arch::timer::now();
+    s.begin(B, Call::VcpuWait, &[now + 40 * SLICE]);
+    s.turns(4);
+    mark(&mut s, A, 0xaa); // since it had the core alone, nothing of this was saved
+    s.begin(A, Call::VcpuWait, &[now + 60 * SLICE]);
+    s.turns(4);
+    s.ran();
+    assert!(s.turn_on(0), "nobody has the core");
+    assert!(s.ran().is_empty());
+    s.turns(60);
+    assert!(s.answer(A, Call::VcpuWait).is_some() && s.answer(B, Call::VcpuWait).is_some());
+    is_marked(&mut s, A, 0xaa);
+    is_marked(&mut s, B, 0xb);
+    s.close();
+}
+
+#[test]
+fn a_vcpu_that_is_asked_to_start_while_it_turns_itself_off_starts() {
+    let mut s = Story::new(&System::one(2));
+    let second = (0, 1);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    let machine = s.machine;
+    s.step(second, move |frame| {
+        // What a sibling on another core would leave if it came between the end of this call and the look into the box.
+        let mut sibling = machine.epochs.join(5).unwrap();
+        let stay = sibling.begin();
+        let vm = machine.vms[0].get(&stay).unwrap();
+        vm.awake.fetch_add(1, Ordering::AcqRel);
+        vm.vcpu(1).unwrap().public.requests.fetch_or(request::START, Ordering::Release);
+        machine.send_mail(0, VcpuRef::new(0, 1).unwrap());
+        fill(frame, Call::VcpuStop.function_id().into(), &[]);
+        Deed::Hvc
+    });
+    s.turns(4);
+    assert!(s.deed(second, |_| Deed::Exit(INTERRUPT)).is_some(), "it runs again");
+    s.close();
+}
