@@ -216,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn a_single_step_is_taken_from_its_own_state_alone_and_is_a_legal_one() {
+        use RunState::{Blocked, Off, Runnable, Running, Stopped};
+        type Step = (fn(&Public) -> bool, RunState, RunState);
+        let steps: [Step; 3] =
+            [(Public::begin, Runnable, Running), (Public::leave, Running, Runnable), (Public::wake, Blocked, Runnable)];
+        for (step, from, to) in steps {
+            assert!(state::is_legal(from, to));
+            for now in [Off, Runnable, Running, Blocked, Stopped] {
+                let vcpu = Vcpu::new(0, 1);
+                vcpu.public.state.store(state::number(now), Ordering::Relaxed);
+                assert_eq!(step(&vcpu.public), now == from);
+                assert_eq!(vcpu.public.state(), if now == from { to } else { now });
+            }
+        }
+    }
+
+    #[test]
     fn a_started_vcpu_sees_its_arguments_and_nothing_else() {
         let vcpu = Vcpu::new(0, 1);
         let mut owned = vcpu.owned.lease().unwrap();
