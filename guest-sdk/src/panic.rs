@@ -1,4 +1,4 @@
-//! What a Rust panic of a guest does: print message and place, then end the VM with a report.
+//! What a Rust panic of a guest does: print message, place and callers, then end the VM with a report.
 
 #[cfg(target_os = "none")]
 #[panic_handler]
@@ -12,6 +12,9 @@ fn panic(info: &::core::panic::PanicInfo<'_>) -> ! {
         match info.location() {
             Some(place) => crate::println!("panic: {} at {place}", info.message()),
             None => crate::println!("panic: {}", info.message()),
+        }
+        for address in crate::arch::frames() {
+            crate::println!("panic:   called from {address:#x}");
         }
     }
     crate::core::crash(crate::exception::REASON_PANIC, 0, 0, 0)

@@ -21,6 +21,7 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("connect") => events::connect(info)?,
         Some("overflow") => println!("{}", trouble::overflow(0)),
         Some("panic") => trouble::panic(),
+        Some("panic_elsewhere") => trouble::panic_elsewhere()?,
         Some("fault") => trouble::fault()?,
         Some("error") => return Err("I was told to".into()),
         _ => return Err("the command line names no case".into()),

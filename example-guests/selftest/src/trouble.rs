@@ -6,6 +6,7 @@ use strato_guest::Failure;
 use strato_guest::abi::Ipa;
 use strato_guest::fault::{self, Action};
 use strato_guest::memory::Window;
+use strato_guest::vcpu::{self, NO_DEADLINE, Stack};
 
 /// Calls itself until the stack is used up.
 pub(crate) fn overflow(depth: u64) -> u64 {
@@ -16,10 +17,30 @@ pub(crate) fn overflow(depth: u64) -> u64 {
     }
 }
 
-/// Panics.
-#[allow(clippy::panic, reason = "that is what it is for")]
+/// Panics two calls deep.
+#[inline(never)]
 pub(crate) fn panic() {
+    deep();
+}
+
+#[inline(never)]
+fn deep() {
+    deeper();
+}
+
+#[inline(never)]
+#[allow(clippy::panic, reason = "that is what it is for")]
+fn deeper() {
     panic!("I was told to, for the {} time", "first");
+}
+
+/// Panics on another vCPU, and waits for the end of the VM.
+pub(crate) fn panic_elsewhere() -> Result<(), Failure> {
+    static STACK: Stack = Stack::new();
+    vcpu::launch(1, &STACK, |_| deep(), 0)?;
+    loop {
+        vcpu::wait(NO_DEADLINE)?;
+    }
 }
 
 /// Loads from an address where nothing is, with a handler that gives up.

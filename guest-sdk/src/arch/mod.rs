@@ -3,6 +3,8 @@
 //! What needs a guest below it exists on `target_os = "none"` only; `host.rs` stands in for it on a PC.
 #![allow(unsafe_code, reason = "this folder is the unit of proof: each block states a claim that can be checked")]
 
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "a panic on a PC has a backtrace of its own"))]
+mod frames;
 mod hook;
 mod stack;
 
@@ -13,6 +15,8 @@ pub use stack::{Stack, StackMemory};
 mod cpu;
 #[cfg(target_os = "none")]
 mod hvc;
+#[cfg(target_os = "none")]
+mod own_stack;
 #[cfg(target_os = "none")]
 #[allow(clippy::cast_possible_truncation, reason = "a pointer of a guest has 64 bits")]
 mod pages;
@@ -28,6 +32,7 @@ pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
     cpu::{counter, mask_interrupts, relax, restore_interrupts, unmask_interrupts, vcpu_number, wait_for_interrupt},
+    own_stack::frames,
     pages::{event_cells, image_range, info_bytes, stack_guard, vcpu_cells},
     start::{run_main, vcpu_entry},
     word::{load, store},

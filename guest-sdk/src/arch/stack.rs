@@ -1,6 +1,8 @@
 //! Memory for stacks. The guards of the first vCPU's come from `guest.ld`, those of the others from AS.UNMAP.
 
 use ::core::cell::UnsafeCell;
+use ::core::mem::offset_of;
+use ::core::ops::Range;
 use ::core::sync::atomic::{AtomicBool, Ordering};
 
 /// The first vCPU's stack; [`entry!`](crate::entry!) places one of [`Needs::stack`](crate::Needs::stack) bytes.
@@ -61,6 +63,15 @@ impl ::core::fmt::Debug for Stack {
     }
 }
 
+/// Returns the addresses of the stack that ends at `top` and of the one for exceptions, as [`Stack`] places them.
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "nothing walks a vCPU's stack on a PC"))]
+pub(super) const fn ranges(top: u64) -> [Range<u64>; 2] {
+    let start = top.saturating_sub(size_of::<Pages>() as u64);
+    let main = start + offset_of!(Pages, main) as u64;
+    let exception = start + offset_of!(Pages, exception) as u64;
+    [main..main + MAIN_BYTES as u64, exception..exception + EXCEPTION_BYTES as u64]
+}
+
 /// What a vCPU is started with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
@@ -93,8 +104,8 @@ impl Stack {
             return None;
         }
         let base = self.pages.get().addr();
-        let exception_guard = base.wrapping_add(::core::mem::offset_of!(Pages, exception_guard));
-        let guard = base.wrapping_add(::core::mem::offset_of!(Pages, guard));
+        let exception_guard = base.wrapping_add(offset_of!(Pages, exception_guard));
+        let guard = base.wrapping_add(offset_of!(Pages, guard));
         let stack_top = base.wrapping_add(size_of::<Pages>());
         let record = Record { function, argument, stack_top, exception_top: guard };
         // SAFETY: `taken` was false, so nobody else writes or reads the record until the vCPU is started with it.
@@ -119,5 +130,14 @@ mod tests {
         assert!(below_exception % 4096 == 0 && below_main % 4096 == 0);
         assert_eq!(below_main - below_exception, 4096 + EXCEPTION_BYTES as u64);
         assert!(STACK.take(|_| {}, 7).is_none());
+    }
+
+    #[test]
+    fn the_ranges_of_a_stack_lie_above_its_guards() {
+        static STACK: Stack = Stack::new();
+        let [below_exception, below_main] = STACK.take(|_| {}, 7).unwrap().guards;
+        let top = below_main + 4096 + MAIN_BYTES as u64;
+        let main = below_main + 4096..top;
+        assert_eq!(ranges(top), [main, below_exception + 4096..below_main]);
     }
 }

@@ -39,6 +39,7 @@ extern "C" fn first(_info: u64, version: u64, _vcpu: u64) -> ! {
 }
 
 extern "C" fn further(record: &'static Record) -> ! {
+    super::own_stack::remember(record.stack_top);
     (record.function)(record.argument);
     crate::entry::end_vcpu()
 }

@@ -12,8 +12,8 @@ use crate::qemu::monitor::Monitor;
 use crate::qemu::session::{self, End};
 use crate::qemu::{Qemu, Virt};
 use crate::scenario;
-use crate::transcript::Transcript;
 use crate::transcript::backtrace::{Symbols, address_after};
+use crate::transcript::{Line, Transcript};
 
 /// A file that is removed with the value.
 #[derive(Debug)]
@@ -111,8 +111,10 @@ impl Resolver {
     /// Returns the functions and lines that a line of the transcript points at, to be shown under it.
     #[must_use]
     pub fn explain(&self, line: &str) -> Vec<String> {
-        if !line.starts_with("strato: ") {
-            return Vec::new();
+        match Line::parse(line) {
+            Line::Guest { label, text } => return self.explain_guest(label, text),
+            Line::Hypervisor(_) => {}
+            Line::Other(_) => return Vec::new(),
         }
         if line.starts_with("strato: panic: ") {
             let Some(address) = address_after(line, "+") else { return Vec::new() };
@@ -126,6 +128,15 @@ impl Resolver {
         let caller = address_after(line, "lr ").filter(|lr| *lr != 0).map(|lr| resolve(file, lr.saturating_sub(1)));
         frames.extend(caller.into_iter().flatten().map(|frame| format!("{frame} ?")));
         frames
+    }
+
+    // What a guest writes leads to its own image only.
+    fn explain_guest(&self, label: &str, text: &str) -> Vec<String> {
+        let Some(address) = text.strip_prefix("panic: ").and_then(|rest| address_after(rest, "called from ")) else {
+            return Vec::new();
+        };
+        let own = self.guests.iter().find(|(name, _)| name == label);
+        own.map(|(_, file)| resolve(file, address.saturating_sub(1))).unwrap_or_default()
     }
 }
 

@@ -44,7 +44,8 @@ pub fn count(
     counting: Counting,
 ) -> Result<Option<u64>, String> {
     let machine = Virt { is_counted: true, ..machine.clone() };
-    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
+    // All cores share one thread of the host, and the limit is that of a run in parallel.
+    let limit = Duration::from_secs(4 * u64::from(ready.system.time_limit_s));
     let once = || {
         let run = boot::boot(qemu, &machine, image, ready, limit, |_| {}).map_err(|error| format!("{error:#}"))?;
         match run.reasons.first() {

@@ -14,7 +14,7 @@ use super::{Ready, build, ready_path};
 use crate::exit::{FAILED, Missing, PASSED, Usage};
 use crate::project::{Project, short_name};
 use crate::qemu::{Qemu, Virt, session};
-use crate::system;
+use crate::{scenario, system};
 
 /// Most lines of a failed run's transcript that are shown: the last.
 const LINES_SHOWN: usize = 200;
@@ -184,20 +184,23 @@ fn run(qemu: &Qemu, hypervisor: &Path, case: Case, is_json: bool) -> Report {
         Err(error) => return Report { record, details: vec![format!("{error:#}")] },
     };
     record.instructions = run.instructions;
-    if run.reasons.is_empty() {
+    let mut details = run.reasons;
+    let resolver = Resolver::new(hypervisor, &ready);
+    if details.is_empty() {
+        details.extend(scenario::judge_frames(&ready.system, &run.transcript, |line| resolver.explain(line)));
+    }
+    if details.is_empty() {
         // A run that was counted already has its number.
         let counting = Counting::of(&ready.system, is_json && !case.machine.is_counted);
         match count::count(qemu, &case.machine, &image, &ready, counting) {
             Ok(instructions) => {
                 record.instructions = instructions.or(record.instructions);
                 record.status = "passed";
-                return Report { record, details: Vec::new() };
+                return Report { record, details };
             }
-            Err(why) => return Report { record, details: vec![why] },
+            Err(why) => details.push(why),
         }
     }
-    let resolver = Resolver::new(hypervisor, &ready);
-    let mut details: Vec<String> = run.reasons;
     let lines = &run.transcript.lines;
     let skipped = lines.len().saturating_sub(LINES_SHOWN);
     if skipped > 0 {

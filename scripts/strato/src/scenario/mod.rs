@@ -97,6 +97,20 @@ fn death(damage: Damage) -> &'static [&'static str] {
     }
 }
 
+/// Returns why the frames to which the guests' reports lead are not as expected; `explain` says what a line leads to.
+#[must_use]
+pub fn judge_frames(system: &System, transcript: &Transcript, explain: impl Fn(&str) -> Vec<String>) -> Option<String> {
+    let is_expected = |number: &usize| system.expect.frames.iter().any(|(vm, _)| vm == number);
+    (0..system.vms.len()).filter(is_expected).find_map(|number| {
+        let label = system.label(number);
+        let is_its = |line: &&String| matches!(Line::parse(line), Line::Guest { label: found, .. } if found == label);
+        let frames: Vec<String> = transcript.lines.iter().filter(is_its).flat_map(|line| explain(line)).collect();
+        let expected = system.expect.frames.iter().filter(|(vm, _)| *vm == number).map(|(_, part)| part.as_str());
+        let lost = first_absent(expected, frames.iter().map(String::as_str), |part, frame| frame.contains(part))?;
+        Some(format!("the report of `{label}` does not lead, in this place, to: {lost}"))
+    })
+}
+
 // A damaged image has to be refused by the name of the check, before any guest runs.
 fn refusal(name: &str, transcript: &Transcript) -> Option<String> {
     let expected = format!("cannot boot: packed system refused: {name}: ");
@@ -241,6 +255,22 @@ mod tests {
         assert_eq!(judged(&["strato: version 0.1.0", line], End::Told), 1);
         assert_eq!(judged(&[], End::TimedOut), 1);
         assert_eq!(judged(&["[a] hello"], off()), 1);
+    }
+
+    #[test]
+    fn frames_have_to_be_found_in_order_in_the_vms_own_report() {
+        let text =
+            "[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"\n[expect]\nframes = [\"[a] inner\", \"[a] outer\"]";
+        let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
+        let explain = |line: &str| vec![line.rsplit(' ').next().unwrap_or_default().to_owned()];
+        let judge = |lines: &[&str]| {
+            let transcript = Transcript { lines: lines.iter().map(|&line| line.into()).collect() };
+            judge_frames(&system, &transcript, explain)
+        };
+        assert_eq!(judge(&["[a] core", "[a] x::inner", "[b] x", "[a] x::outer"]), None);
+        let lost = "the report of `a` does not lead, in this place, to: outer";
+        assert_eq!(judge(&["[a] x::outer", "[a] x::inner", "[b] x::outer"]).as_deref(), Some(lost));
+        assert!(judge(&[]).is_some());
     }
 
     #[test]

@@ -221,12 +221,25 @@ fn peer(table: Table<'_>, names: &Names) -> Option<Peer> {
 }
 
 fn expect(table: Table<'_>, names: &Names, problems: &Problems) -> Expect {
-    let mut expect = Expect::default();
-    for line in table.texts("lines") {
+    let texts = |key| table.texts(key).into_iter().map(|at| at.value).collect();
+    let expect = Expect {
+        lines: of_vms(&table, "lines", names, problems),
+        hypervisor: texts("hypervisor"),
+        different: texts("different"),
+        frames: of_vms(&table, "frames", names, problems),
+    };
+    table.finish();
+    expect
+}
+
+// Texts that begin with a VM in brackets.
+fn of_vms(table: &Table<'_>, key: &'static str, names: &Names, problems: &Problems) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for line in table.texts(key) {
         let parts = line.value.strip_prefix('[').and_then(|rest| rest.split_once("] "));
         match parts {
             Some((label, text)) => {
-                expect.lines.extend(names.vm(label, &line.span, problems).map(|vm| (vm, text.to_owned())));
+                found.extend(names.vm(label, &line.span, problems).map(|vm| (vm, text.to_owned())));
             }
             None => problems.add(Problem::new(
                 "an expected line names no VM",
@@ -236,10 +249,7 @@ fn expect(table: Table<'_>, names: &Names, problems: &Problems) -> Expect {
             )),
         }
     }
-    expect.different = table.texts("different").into_iter().map(|at| at.value).collect();
-    expect.hypervisor = table.texts("hypervisor").into_iter().map(|at| at.value).collect();
-    table.finish();
-    expect
+    found
 }
 
 impl Table<'_> {

@@ -179,6 +179,8 @@ pub struct Expect {
     pub hypervisor: Vec<String>,
     /// Whole hypervisor lines; what stands for `*` in one is found in no other.
     pub different: Vec<String>,
+    /// What a guest's report of a panic leads to: VM and part of `function at file:line`, in this order for each VM.
+    pub frames: Vec<(usize, String)>,
 }
 
 impl System {
