@@ -52,6 +52,18 @@ const READABLE: &[(u16, u16, u16, u16, u16)] = &[
     (3, 3, 14, 3, 0),  // CNTV_TVAL_EL0
     (3, 3, 14, 3, 1),  // CNTV_CTL_EL0
     (3, 3, 14, 3, 2),  // CNTV_CVAL_EL0
+    // Of later architectures, where the core has them: PSTATE, and what no bit of EL2 traps.
+    (3, 0, 4, 2, 3),  // PAN
+    (3, 0, 4, 2, 4),  // UAO
+    (3, 0, 4, 3, 0),  // ALLINT
+    (3, 0, 12, 1, 1), // DISR_EL1: LK06
+    (3, 1, 0, 0, 6),  // SMIDR_EL1
+    (3, 3, 2, 4, 0),  // RNDR
+    (3, 3, 2, 4, 1),  // RNDRRS
+    (3, 3, 4, 2, 5),  // DIT
+    (3, 3, 4, 2, 6),  // SSBS
+    (3, 3, 4, 2, 7),  // TCO
+    (3, 3, 14, 0, 6), // CNTVCTSS_EL0
 ];
 
 /// Registers that may be read but not written, besides the identification registers.
@@ -166,6 +178,16 @@ pub(crate) fn tr05_what_is_the_machines_is_undefined(_: &Info, scratch: &Scratch
         (3, 1, 11, 0, 2),
         (3, 1, 15, 2, 0),
         (3, 0, 15, 0, 0), // L2CTLR, CPUACTLR, implementation defined
+        (3, 0, 5, 3, 0),
+        (3, 0, 5, 3, 1),
+        (3, 0, 5, 4, 1), // ERRIDR, ERRSELR, ERXCTLR
+        (3, 0, 10, 4, 0),
+        (3, 0, 10, 4, 2),
+        (3, 0, 10, 4, 3), // LORSA, LORN, LORC
+        (3, 3, 13, 2, 0),
+        (3, 3, 13, 2, 4), // AMCR, AMCNTENCLR0
+        (3, 0, 10, 5, 0),
+        (3, 0, 10, 5, 1), // MPAM1, MPAM0
     ];
     for (op0, op1, crn, crm, op2) in machine {
         let which = register(op0, op1, crn, crm, op2);

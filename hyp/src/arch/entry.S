@@ -237,11 +237,30 @@ arch_el2_registers:
     msr     S3_4_C1_C1_6, xzr                   // HFGITR_EL2
     msr     S3_4_C3_C1_4, xzr                   // HDFGRTR_EL2
     msr     S3_4_C3_C1_5, xzr                   // HDFGWTR_EL2
+    cmp     x1, #2
+    b.lo    1f
+    msr     S3_4_C3_C1_2, xzr                   // FGT2: HFGRTR2_EL2
+    msr     S3_4_C3_C1_3, xzr                   // HFGWTR2_EL2
+    msr     S3_4_C3_C1_7, xzr                   // HFGITR2_EL2
+    msr     S3_4_C3_C1_0, xzr                   // HDFGRTR2_EL2
+    msr     S3_4_C3_C1_1, xzr                   // HDFGWTR2_EL2
+1:  mrs     x1, id_aa64pfr0_el1
+    ubfx    x1, x1, #44, #4                     // AMU
+    cbz     x1, 2f
+    msr     S3_4_C3_C1_6, xzr                   // HAFGRTR_EL2; CPTR_EL2.TAM traps it all
 2:  mrs     x1, id_aa64mmfr1_el1
     ubfx    x1, x1, #40, #4                     // HCX
     cbz     x1, 3f
     msr     S3_4_C1_C2_2, xzr                   // HCRX_EL2
-3:  isb
+3:  mrs     x1, id_aa64pfr0_el1
+    ubfx    x1, x1, #40, #4                     // MPAM, major
+    mrs     x2, id_aa64pfr1_el1
+    ubfx    x2, x2, #16, #4                     // MPAM_frac
+    orr     x1, x1, x2
+    cbz     x1, 4f
+    ldr     x0, ={MPAM2}                        // firmware leaves MPAM3_EL3.TRAPLOWER clear, as Linux asks of it too
+    msr     S3_4_C10_C5_0, x0                   // MPAM2_EL2
+4:  isb
     ret
     .ltorg
 

@@ -26,6 +26,7 @@ global_asm!(
     HCR = const el2::HCR,
     CPTR = const el2::CPTR,
     MDCR = const el2::MDCR,
+    MPAM2 = const el2::MPAM2,
     MAIR = const el2::MAIR,
     TCR = const el2::TCR,
     SCTLR_OFF = const el2::SCTLR_OFF,
