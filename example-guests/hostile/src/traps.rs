@@ -238,6 +238,11 @@ pub(crate) fn tr10_system_instructions_stay_inside(info: &Info, scratch: &Scratc
         scratch.execute(msr(register(1, 0, 7, crm, 2)), &mut [0; 30])?;
         undefined("DC by set and way")?;
     }
+    // VMALLE1IS, VAE1IS, ASIDE1IS, VMALLE1, VAE1, VAALE1: stage 1 is off, and every core waits for a broadcast.
+    for (crm, op2) in [(3, 0), (3, 1), (3, 2), (7, 0), (7, 1), (7, 7)] {
+        scratch.execute(msr(register(1, 0, 8, crm, op2)), &mut [0; 30])?;
+        undefined("a TLB instruction of EL1")?;
+    }
     for (op1, crm, op2) in [(4, 7, 0), (4, 3, 4), (6, 7, 0), (4, 7, 4)] {
         scratch.execute(msr(register(1, op1, 8, crm, op2)), &mut [0; 30])?;
         undefined("a TLB instruction of EL2 or EL3")?;

@@ -13,12 +13,12 @@ pub fn relax() {
     unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
 
-/// Parks this core until an interrupt is pending, masked or not (WFI). Earlier accesses are complete first, so that a
-/// core that sleeps has published what it wrote.
+/// Parks this core until an interrupt is pending, masked or not (WFI). The timer that was armed counts (ISB) and earlier
+/// accesses are complete first, so that a core that sleeps has published what it wrote.
 #[inline(always)]
 pub fn wait_for_interrupt() {
-    // SAFETY: DSB orders and WFI waits; neither changes state.
-    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+    // SAFETY: barriers order and WFI waits; none changes state.
+    unsafe { asm!("isb", "dsb sy", "wfi", options(nostack, preserves_flags)) };
 }
 
 /// Waits until another core sends an event (WFE). Only for start-up handshakes; use [`wait_for_interrupt`] to park.

@@ -19,6 +19,7 @@ arch_start:                                     // arm64 Image header
 
 arch_primary:
     msr     daifset, #0xf
+    msr     spsel, #1
     mov     x19, x0                             // device tree
     adr     x21, arch_start                     // where we are
     mrs     x0, CurrentEL
@@ -106,6 +107,7 @@ arch_primary:
     .global arch_secondary
 arch_secondary:
     msr     daifset, #0xf
+    msr     spsel, #1
     mov     x19, x0
     mrs     x0, CurrentEL
     cmp     x0, #(2 << 2)
@@ -214,6 +216,7 @@ arch_el2_registers:
     ldr     x0, ={TCR}
     bfi     x0, x1, #16, #3                     // TCR_EL2.PS
     msr     tcr_el2, x0
+    msr     tpidr_el2, xzr                      // an exception from here on finds no record, and stops this core
     adrp    x0, arch_vectors
     add     x0, x0, :lo12:arch_vectors
     msr     vbar_el2, x0

@@ -34,6 +34,7 @@ const HCR_GUEST: u64 = 1          // VM: stage 2 on
     | 1 << 18                     // TID3: identification registers
     | 1 << 19                     // TSC: SMC
     | 1 << 20 | 1 << 21 | 1 << 22 // TIDCP, TACR, TSW
+    | 1 << 25                     // TTLB: with stage 1 off a guest has nothing to invalidate, and a storm of it stalls all
     | 1 << 26                     // TVM: writes of translation registers
     | 1 << 31                     // RW: EL1 is AArch64
     // RES0 before FEAT_LOR and FEAT_RAS:
@@ -62,6 +63,7 @@ pub fn init_core() {
             "msr afsr0_el1, xzr",
             "msr afsr1_el1, xzr",
             "msr actlr_el1, xzr",
+            "msr mdscr_el1, xzr", // no single step and no breakpoint that a debugger left
             options(nomem, nostack, preserves_flags)
         );
     }

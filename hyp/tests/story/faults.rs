@@ -206,6 +206,8 @@ fn what_a_guest_does_not_have_is_undefined_for_it() {
         [3, 3, 9, 12, 0],  // PMCR_EL0
         [2, 0, 0, 0, 2],   // debug
         [1, 0, 7, 6, 2],   // DC ISW
+        [1, 0, 8, 7, 0],   // TLBI VMALLE1
+        [1, 0, 8, 3, 1],   // TLBI VAE1IS
         [3, 0, 1, 0, 1],   // ACTLR_EL1, written
     ] {
         is_undefined(&mut s, access(register, 3, false));
