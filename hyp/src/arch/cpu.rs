@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use aarch64_cpu::registers::{MIDR_EL1, MPIDR_EL1, Readable};
 
-use super::{maintenance, sysreg};
+use super::sysreg;
 
 /// Gives way for a moment while another core holds what this one needs (YIELD, never ISB: see `crate::lock`).
 #[inline(always)]
@@ -38,12 +38,6 @@ pub fn affinity() -> u64 {
 #[inline]
 pub fn midr() -> u64 {
     MIDR_EL1.get()
-}
-
-/// Sets bits of CPUACTLR_EL1, with the MMU on as the cores' manuals allow. Only where the firmware opened the register.
-pub(super) fn set_cpuactlr(bits: u64) {
-    sysreg::write_cpuactlr(sysreg::read_cpuactlr() | bits);
-    maintenance::isb();
 }
 
 /// Returns whether a physical interrupt waits for this core, masked or not (ISR_EL1).

@@ -126,14 +126,20 @@ arch_secondary:
     b       strato_secondary
 
 // Leaves the boot map for the table in x0. MMU and data cache are off in between, because both maps know the same
-// addresses with different block sizes (DDI 0487, break-before-make); only registers are used there. Clobbers x0, x1.
+// addresses with different block sizes (DDI 0487, break-before-make); only registers are used there. Sets the bits x1 of
+// CPUACTLR_EL1, if there are any: their manuals allow that with the MMU off and nothing under way. Clobbers x0, x2.
     .global arch_switch_map
 arch_switch_map:
-    ldr     x1, ={SCTLR_OFF}
+    ldr     x2, ={SCTLR_OFF}
     dsb     sy
-    msr     sctlr_el2, x1
+    msr     sctlr_el2, x2
     isb
-    msr     ttbr0_el2, x0
+    cbz     x1, 1f
+    mrs     x2, S3_1_C15_C2_0                   // CPUACTLR_EL1
+    orr     x2, x2, x1
+    msr     S3_1_C15_C2_0, x2
+    isb
+1:  msr     ttbr0_el2, x0
     ldr     x0, ={SCTLR_FINAL}
     // falls through
 

@@ -79,11 +79,3 @@ write!(
     /// Control of the hypervisor's physical timer: bit 0 enable, bit 1 mask.
     write_cnthp_ctl, "cnthp_ctl_el2"
 );
-write!(
-    /// CPU Auxiliary Control Register of Cortex-A72 and its kin.
-    write_cpuactlr, "S3_1_C15_C2_0"
-);
-read!(
-    /// CPU Auxiliary Control Register of Cortex-A72 and its kin.
-    read_cpuactlr, "S3_1_C15_C2_0"
-);

@@ -21,9 +21,6 @@ pub fn midr() -> u64 {
     0x410f_d083
 }
 
-/// Does nothing on a PC.
-pub(in crate::arch) fn set_cpuactlr(_bits: u64) {}
-
 std::thread_local! {
     static INTERRUPT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
