@@ -20,15 +20,12 @@ bitflags! {
 /// Implementer of MIDR_EL1: Arm.
 const ARM: u64 = 0x41;
 const A72: u64 = 0xd08;
-const A76: u64 = 0xd0b;
-const N1: u64 = 0xd0c;
-const A77: u64 = 0xd0d;
-const V1: u64 = 0xd40;
-const A78: u64 = 0xd41;
-const X1: u64 = 0xd44;
-const A710: u64 = 0xd47;
-const X2: u64 = 0xd48;
-const N2: u64 = 0xd49;
+/// Parts with CVE-2025-10263, in every revision (Arm's bulletin of that number): A76, A76AE, A77, A78, A78AE, A78C, A710, X1,
+/// X1C, X2, X3, X4, X925, N1, N2, V1, V2, V3, V3AE, C1-Ultra, C1-Premium.
+const REPEAT_TLBI: [u64; 21] = [
+    0xd0b, 0xd0e, 0xd0d, 0xd41, 0xd42, 0xd4b, 0xd47, 0xd44, 0xd4c, 0xd48, 0xd4e, 0xd82, 0xd85, 0xd0c, 0xd49, 0xd40,
+    0xd4f, 0xd84, 0xd83, 0xd8c, 0xd90,
+];
 
 /// Whether a core of this machine needs [`Errata::REPEAT_TLBI`]: then all do, since each invalidates for the others.
 /// Relaxed: a core sets it before boot lets any guest run, and publishing the machine orders that.
@@ -44,7 +41,7 @@ pub fn of(midr: u64) -> Errata {
     let is_early = midr >> 20 & 0xf == 0 && midr & 0xf <= 3;
     match midr >> 4 & 0xfff {
         A72 if is_early => Errata::INSTRUCTION_PREFETCH,
-        A76 | A77 | A78 | A710 | X1 | X2 | N1 | N2 | V1 => Errata::REPEAT_TLBI,
+        part if REPEAT_TLBI.contains(&part) => Errata::REPEAT_TLBI,
         _ => Errata::empty(),
     }
 }

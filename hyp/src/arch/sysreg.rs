@@ -51,6 +51,26 @@ write!(
     /// Control: EOImode and priority grouping.
     write_icc_ctlr, "icc_ctlr_el1"
 );
+read!(
+    /// Control: number of priority bits, and what was written.
+    read_icc_ctlr, "icc_ctlr_el1"
+);
+write!(
+    /// Active priorities of group 1, word 0.
+    write_icc_ap1r0, "icc_ap1r0_el1"
+);
+write!(
+    /// Active priorities of group 1, word 1.
+    write_icc_ap1r1, "icc_ap1r1_el1"
+);
+write!(
+    /// Active priorities of group 1, word 2.
+    write_icc_ap1r2, "icc_ap1r2_el1"
+);
+write!(
+    /// Active priorities of group 1, word 3.
+    write_icc_ap1r3, "icc_ap1r3_el1"
+);
 write!(
     /// Priority mask: lower values are signalled.
     write_icc_pmr, "icc_pmr_el1"
