@@ -296,8 +296,9 @@ pub(crate) fn tr14_returns_to_other_levels_stay_in_the_guest(info: &Info, scratc
     const TARGET: u64 = 4;
     let text = info.option("spsr").ok_or("no spsr= on the command line")?;
     let spsr = u64::from_str_radix(text, 16).map_err(|_| "spsr= is no number")?;
-    // msr SPSR_EL1, x0; msr ELR_EL1, x1 (Rt is the lowest field); eret; then CORE.EXIT(0, off).
+    // msr SPSR_EL1, x0; msr ELR_EL1, x1 (Rt is the lowest field); eret; then CORE.EXIT(0, off), or A32 `b .` for ever.
     let exit = [0x5280_00a0, 0x72b8_c000, 0xd280_0001, 0xd280_0002, hvc(0)];
+    let exit = if info.option("loop") == Some("a32") { [0xeaff_fffe; 5] } else { exit };
     let words = [msr(SPSR), msr(ELR) | 1, ERET, RET].into_iter().chain(exit);
     scratch.write(words)?;
     crate::scratch::give_up_on_illegal_state();

@@ -181,6 +181,13 @@ fn what_no_mapping_could_allow_stops_even_a_vm_with_a_handler() {
     let mut s = pair(VM_FAULT_HANDLER);
     assert!(s.trap(A, PC, RawExit { vector: 5, ..RawExit::default() }).is_none());
     is_stopped(s, "AArch32");
+    let mut s = pair(VM_FAULT_HANDLER);
+    let step = |frame: &mut Frame| {
+        frame.pstate = 0x1d0;
+        Deed::Exit(INTERRUPT)
+    };
+    assert!(s.deed(A, step).is_none(), "an endless loop in AArch32 is found by the first interrupt");
+    is_stopped(s, "AArch32");
 }
 
 /// Checks that `exit` is an undefined instruction for the guest.
