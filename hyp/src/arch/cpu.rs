@@ -40,6 +40,26 @@ pub fn midr() -> u64 {
     MIDR_EL1.get()
 }
 
+/// Returns `index` if it is below `len`, else 0, without a branch that the core could guess wrongly (CSDB, DDI 0487): for
+/// an index that a guest chose, behind the check that refuses it.
+#[inline(always)]
+pub fn bounded(index: usize, len: usize) -> usize {
+    let mask: usize;
+    // SAFETY: arithmetic on registers, and a barrier.
+    unsafe {
+        asm!(
+            "cmp {index}, {len}",
+            "sbc {mask}, xzr, xzr", // all ones if the comparison borrowed
+            "csdb",
+            index = in(reg) index,
+            len = in(reg) len,
+            mask = lateout(reg) mask,
+            options(pure, nomem, nostack),
+        );
+    }
+    index & mask
+}
+
 /// Returns whether a physical interrupt waits for this core, masked or not (ISR_EL1).
 #[inline]
 pub fn interrupt_pending() -> bool {

@@ -12,7 +12,7 @@ use core::mem::ManuallyDrop;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
-use super::backing;
+use super::{backing, maintenance};
 
 /// Bytes in a frame.
 pub const FRAME_SIZE: usize = 4096;
@@ -249,7 +249,8 @@ impl Scrub {
         self.done == self.pages.count()
     }
 
-    /// Returns the scrubbed frames.
+    /// Returns the scrubbed frames. What an instruction cache held of their former contents is gone, on all cores: the next
+    /// owner may execute them unwritten.
     ///
     /// # Errors
     /// The scrub itself, when steps are still missing.
@@ -257,6 +258,9 @@ impl Scrub {
         if self.done < self.pages.count() {
             return Err(self);
         }
+        maintenance::ic_iallu_is();
+        maintenance::dsb_ish(); // complete on all cores before anybody owns the frames
+        maintenance::isb();
         self.pages.scrubbed = true;
         Ok(self.pages)
     }

@@ -9,6 +9,7 @@ use zerocopy::FromZeros;
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::Pa;
+use crate::arch::{bounded, get_bounded};
 
 /// What an entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl HandleTable {
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
-        let entry = self.entries.get(usize::from(handle.index())).ok_or(HandleError::Bad)?;
+        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or(HandleError::Bad)?;
         match entry.kind {
             _ if handle.generation() == 0 => Err(HandleError::Bad),
             0 if entry.generation == 0 => Err(HandleError::Bad),
@@ -171,7 +172,9 @@ impl HandleTable {
     /// [`HandleError`] when it does not.
     pub fn port(&self, handle: Handle) -> Result<u16, HandleError> {
         let entry = self.entry(handle)?;
-        if entry.kind == Kind::Port as u16 { Ok(handle.index()) } else { Err(HandleError::WrongKind) }
+        let index = bounded(usize::from(handle.index()), self.entries.len());
+        let index = u16::try_from(index).map_err(|_| HandleError::Bad)?;
+        if entry.kind == Kind::Port as u16 { Ok(index) } else { Err(HandleError::WrongKind) }
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.

@@ -21,6 +21,11 @@ pub fn midr() -> u64 {
     0x410f_d083
 }
 
+/// Returns `index` if it is below `len`, else 0.
+pub fn bounded(index: usize, len: usize) -> usize {
+    if index < len { index } else { 0 }
+}
+
 std::thread_local! {
     static INTERRUPT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
