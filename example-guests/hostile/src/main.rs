@@ -13,6 +13,7 @@ mod firmware;
 mod leaks;
 mod pages;
 mod raw;
+mod registers;
 mod scratch;
 mod storms;
 mod traps;
