@@ -40,6 +40,15 @@ pub struct MemRef {
     pub rights: Rights,
 }
 
+impl MemRef {
+    /// Returns whether physical byte `at` belongs to it.
+    #[inline]
+    #[must_use]
+    pub fn holds(&self, at: Pa) -> bool {
+        at.bytes().checked_sub(self.base.bytes()).is_some_and(|offset| offset >> 12 < self.pages)
+    }
+}
+
 /// Why a handle is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleError {
@@ -190,8 +199,7 @@ impl HandleTable {
         (0u16..).zip(self.entries.iter()).filter(|(_, entry)| entry.kind == Kind::Mem as u16).find_map(
             |(index, entry)| {
                 let mem = Self::mem_of(entry)?;
-                let offset = at.bytes().checked_sub(mem.base.bytes())?;
-                (offset >> 12 < mem.pages).then_some((Handle::new(index, entry.generation), mem))
+                mem.holds(at).then_some((Handle::new(index, entry.generation), mem))
             },
         )
     }
