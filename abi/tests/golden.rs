@@ -11,7 +11,8 @@ use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{
-    addr, address_space, console, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area, version,
+    addr, address_space, console, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
+    version,
 };
 
 /// Returns which registers a call looks at and which single bits each accepts: `x1:0x00000000ffffffff x2:...`.
