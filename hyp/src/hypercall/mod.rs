@@ -9,7 +9,11 @@ mod console;
 mod core;
 pub mod decode;
 mod event;
+mod handles;
+mod mem;
 pub mod reply;
+mod share;
+mod space;
 mod vcpu;
 
 use strato_abi::Call;

@@ -1,0 +1,19 @@
+//! MEM: memory objects. Checks who may do what; the allocator does the rest.
+
+use strato_abi::call::{MemAlloc, MemFree, MemInfo, MemSplit};
+use strato_abi::error::Code;
+use strato_abi::regs::Request;
+
+use super::{CallError, Handle, Outcome};
+use crate::machine::Cx;
+
+macro_rules! pending {
+    ($($call:ident),*) => { $(
+        impl Handle for $call {
+            fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<<Self as Request>::Reply>, CallError> {
+                Err(CallError::bare(Code::NotSupported))
+            }
+        }
+    )* };
+}
+pending!(MemAlloc, MemFree, MemInfo, MemSplit);

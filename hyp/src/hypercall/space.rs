@@ -1,0 +1,19 @@
+//! AS, life: making, ending and choosing address spaces.
+
+use strato_abi::call::{AsCreate, AsDestroy, AsSwitch, AsSync};
+use strato_abi::error::Code;
+use strato_abi::regs::Request;
+
+use super::{CallError, Handle, Outcome};
+use crate::machine::Cx;
+
+macro_rules! pending {
+    ($($call:ident),*) => { $(
+        impl Handle for $call {
+            fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<<Self as Request>::Reply>, CallError> {
+                Err(CallError::bare(Code::NotSupported))
+            }
+        }
+    )* };
+}
+pending!(AsCreate, AsDestroy, AsSwitch, AsSync);
