@@ -7,7 +7,7 @@ use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
 
 use super::build::{BuildError, map_all};
-use super::handles::{MemRef, Object};
+use super::handles::{Flags, MemRef, Object};
 use super::info::{self, Named};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator, MemId};
@@ -77,7 +77,7 @@ pub fn grant(
 ) -> Result<(), BuildError> {
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
-    let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights });
+    let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
     let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
     if record.address != 0 {

@@ -13,7 +13,7 @@ use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::CreateVm;
 
-use super::handles::{HandleTable, MemRef, Object};
+use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
 use super::stop::Stage;
 use super::{Inner, VCPUS_MAX, Vm};
@@ -283,7 +283,7 @@ fn add_ram(
     let mem = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     allocator.mem_add_reference(id)?;
     let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE | Rights::OWNER;
-    let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights });
+    let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights, flags: Flags::empty() });
     let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
     let (size, address) = (record.ram_size, RAM_BASE);
     Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })

@@ -1,43 +1,16 @@
 //! Handles: a VM's own table of what it holds. Port number = index, so ports have an entry here too.
 //!
-//! Owns the entries and their generations. Called by `vm::build` and the hypercalls, under the VM's lock. Never touches
-//! the objects that entries name.
+//! Owns the entries and their generations. Called by `vm` and the hypercalls, under the VM's lock. Never touches the
+//! objects that entries name.
 
-use strato_abi::handle::{Handle, Kind, Rights};
-use zerocopy::FromZeros;
+use strato_abi::handle::{Handle, Kind};
+use strato_abi::share::{ShareState, Steps};
 
-use crate::allocator::MemId;
+use super::entry::Entry;
+pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+pub use super::ranges::{Range, Ranges};
 use crate::arch::page_box::PageSlice;
-use crate::arch::ram::Pa;
-
-/// What an entry names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// The port of the same index.
-    Port,
-    /// Memory.
-    Mem(MemRef),
-    /// The VM in a place, in one incarnation.
-    Peer {
-        /// Place of the VM.
-        place: u8,
-        /// Its incarnation.
-        incarnation: u32,
-    },
-}
-
-/// Memory as a handle names it, with what a mapping needs at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemRef {
-    /// The object.
-    pub id: MemId,
-    /// Its first byte.
-    pub base: Pa,
-    /// Its length in pages.
-    pub pages: u64,
-    /// What the holder may do with it.
-    pub rights: Rights,
-}
+use crate::arch::ram::{Pa, Pages};
 
 /// Why a handle is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,25 +25,13 @@ pub enum HandleError {
     Full(u64),
 }
 
-#[derive(Clone, Copy, Debug, FromZeros)]
-#[repr(C)]
-struct Entry {
-    kind: u16,
-    generation: u16,
-    rights: u16,
-    // Mem: index of its name.
-    index: u16,
-    // Mem: generation of its name. Peer: incarnation.
-    id: u64,
-    // Mem: first byte. Peer: place.
-    base: u64,
-    // Mem: pages.
-    pages: u64,
-}
-
 /// A VM's table of handles.
 pub struct HandleTable {
     entries: PageSlice<Entry>,
+    // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
+    borrowed: IndexSet,
+    shares: IndexSet,
+    peers: IndexSet,
 }
 
 /// Bytes of one entry.
@@ -78,12 +39,13 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
-    pub fn new(pages: crate::arch::ram::Pages) -> Self {
-        Self { entries: PageSlice::zeroed(pages) }
+    pub fn new(pages: Pages) -> Self {
+        let none = IndexSet::default();
+        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none }
     }
 
     /// Gives up the table's pages.
-    pub fn into_pages(self) -> crate::arch::ram::Pages {
+    pub fn into_pages(self) -> Pages {
         self.entries.into_pages()
     }
 
@@ -99,25 +61,10 @@ impl HandleTable {
                 continue;
             }
             let generation = entry.generation.wrapping_add(1).max(1);
-            *entry = match object {
-                Object::Port => {
-                    Entry { kind: Kind::Port as u16, generation, rights: 0, index: 0, id: 0, base: 0, pages: 0 }
-                }
-                Object::Mem(mem) => {
-                    let (index, id) = mem.id.to_parts();
-                    let (rights, base) = (mem.rights.bits(), mem.base.bytes());
-                    Entry { kind: Kind::Mem as u16, generation, rights, index, id, base, pages: mem.pages }
-                }
-                Object::Peer { place, incarnation } => Entry {
-                    kind: Kind::Peer as u16,
-                    generation,
-                    rights: 0,
-                    index: 0,
-                    id: u64::from(incarnation),
-                    base: u64::from(place),
-                    pages: 0,
-                },
-            };
+            *entry = Entry::new(object, generation);
+            self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
+            self.shares.set(index, matches!(object, Object::Share(_)));
+            self.peers.set(index, matches!(object, Object::Peer { .. }));
             return Ok(Handle::new(index, generation));
         }
         Err(HandleError::Full(u64::from(limit)))
@@ -134,22 +81,44 @@ impl HandleTable {
         }
     }
 
+    fn at(&self, index: u16) -> Option<&Entry> {
+        self.entries.get(usize::from(index)).filter(|entry| entry.kind != 0)
+    }
+
+    fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(index)).filter(|entry| entry.kind != 0)
+    }
+
+    /// Returns what kind of object `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn kind(&self, handle: Handle) -> Result<Kind, HandleError> {
+        Kind::from_u16(u16::from(self.entry(handle)?.kind)).ok_or(HandleError::Bad)
+    }
+
     /// Returns the memory that `handle` names.
     ///
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn mem(&self, handle: Handle) -> Result<MemRef, HandleError> {
-        let entry = self.entry(handle)?;
-        if entry.kind != Kind::Mem as u16 {
-            return Err(HandleError::WrongKind);
-        }
-        Self::mem_of(entry).ok_or(HandleError::WrongKind)
+        self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
-    fn mem_of(entry: &Entry) -> Option<MemRef> {
-        let id = MemId::from_parts(entry.index, entry.id);
-        let rights = Rights::from_bits_truncate(entry.rights);
-        Some(MemRef { id, base: Pa::new(entry.base)?, pages: entry.pages, rights })
+    /// Returns the share that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn share(&self, handle: Handle) -> Result<ShareRef, HandleError> {
+        self.entry(handle)?.share().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the slot of the address space that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn space(&self, handle: Handle) -> Result<u8, HandleError> {
+        self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
     /// Returns place and incarnation of the VM that `handle` names.
@@ -157,12 +126,7 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn peer(&self, handle: Handle) -> Result<(u8, u32), HandleError> {
-        let entry = self.entry(handle)?;
-        if entry.kind != Kind::Peer as u16 {
-            return Err(HandleError::WrongKind);
-        }
-        let place = u8::try_from(entry.base).map_err(|_| HandleError::Bad)?;
-        Ok((place, u32::try_from(entry.id).map_err(|_| HandleError::Bad)?))
+        self.entry(handle)?.peer().ok_or(HandleError::WrongKind)
     }
 
     /// Checks that `handle` names a port.
@@ -171,86 +135,158 @@ impl HandleTable {
     /// [`HandleError`] when it does not.
     pub fn port(&self, handle: Handle) -> Result<u16, HandleError> {
         let entry = self.entry(handle)?;
-        if entry.kind == Kind::Port as u16 { Ok(handle.index()) } else { Err(HandleError::WrongKind) }
+        if entry.is(Kind::Port) { Ok(handle.index()) } else { Err(HandleError::WrongKind) }
+    }
+
+    /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.
+    #[must_use]
+    pub fn far(&self, index: u16) -> Option<Far> {
+        let entry = self.at(index)?;
+        let peer = || entry.peer().map(|(place, incarnation)| Far { place, incarnation, index: 0 });
+        entry.far().or_else(peer)
+    }
+
+    /// Returns the memory of the entry of number `index`, whatever its generation.
+    #[must_use]
+    pub fn mem_at(&self, index: u16) -> Option<MemRef> {
+        self.at(index)?.mem()
+    }
+
+    /// Returns the share of the entry of number `index`, with its handle.
+    #[must_use]
+    pub fn share_at(&self, index: u16) -> Option<(Handle, ShareRef)> {
+        let entry = self.at(index)?;
+        Some((Handle::new(index, entry.generation), entry.share()?))
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.
     pub fn remove(&mut self, handle: Handle) {
         if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
-            *entry = Entry { kind: 0, generation: entry.generation, rights: 0, index: 0, id: 0, base: 0, pages: 0 };
+            *entry = Entry::free(entry.generation);
+            for set in [&mut self.borrowed, &mut self.shares, &mut self.peers] {
+                set.set(handle.index(), false);
+            }
         }
+    }
+
+    /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
+    pub fn set_mem(&mut self, index: u16, mem: &MemRef) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
+            *entry = entry.with_mem(mem);
+        }
+    }
+
+    /// Adds `set` to the flags of a handle to memory and takes `cleared` away.
+    pub fn flag(&mut self, index: u16, set: Flags, cleared: Flags) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
+            entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
+        }
+    }
+
+    /// Moves a share to `state`; once it is accepted, `far` is the borrower's handle.
+    pub fn set_share(&mut self, index: u16, state: ShareState, far: Far) {
+        let Some(entry) = self.at_mut(index) else { return };
+        if let Some(share) = entry.share() {
+            let (port, steps) = (entry.port, entry.steps);
+            *entry = Entry::new(Object::Share(ShareRef { state, far, ..share }), entry.generation);
+            (entry.port, entry.steps) = (port, steps);
+        }
+    }
+
+    /// Binds `port` to what happens to the object of entry `index`: the steps of `steps`.
+    #[allow(clippy::cast_possible_truncation, reason = "six bits are defined")]
+    pub fn bind(&mut self, index: u16, port: Handle, steps: Steps) {
+        if let Some(entry) = self.at_mut(index) {
+            (entry.port, entry.steps) = if steps.is_empty() { (0, 0) } else { (port.bits(), steps.bits() as u8) };
+        }
+    }
+
+    /// Returns the port that is raised when `step` happens to the object of entry `index`.
+    #[must_use]
+    pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
+        let entry = self.at(index)?;
+        let is_bound = Steps::from_bits_truncate(u64::from(entry.steps)).contains(step);
+        is_bound.then(|| Handle::from_bits(entry.port))
+    }
+
+    /// Returns the addresses at which the borrowed memory of entry `index` may be mapped.
+    #[must_use]
+    pub fn ranges(&self, index: u16) -> Ranges {
+        self.at(index).filter(|entry| entry.is_borrowed()).map_or(Ranges::default(), Entry::ranges)
+    }
+
+    /// Sets the addresses at which the borrowed memory of entry `index` may be mapped.
+    pub fn set_ranges(&mut self, index: u16, ranges: Ranges) {
+        if let Some(entry) = self.at_mut(index) {
+            entry.set_ranges(ranges);
+        }
+    }
+
+    /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
+    #[inline]
+    pub fn trim(&mut self, gone: Range) {
+        for index in self.borrowed.iter() {
+            if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+                entry.set_ranges(entry.ranges().without(gone));
+            }
+        }
+    }
+
+    /// Returns the entries that are borrowed memory.
+    pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
+        self.borrowed.iter()
+    }
+
+    /// Returns the entries that are shares.
+    pub fn shares(&self) -> impl Iterator<Item = u16> + use<> {
+        self.shares.iter()
+    }
+
+    /// Returns the entries that are peers.
+    pub fn peers(&self) -> impl Iterator<Item = u16> + use<> {
+        self.peers.iter()
     }
 
     /// Returns the handle and the memory of the entry whose object holds physical byte `at`. Time grows with the table.
     #[must_use]
     pub fn find_mem(&self, at: Pa) -> Option<(Handle, MemRef)> {
-        (0u16..).zip(self.entries.iter()).filter(|(_, entry)| entry.kind == Kind::Mem as u16).find_map(
-            |(index, entry)| {
-                let mem = Self::mem_of(entry)?;
-                let offset = at.bytes().checked_sub(mem.base.bytes())?;
-                (offset >> 12 < mem.pages).then_some((Handle::new(index, entry.generation), mem))
-            },
-        )
+        (0u16..).zip(self.entries.iter()).filter(|(_, entry)| entry.is(Kind::Mem)).find_map(|(index, entry)| {
+            let mem = entry.mem()?;
+            let offset = at.bytes().checked_sub(mem.base.bytes())?;
+            let is_living = !mem.flags.contains(Flags::OVER);
+            (is_living && offset >> 12 < mem.pages).then_some((Handle::new(index, entry.generation), mem))
+        })
     }
 
-    /// Takes the memory out of the first entry at or after `from` that names some: for giving everything back.
-    pub fn take_mem(&mut self, from: usize) -> Option<(usize, MemRef)> {
-        let (index, entry) =
-            self.entries.iter_mut().enumerate().skip(from).find(|(_, entry)| entry.kind == Kind::Mem as u16)?;
-        let mem = Self::mem_of(entry)?;
-        entry.kind = 0;
-        Some((index, mem))
+    /// Returns the first entry at or after `from` that names memory: for giving everything back.
+    #[must_use]
+    pub fn next_mem(&self, from: u16) -> Option<(Handle, MemRef)> {
+        (0u16..)
+            .zip(self.entries.iter())
+            .skip(usize::from(from))
+            .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
+    }
+}
+
+/// Numbers of entries, below 1,024.
+#[derive(Clone, Copy, Debug, Default)]
+struct IndexSet([u64; 16]);
+
+impl IndexSet {
+    fn set(&mut self, index: u16, is_in: bool) {
+        if let Some(word) = self.0.get_mut(usize::from(index / 64)) {
+            let bit = 1u64 << (index % 64);
+            *word = if is_in { *word | bit } else { *word & !bit };
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = u16> {
+        (0u16..).zip(self.0).filter(|(_, word)| *word != 0).flat_map(|(place, word)| {
+            (0u16..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| place.wrapping_mul(64).wrapping_add(bit))
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arch::backing;
-    use std::mem::ManuallyDrop;
-
-    fn table() -> ManuallyDrop<HandleTable> {
-        ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
-    }
-
-    const PEER: Object = Object::Peer { place: 3, incarnation: 9 };
-
-    #[test]
-    fn the_handle_zero_names_nothing() {
-        let mut table = table();
-        assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
-        let first = table.insert(PEER, 4, |_| true).unwrap();
-        assert_eq!(first, Handle::new(0, 1));
-        assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
-    }
-
-    #[test]
-    fn a_handle_of_another_kind_is_refused() {
-        let mut table = table();
-        let peer = table.insert(PEER, 4, |_| true).unwrap();
-        assert_eq!(table.peer(peer), Ok((3, 9)));
-        assert_eq!(table.port(peer), Err(HandleError::WrongKind));
-        assert_eq!(table.mem(peer), Err(HandleError::WrongKind));
-    }
-
-    #[test]
-    fn a_handle_is_stale_once_its_entry_was_freed_and_stays_so_when_it_is_used_again() {
-        let mut table = table();
-        let old = table.insert(PEER, 1, |_| true).unwrap();
-        table.remove(old);
-        assert_eq!(table.peer(old), Err(HandleError::Stale));
-        let new = table.insert(Object::Port, 1, |_| true).unwrap();
-        assert_eq!(table.port(old), Err(HandleError::Stale));
-        assert_eq!((new.index(), new.generation()), (0, 2));
-        assert_eq!(table.peer(Handle::new(0, 3)), Err(HandleError::Stale));
-        assert_eq!(table.peer(Handle::new(200, 1)), Err(HandleError::Bad));
-    }
-
-    #[test]
-    fn a_full_table_takes_no_more() {
-        let mut table = table();
-        table.insert(PEER, 2, |_| true).unwrap();
-        table.insert(PEER, 2, |_| true).unwrap();
-        assert_eq!(table.insert(PEER, 2, |_| true), Err(HandleError::Full(2)));
-    }
-}
+#[path = "handles_tests.rs"]
+mod tests;

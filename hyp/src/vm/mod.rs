@@ -5,8 +5,10 @@
 
 pub mod attach;
 pub mod build;
+mod entry;
 pub mod handles;
 pub mod info;
+mod ranges;
 mod records;
 pub mod stop;
 

@@ -24,7 +24,7 @@ pub enum Stage {
     /// The address space still holds mappings or tables.
     Space,
     /// Memory named by handles from this index on is still held.
-    Memory(usize),
+    Memory(u16),
     /// Frames are being scrubbed on their way back.
     Scrubbing {
         /// The frames.
@@ -32,7 +32,7 @@ pub enum Stage {
         /// Whether the hypervisor's account is refunded instead of the VM's.
         is_orphan: bool,
         /// Where to go on with the handles.
-        next: usize,
+        next: u16,
     },
     /// Only what other cores may still look at is left.
     Emptied,
@@ -64,10 +64,11 @@ pub fn step<'v>(
                 inner.stage = Stage::Memory(0);
             }
         }
-        Stage::Memory(from) => match inner.handles.take_mem(*from) {
+        Stage::Memory(from) => match inner.handles.next_mem(*from) {
             None => inner.stage = Stage::Emptied,
-            Some((index, mem)) => {
-                let next = index.saturating_add(1);
+            Some((handle, mem)) => {
+                let next = handle.index().saturating_add(1);
+                inner.handles.remove(handle);
                 inner.stage = release(mem.id, allocator, &mut inner.account, own)?
                     .map_or(Stage::Memory(next), |(scrub, is_orphan)| Stage::Scrubbing { scrub, is_orphan, next });
             }
