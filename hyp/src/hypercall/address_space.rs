@@ -1,9 +1,11 @@
 //! AS: the guest's MMU. Checks range, attributes and rights; the address space does the rest.
 
-use strato_abi::address_space::Attributes;
+use strato_abi::address_space::{Attributes, LastFault};
 use strato_abi::call::{AsMap, AsMapReply, AsProtect, AsProtectReply, AsQuery, AsQueryReply, AsUnmap, AsUnmapReply};
 use strato_abi::error::{Code, Error, Reason};
+use strato_abi::handle::Handle as AbiHandle;
 use strato_abi::plan::VM_JIT;
+use strato_abi::share::BORROWED_RANGES;
 use strato_abi::{Ipa, MemHandle};
 
 use super::{CallError, Handle, Outcome, decode};
@@ -14,6 +16,7 @@ use crate::memory::descriptor::{Attr, MemoryType};
 use crate::memory::source::Charged;
 use crate::memory::stage2::{SpaceError, UNITS};
 use crate::vm::Inner;
+use crate::vm::handles::{Flags, MemRef, Range, Ranges};
 
 /// Returns what the ABI says of an address space's refusal; the address is argument 2.
 fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
@@ -45,9 +48,16 @@ impl Handle for AsMap {
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
         let mem = inner.handles.mem(handle).map_err(|error| CallError::Handle(3, error))?;
+        if mem.flags.intersects(Flags::REVOKED) {
+            return Err(CallError::of(Code::Revoked, 3, Reason::None, 0));
+        }
+        if mem.flags.intersects(Flags::LENT | Flags::FREEING) {
+            return Err(CallError::of(Code::State, 3, Reason::None, 0));
+        }
         decode::within_rights(self.attributes, mem.rights, 6)?;
         let first = decode::page_offset(self.offset, range.pages, mem.pages)?;
         let pa = mem.base.checked_add(first).ok_or(CallError::bare(Code::Internal))?;
+        let room = borrowed_room(inner, handle, &mem, range)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         // Counted as mapped before it is, so that the object cannot go in between; what was not mapped is taken off again.
         let wanted = u32::try_from(range.pages).map_err(|_| CallError::bare(Code::Internal))?;
@@ -61,8 +71,32 @@ impl Handle for AsMap {
             pool.allocator.mem_sub_mapped(mem.id, missing).map_err(|_: AllocError| CallError::bare(Code::Internal))?;
         }
         let mapped = mapped.map_err(|error| refusal(error, 6))?;
+        if let Some(room) = room {
+            let exact = inner.handles.ranges(handle.index()).with(pages_of(range.start, done));
+            inner.handles.set_ranges(handle.index(), exact.unwrap_or(room));
+        }
         Ok(Outcome::Reply(AsMapReply { level: mapped.level as u64, done }))
     }
+}
+
+/// Returns `pages` pages from `start` on, as the ranges of borrowed memory count them.
+const fn pages_of(start: Ipa, pages: u64) -> Range {
+    Range { space: 0, first: start.bytes() >> 12, pages }
+}
+
+/// Returns the ranges of borrowed memory with `range` in them: what its owner looks through when it takes it back. `None` for
+/// other memory.
+fn borrowed_room(
+    inner: &Inner,
+    handle: AbiHandle,
+    mem: &MemRef,
+    range: decode::PageRange,
+) -> Result<Option<Ranges>, CallError> {
+    if !mem.flags.contains(Flags::BORROWED) {
+        return Ok(None);
+    }
+    let room = inner.handles.ranges(handle.index()).with(pages_of(range.start, range.pages));
+    room.map(Some).ok_or(CallError::of(Code::Full, 3, Reason::TableFull, BORROWED_RANGES))
 }
 
 impl Handle for AsUnmap {
@@ -74,6 +108,7 @@ impl Handle for AsUnmap {
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
         let done = inner.space.unmap(range.start, range.pages, &mut source).map_err(|error| refusal(error, 0))?;
+        inner.handles.trim(pages_of(range.start, done));
         Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
     }
 }
@@ -124,7 +159,11 @@ impl Handle for AsQuery {
         let (address, fault) = cx.context.last_fault;
         let fault = if address == page.bytes() { fault } else { 0 };
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let leaf = inner.space.query(page).ok_or(Error::of(Code::NotMapped, 2, Reason::None, fault))?;
+        let Some(leaf) = inner.space.query(page) else {
+            let was_revoked = inner.handles.was_revoked(0, page.bytes() >> 12);
+            let fault = if was_revoked { LastFault::Revoked as u64 } else { fault };
+            return Err(Error::of(Code::NotMapped, 2, Reason::None, fault).into());
+        };
         let (handle, mem) =
             inner.handles.find_mem(leaf.pa).ok_or(Error::of(Code::BadAddress, 2, Reason::Reserved, 0))?;
         Ok(Outcome::Reply(AsQueryReply {

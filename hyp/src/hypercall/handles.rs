@@ -1,6 +1,6 @@
-//! CORE and EVT, handles: what they name, and what is told of them.
+//! CORE, handles: what they name, and what is told of them.
 
-use strato_abi::call::{CoreHandleDrop, CoreHandleInfo, EvtBindObject};
+use strato_abi::call::{CoreHandleDrop, CoreHandleInfo};
 use strato_abi::error::Code;
 use strato_abi::regs::Request;
 
@@ -16,4 +16,4 @@ macro_rules! pending {
         }
     )* };
 }
-pending!(CoreHandleDrop, CoreHandleInfo, EvtBindObject);
+pending!(CoreHandleDrop, CoreHandleInfo);

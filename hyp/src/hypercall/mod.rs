@@ -5,6 +5,7 @@
 //! build: the table is made from the contract's one list. Never switches a vCPU; it returns what follows.
 
 mod address_space;
+mod bind;
 mod console;
 mod core;
 pub mod decode;

@@ -12,6 +12,7 @@ pub mod sysreg;
 
 use log::Level;
 use strato_abi::Ipa;
+use strato_abi::address_space::LastFault;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
 
 use crate::arch::frame::Frame;
@@ -86,6 +87,7 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
         Wanted::Write => Wish::Write,
         Wanted::Fetch => Wish::Execute,
     };
+    let mut fault = abort.last_fault();
     if let Some(ipa) = Ipa::new(abort.ipa)
         && abort.refusal != Refusal::External
     {
@@ -95,8 +97,11 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
             inner.space.forget(ipa);
             return Next::Resume;
         }
+        if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(0, abort.ipa >> 12) {
+            fault = LastFault::Revoked;
+        }
     }
-    cx.context.last_fault = (abort.ipa & !0xfff, abort.last_fault() as u64);
+    cx.context.last_fault = (abort.ipa & !0xfff, fault as u64);
     let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
     if is_deliverable && !is_vector(frame, &abort) {
         inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));

@@ -184,7 +184,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         ports,
         area: EventArea::new(area),
         pages: [info_pages, records],
-        inner: Lock::new(Inner { space, account, handles, stage: Stage::Ports(0) }),
+        inner: Lock::new(Inner { space, account, handles, orphan: None, stage: Stage::Ports(0) }),
         line: Lock::new(LineBuffer::new()),
         calls: record.calls,
         is_ending: AtomicBool::new(false),

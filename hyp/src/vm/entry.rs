@@ -114,6 +114,8 @@ pub struct ShareRef {
     pub mem: Handle,
     /// How it stands.
     pub state: ShareState,
+    /// How far a revoke has come: the range that is next, and the page in it.
+    pub cursor: (u8, u32),
 }
 
 /// A handle's entry.
@@ -138,7 +140,7 @@ pub(super) struct Entry {
     pub(super) port: u32,
     /// Borrowed: the owner's share. Share: the borrower's handle.
     link: u64,
-    /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms, handle to the memory with the state above.
+    /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
     words: [u64; 3],
 }
 
@@ -158,7 +160,11 @@ impl Entry {
             }
             Object::Share(share) => {
                 let (index, id) = share.id.to_parts();
-                let words = [share.tag, share.terms.bits(), u64::from(share.mem.bits()) | (share.state as u64) << 32];
+                let words = [
+                    share.tag,
+                    share.terms.bits() | u64::from(share.cursor.0) << 8 | u64::from(share.cursor.1) << 32,
+                    u64::from(share.mem.bits()) | (share.state as u64) << 32,
+                ];
                 let (base, pages, link) = (share.base.bytes(), share.pages as u32, share.far.pack());
                 Self { kind: Kind::Share as u8, index, id, base, pages, link, words, ..free }
             }
@@ -227,9 +233,10 @@ impl Entry {
             pages: u64::from(self.pages),
             far: Far::unpack(self.link),
             tag,
-            terms: Terms::take(&[terms]).ok()?,
+            terms: Terms::take(&[terms & 0xff]).ok()?,
             mem: Handle::from_bits(state as u32),
             state: ShareState::from_u64(state >> 32)?,
+            cursor: ((terms >> 8 & 0xff) as u8, (terms >> 32) as u32),
         })
     }
 

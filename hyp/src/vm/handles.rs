@@ -4,10 +4,11 @@
 //! objects that entries name.
 
 use strato_abi::handle::{Handle, Kind};
-use strato_abi::share::{ShareState, Steps};
+use strato_abi::share::Steps;
 
 use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
@@ -183,12 +184,11 @@ impl HandleTable {
         }
     }
 
-    /// Moves a share to `state`; once it is accepted, `far` is the borrower's handle.
-    pub fn set_share(&mut self, index: u16, state: ShareState, far: Far) {
-        let Some(entry) = self.at_mut(index) else { return };
-        if let Some(share) = entry.share() {
+    /// Replaces a share; a binding stays.
+    pub fn set_share(&mut self, index: u16, share: &ShareRef) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Share)) {
             let (port, steps) = (entry.port, entry.steps);
-            *entry = Entry::new(Object::Share(ShareRef { state, far, ..share }), entry.generation);
+            *entry = Entry::new(Object::Share(*share), entry.generation);
             (entry.port, entry.steps) = (port, steps);
         }
     }
@@ -225,11 +225,32 @@ impl HandleTable {
     /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
     #[inline]
     pub fn trim(&mut self, gone: Range) {
+        if self.borrowed.count != 0 {
+            self.trim_all(gone);
+        }
+    }
+
+    #[cold]
+    fn trim_all(&mut self, gone: Range) {
         for index in self.borrowed.iter() {
-            if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+            let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
+            // A revoke that is under way counts how far in the ranges it has come.
+            if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
                 entry.set_ranges(entry.ranges().without(gone));
             }
         }
+    }
+
+    /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
+    #[must_use]
+    pub fn was_revoked(&self, space: u8, page: u64) -> bool {
+        self.borrowed.count != 0
+            && self.borrowed.iter().any(|index| {
+                self.at(index).is_some_and(|entry| {
+                    Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED)
+                        && entry.ranges().contains(space, page)
+                })
+            })
     }
 
     /// Returns the entries that are borrowed memory.
@@ -265,25 +286,6 @@ impl HandleTable {
             .zip(self.entries.iter())
             .skip(usize::from(from))
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
-    }
-}
-
-/// Numbers of entries, below 1,024.
-#[derive(Clone, Copy, Debug, Default)]
-struct IndexSet([u64; 16]);
-
-impl IndexSet {
-    fn set(&mut self, index: u16, is_in: bool) {
-        if let Some(word) = self.0.get_mut(usize::from(index / 64)) {
-            let bit = 1u64 << (index % 64);
-            *word = if is_in { *word | bit } else { *word & !bit };
-        }
-    }
-
-    fn iter(self) -> impl Iterator<Item = u16> {
-        (0u16..).zip(self.0).filter(|(_, word)| *word != 0).flat_map(|(place, word)| {
-            (0u16..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| place.wrapping_mul(64).wrapping_add(bit))
-        })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::arch::backing;
 use std::mem::ManuallyDrop;
 use strato_abi::Rights;
 use strato_abi::address_space::Attributes;
-use strato_abi::share::{Terms, Verb};
+use strato_abi::share::{ShareState, Terms, Verb};
 
 fn table() -> ManuallyDrop<HandleTable> {
     ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
@@ -64,7 +64,17 @@ const FAR: Far = Far { place: 63, incarnation: (1 << 30) - 1, index: 1023 };
 fn share() -> ShareRef {
     let MemRef { id, base, pages, .. } = mem(0x4000_0000);
     let terms = Terms { verb: Verb::Donate, rights: Attributes::READ | Attributes::EXECUTE };
-    ShareRef { id, base, pages, far: FAR, tag: u64::MAX, terms, mem: Handle::new(9, 0xffff), state: ShareState::Asked }
+    ShareRef {
+        id,
+        base,
+        pages,
+        far: FAR,
+        tag: u64::MAX,
+        terms,
+        mem: Handle::new(9, 0xffff),
+        state: ShareState::Asked,
+        cursor: (3, 1 << 18),
+    }
 }
 
 #[test]
@@ -102,7 +112,7 @@ fn what_changes_in_an_entry_leaves_its_binding_and_ranges() {
     table.trim(Range { space: 1, first: 7, pages: 8 });
     assert_eq!(table.ranges(borrowed).iter().collect::<Vec<_>>(), [Range { space: 1, first: 15, pages: 1 }]);
     table.bind(offer, port, Steps::ACCEPTED);
-    table.set_share(offer, ShareState::Revoked, Far { index: 5, ..FAR });
+    table.set_share(offer, &ShareRef { state: ShareState::Revoked, far: Far { index: 5, ..FAR }, ..share() });
     let (_, changed) = table.share_at(offer).unwrap();
     assert_eq!(changed, ShareRef { state: ShareState::Revoked, far: Far { index: 5, ..FAR }, ..share() });
     assert_eq!(table.bound(offer, Steps::ACCEPTED), Some(port));

@@ -7,9 +7,12 @@ pub mod attach;
 pub mod build;
 mod entry;
 pub mod handles;
+mod index_set;
 pub mod info;
+pub mod orphan;
 mod ranges;
 mod records;
+pub mod sharing;
 pub mod stop;
 
 use heapless::{String, Vec};
@@ -114,6 +117,8 @@ pub struct Inner {
     pub account: Account,
     /// What the VM holds.
     pub handles: HandleTable,
+    /// Memory of a VM that has ended, being scrubbed by this one.
+    pub orphan: Option<orphan::Orphan>,
     /// How far giving back has come.
     pub stage: stop::Stage,
 }

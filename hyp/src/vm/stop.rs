@@ -1,16 +1,21 @@
 //! Stopping a VM: everything goes back, in one order and in bounded steps.
 //!
-//! Order: vCPUs are off their cores (the dispatcher saw to that) -> ports -> address space -> memory, scrubbed -> the VM
-//! itself, once no core can look it up any more. Called by the dispatcher's reaper, one step per turn.
+//! Order: vCPUs are off their cores (the dispatcher saw to that) -> ports -> peers hear of it -> shares, whose borrowers keep
+//! the memory -> address space -> memory, borrowed and own, scrubbed -> the VM itself, once no core can look it up any more. Called by the dispatcher's reaper, one step per turn.
+
+use strato_abi::share::{ShareState, Steps};
 
 use crate::allocator::{Account, AllocError, Allocator, MemId, Owner};
 use crate::arch::epoch::Epochs;
 use crate::arch::page_box::PageBox;
 use crate::arch::ram::Scrub;
 use crate::events::Link;
+use crate::memory::sharing::is_out;
 use crate::memory::source::Charged;
 use crate::memory::stage2::Progress;
 
+use super::handles::{Far, Flags, MemRef};
+use super::sharing::{self, ShareError, Side};
 use super::{Inner, Vm};
 
 /// Ports closed in one step.
@@ -21,6 +26,10 @@ const PORTS_PER_STEP: usize = 16;
 pub enum Stage {
     /// Ports from this index on are open.
     Ports(usize),
+    /// VMs in places from this one on have not heard of the end.
+    Peers(u8),
+    /// Shares of entries from this index on are still there.
+    Shares(u16),
     /// The address space still holds mappings or tables.
     Space,
     /// Memory named by handles from this index on is still held.
@@ -38,25 +47,36 @@ pub enum Stage {
     Emptied,
 }
 
-/// Does one step. `peer` finds the VM in a place. Returns whether only [`dismantle`] is left.
+/// Does one step. `partner` is the VM that [`partner`] named, locked; `peer` finds the VM in a place.
 ///
 /// # Errors
 /// [`AllocError`] when the ledger contradicts the VM: a bug of the hypervisor.
 pub fn step<'v>(
     vm: &Vm,
     inner: &mut Inner,
-    allocator: &mut Allocator,
-    own: &mut Account,
+    partner: Option<&mut Side<'_>>,
+    (allocator, own): (&mut Allocator, &mut Account),
     epochs: &Epochs,
     peer: impl Fn(u8) -> Option<&'v Vm>,
-) -> Result<bool, AllocError> {
+) -> Result<Step, AllocError> {
     match &mut inner.stage {
         Stage::Ports(first) => {
             let (from, to) = (*first, first.saturating_add(PORTS_PER_STEP));
             *first = to;
             if !close_ports(vm, from, to, epochs, peer) {
-                inner.stage = Stage::Space;
+                inner.stage = Stage::Peers(0);
             }
+        }
+        Stage::Peers(place) => {
+            if let Some(other) = partner {
+                *place = other.vm.place.saturating_add(1);
+                return Ok(Step { told: other.raise_peer(vm, Steps::ENDED), is_done: false });
+            }
+            inner.stage = Stage::Shares(0);
+        }
+        Stage::Shares(from) => {
+            let from = *from;
+            return Ok(Step { told: end_share(vm, inner, partner, from, allocator)?, is_done: false });
         }
         Stage::Space => {
             let mut source = Charged::new(allocator, &mut inner.account, || false);
@@ -68,9 +88,21 @@ pub fn step<'v>(
             None => inner.stage = Stage::Emptied,
             Some((handle, mem)) => {
                 let next = handle.index().saturating_add(1);
+                let far = inner.handles.far(handle.index()).filter(|_| is_held(&mem));
                 inner.handles.remove(handle);
-                inner.stage = release(mem.id, allocator, &mut inner.account, own)?
-                    .map_or(Stage::Memory(next), |(scrub, is_orphan)| Stage::Scrubbing { scrub, is_orphan, next });
+                let orphan = inner.orphan.take_if(|orphan| orphan.index == handle.index());
+                let mut told = 0;
+                inner.stage = match (orphan, far, partner) {
+                    (Some(orphan), ..) => Stage::Scrubbing { scrub: orphan.scrub, is_orphan: true, next },
+                    (None, Some(far), Some(owner)) => {
+                        told = sharing::give_back(owner, far.index, allocator).map_err(bug)?;
+                        Stage::Memory(next)
+                    }
+                    _ if mem.flags.contains(Flags::OVER) => Stage::Memory(next),
+                    _ => release(mem.id, allocator, &mut inner.account, own)?
+                        .map_or(Stage::Memory(next), |(scrub, is_orphan)| Stage::Scrubbing { scrub, is_orphan, next }),
+                };
+                return Ok(Step { told, is_done: false });
             }
         },
         Stage::Scrubbing { scrub, next, .. } => {
@@ -84,9 +116,88 @@ pub fn step<'v>(
                 allocator.give_back(pages, account).map_err(|_| AllocError::Busy)?;
             }
         }
-        Stage::Emptied => return Ok(true),
+        Stage::Emptied => return Ok(Step { told: 0, is_done: true }),
     }
-    Ok(false)
+    Ok(Step::default())
+}
+
+/// Returns the VM that the next step has to do with: it is locked together with the one that ends. `others` are the places of
+/// other VMs, in rising order.
+#[must_use]
+pub fn partner(inner: &Inner, mut others: impl Iterator<Item = u8>) -> Option<Partner> {
+    match &inner.stage {
+        Stage::Peers(from) => others.find(|place| place >= from).map(|place| Partner { place, incarnation: None }),
+        Stage::Shares(from) => {
+            let index = inner.handles.shares().find(|index| index >= from)?;
+            let (_, share) = inner.handles.share_at(index)?;
+            is_out(share.state).then_some(share.far.into())
+        }
+        Stage::Memory(from) => {
+            let (handle, mem) = inner.handles.next_mem(*from)?;
+            inner.handles.far(handle.index()).filter(|_| is_held(&mem)).map(Partner::from)
+        }
+        Stage::Ports(_) | Stage::Space | Stage::Scrubbing { .. } | Stage::Emptied => None,
+    }
+}
+
+/// The other VM of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partner {
+    /// Its place.
+    pub place: u8,
+    /// Its incarnation, if it matters.
+    pub incarnation: Option<u32>,
+}
+
+impl From<Far> for Partner {
+    fn from(far: Far) -> Self {
+        Self { place: far.place, incarnation: Some(far.incarnation) }
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// vCPUs of the other VM to tell, one bit each.
+    pub told: u8,
+    /// Whether only [`dismantle`] is left.
+    pub is_done: bool,
+}
+
+/// Returns whether borrowed memory still belongs to a share of its owner.
+const fn is_held(mem: &MemRef) -> bool {
+    !mem.flags.intersects(Flags::OVER.union(Flags::ORPHANED))
+}
+
+/// Two VMs that contradict each other are as bad as a ledger that does.
+const fn bug(_: ShareError) -> AllocError {
+    AllocError::Stale
+}
+
+/// Ends the first share from entry `from` on: an offer is withdrawn, and what a borrower holds is its own to give back.
+/// Returns whom to tell there.
+fn end_share(
+    vm: &Vm,
+    inner: &mut Inner,
+    partner: Option<&mut Side<'_>>,
+    from: u16,
+    allocator: &mut Allocator,
+) -> Result<u8, AllocError> {
+    let next = inner.handles.shares().find(|&index| index >= from);
+    let Some((handle, share)) = next.and_then(|index| inner.handles.share_at(index)) else {
+        inner.stage = Stage::Space;
+        return Ok(0);
+    };
+    inner.stage = Stage::Shares(handle.index());
+    let mut told = 0;
+    if is_out(share.state) {
+        let borrower = partner.ok_or(AllocError::Stale)?;
+        told = sharing::orphan(&Side { vm, inner }, handle.index(), share.far, borrower);
+    } else if share.state == ShareState::Offered {
+        allocator.mem_drop_reference(share.id)?;
+    }
+    inner.handles.remove(handle);
+    Ok(told)
 }
 
 /// Closes ports `from..to`, at both ends. Returns whether there are more.

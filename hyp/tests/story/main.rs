@@ -24,5 +24,7 @@ mod memory_limits;
 mod random;
 mod refusals;
 mod services;
+mod share_calls;
+mod share_ends;
 mod switch;
 mod vcpu_calls;

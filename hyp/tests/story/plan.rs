@@ -96,6 +96,19 @@ impl System {
         self
     }
 
+    /// Makes region 0 of `pages` pages, of `owner` alone and mapped nowhere.
+    pub(crate) fn own(&mut self, owner: u16, pages: u64) -> &mut Self {
+        self.own_region(owner, 0, pages)
+    }
+
+    /// The same as region `region`.
+    pub(crate) fn own_region(&mut self, owner: u16, region: u16, pages: u64) -> &mut Self {
+        self.add(CreateRegion { header: CreateRegion::header(owner), size: pages << 12 }.as_bytes());
+        let header = GrantRegion::header(owner);
+        let name = name("own");
+        self.add(GrantRegion { header, region, rights: 15, reserved: 0, address: 0, name }.as_bytes())
+    }
+
     /// Returns the payload, for the rest of the process.
     pub(crate) fn payload(&self) -> &'static [u8] {
         let mut records = Vec::new();

@@ -11,11 +11,13 @@
 //! |---|---|---|
 //! | [`AddressSpace::map`] | new leaves, blocks where address and size allow | overlap |
 //! | [`AddressSpace::unmap`] | takes leaves away, splits blocks, gives empty tables back | holes |
+//! | [`AddressSpace::unmap_part`] | takes away what is mapped of some memory | |
 //! | [`AddressSpace::protect`] | rewrites permissions, no break-before-make | holes, another memory type |
 //! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::nearest`] | read only | |
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
+mod part;
 mod protect;
 mod run;
 mod split;
@@ -24,6 +26,7 @@ mod unmap;
 mod walk;
 
 pub use map::Mapped;
+pub use part::Part;
 pub use teardown::Progress;
 pub use walk::{Access, Leaf, Region};
 
