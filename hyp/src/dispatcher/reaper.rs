@@ -6,6 +6,7 @@ use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
 use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
+use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::vm::sharing::Side;
 use crate::vm::stop::Step;
@@ -56,7 +57,9 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         Ok(Step { is_done: true, .. }) => cpu.retired = slot.retire(&machine.epochs),
         Ok(Step { told, .. }) => {
             if let Some(other) = partner {
-                (0..8).filter(|vcpu| told >> vcpu & 1 != 0).for_each(|vcpu| service::tell(machine, cpu, other, vcpu));
+                let told =
+                    (0..8).filter(|vcpu| told >> vcpu & 1 != 0).filter_map(|vcpu| VcpuRef::new(other.place, vcpu));
+                told.for_each(|who| service::tell(machine, cpu, other, who));
             }
         }
         Err(_) => panic!("vm {}: the ledger contradicts what the VM holds", vm.label),
