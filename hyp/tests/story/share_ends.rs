@@ -26,7 +26,7 @@ fn was_raised(s: &mut Story, who: Who) -> bool {
     let selector = s.call(who, Call::EvtAck, &[])[0];
     s.vm(who.0, |vm| {
         let index = 2;
-        let number = vm.ports[index].vcpu();
+        let number = vm.ports[index].binding().vcpu();
         vm.area.withdraw(number, index as u16, &vm.vcpu(number).unwrap().public.sink)
     }) || selector != 0
 }
