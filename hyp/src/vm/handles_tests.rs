@@ -110,6 +110,9 @@ fn what_changes_in_an_entry_leaves_its_binding_and_ranges() {
     assert_eq!(table.bound(borrowed, Steps::ENDED), Some(port));
     assert_eq!(table.bound(borrowed, Steps::REVOKED), None);
     table.trim(Range { space: 1, first: 7, pages: 8 });
+    assert_eq!(table.ranges(borrowed), ranges, "a revoke that is under way counts in them");
+    table.flag(borrowed, Flags::OVER, Flags::empty());
+    table.trim(Range { space: 1, first: 7, pages: 8 });
     assert_eq!(table.ranges(borrowed).iter().collect::<Vec<_>>(), [Range { space: 1, first: 15, pages: 1 }]);
     table.bind(offer, port, Steps::ACCEPTED);
     table.set_share(offer, &ShareRef { state: ShareState::Revoked, far: Far { index: 5, ..FAR }, ..share() });
