@@ -235,7 +235,7 @@ calls! { ($)
     /// Returns what is mapped at an address.
     ///
     /// In: x1 address space, x2 address. Out: x1 Mem handle, x2 offset, x3 attributes, x4 level, x5 why it last faulted.
-    /// Errors: `BAD_ADDR`, `NOT_MAPPED`. Blocks: never. Spec: AS.QUERY.
+    /// Errors: `BAD_ADDR`, `NOT_MAPPED`, `STATE`. Blocks: never. Spec: AS.QUERY.
     AsQuery = (AddressSpace, 3) "AS.QUERY" (space: AddressSpaceHandle, address: Ipa)
         -> AsQueryReply(mem: MemHandle, offset: u64, attributes: Attributes, level: u64, fault: u64);
     /// Returns a new address space in which only the hypervisor's window is mapped.

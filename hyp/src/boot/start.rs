@@ -10,7 +10,7 @@ use strato_abi::{Handle, Ipa};
 
 use super::plan::{Plan, PlanError, Record};
 use super::{Parts, refuse};
-use crate::allocator::{Account, Allocator, Kind, MemId};
+use crate::allocator::{Account, Allocator, Kind, MemId, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Slot, Stay};
 use crate::arch::page_box::PageBox;
@@ -71,6 +71,7 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
     Machine {
         vms: core::array::from_fn(|_| Slot::new()),
         epochs: Epochs::new(),
+        vmids: Vmids::default(),
         memory: Lock::new(Pool { allocator, own: Account::hypervisor(), baseline: None }),
         mail: core::array::from_fn(|_| Mail::default()),
         cpus: core::array::from_fn(|_| Lock::new(None)),
@@ -116,6 +117,7 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             deadlines,
             turn: None,
             resident: None,
+            vmid_generation: 0,
             reaping: 0,
             retired: None,
             armed: NEVER,

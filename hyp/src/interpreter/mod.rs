@@ -16,7 +16,7 @@ use strato_abi::address_space::LastFault;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
 
 use crate::arch::frame::Frame;
-use crate::arch::guest;
+use crate::arch::{guest, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
 use crate::memory::stage2::Access as Wish;
@@ -92,12 +92,12 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
         && abort.refusal != Refusal::External
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        if inner.space.permits(ipa, wish) {
+        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
-            inner.space.forget(ipa);
+            stage2::forget_page(ipa.page_base().bytes());
             return Next::Resume;
         }
-        if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(0, abort.ipa >> 12) {
+        if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(cx.context.space.slot, abort.ipa >> 12) {
             fault = LastFault::Revoked;
         }
     }

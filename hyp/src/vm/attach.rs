@@ -6,7 +6,7 @@ use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
 
-use super::build::{BuildError, map_all};
+use super::build::{BuildError, attr, map_all};
 use super::handles::{Flags, MemRef, Object};
 use super::info::{self, Named};
 use super::{Inner, Vm};
@@ -50,7 +50,8 @@ pub fn load(
     allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
     let pa = ram.base.checked_add(offset).ok_or(outside)?;
     let mut source = Charged::new(allocator, &mut inner.account, || false);
-    map_all(&mut inner.space, record.address, pa, pages, rights, vm.flags & VM_JIT != 0, &mut source)
+    let attr = attr(rights, ram.rights, vm.flags & VM_JIT != 0)?;
+    map_all(&mut inner.spaces, record.address, pa, pages, attr, &mut source)
 }
 
 /// Returns a new shared region that belongs to the VM. It is referred to by the handles that [`grant`] gives.
@@ -87,7 +88,8 @@ pub fn grant(
         )?;
         let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
         let mut source = Charged::new(allocator, &mut inner.account, || false);
-        map_all(&mut inner.space, record.address, info.base, info.pages, wanted, vm.flags & VM_JIT != 0, &mut source)?;
+        let attr = attr(wanted, rights, vm.flags & VM_JIT != 0)?;
+        map_all(&mut inner.spaces, record.address, info.base, info.pages, attr, &mut source)?;
     }
     let size = info.pages << 12;
     announce(

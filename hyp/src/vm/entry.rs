@@ -147,6 +147,12 @@ pub(super) struct Entry {
 const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
+    /// Returns whether the entry, when it names memory, may name `id`: a quick look before a closer one.
+    #[inline(always)]
+    pub(super) fn may_name(&self, id: MemId) -> bool {
+        self.index == id.to_parts().0
+    }
+
     /// Returns the entry that names `object`.
     #[allow(clippy::cast_possible_truncation, reason = "rights have four bits, an object at most 2^18 pages")]
     pub(super) fn new(object: Object, generation: u16) -> Self {

@@ -10,6 +10,7 @@ use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
 use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
+use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
 
@@ -268,15 +269,21 @@ impl HandleTable {
         self.peers.iter()
     }
 
-    /// Returns the handle and the memory of the entry whose object holds physical byte `at`. Time grows with the table.
+    /// Returns the handle and the memory of the entry that names a part of the object `id` with physical byte `at` in it. Looks
+    /// at one word of every entry below `limit` at most: a few thousand instructions for the largest table.
     #[must_use]
-    pub fn find_mem(&self, at: Pa) -> Option<(Handle, MemRef)> {
-        (0u16..).zip(self.entries.iter()).filter(|(_, entry)| entry.is(Kind::Mem)).find_map(|(index, entry)| {
-            let mem = entry.mem()?;
-            let offset = at.bytes().checked_sub(mem.base.bytes())?;
-            let is_living = !mem.flags.contains(Flags::OVER);
-            (is_living && offset >> 12 < mem.pages).then_some((Handle::new(index, entry.generation), mem))
-        })
+    pub fn find_mem(&self, id: MemId, at: Pa, limit: u16) -> Option<(Handle, MemRef)> {
+        for (index, entry) in (0..limit).zip(self.entries.iter()) {
+            if entry.may_name(id)
+                && let Some(mem) = entry.mem()
+                && mem.id == id
+                && !mem.flags.contains(Flags::OVER)
+                && at.bytes().wrapping_sub(mem.base.bytes()) >> 12 < mem.pages
+            {
+                return Some((Handle::new(index, entry.generation), mem));
+            }
+        }
+        None
     }
 
     /// Returns the first entry at or after `from` that names memory: for giving everything back.

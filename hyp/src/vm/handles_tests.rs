@@ -92,7 +92,7 @@ fn every_kind_of_object_comes_back_out_of_its_entry() {
     assert_eq!([own, borrowed, offer, space].map(|h| table.far(h.index())), [None, Some(FAR), Some(FAR), None]);
     let kinds = [own, borrowed, offer, space].map(|h| table.kind(h).unwrap());
     assert_eq!(kinds, [Kind::Mem, Kind::Mem, Kind::Share, Kind::AddressSpace]);
-    assert_eq!(table.find_mem(Pa::new(0x8000_1000).unwrap()).map(|(handle, _)| handle), Some(borrowed));
+    assert_eq!(table.find_mem(mem(0).id, Pa::new(0x8000_1000).unwrap(), 9).map(|(handle, _)| handle), Some(borrowed));
     assert_eq!((table.space(own), table.share(space)), (Err(HandleError::WrongKind), Err(HandleError::WrongKind)));
 }
 

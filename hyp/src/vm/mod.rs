@@ -13,6 +13,7 @@ pub mod orphan;
 mod ranges;
 mod records;
 pub mod sharing;
+pub mod spaces;
 pub mod stop;
 
 use heapless::{String, Vec};
@@ -24,15 +25,14 @@ use crate::arch::epoch::Epochs;
 use crate::arch::guest;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::shared::SharedPages;
-use crate::arch::stage2::Vttbr;
 use crate::console::LineBuffer;
 use crate::events::port::End;
 use crate::events::{EventArea, Link, Port, Posted};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
-use crate::memory::stage2::AddressSpace;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
 use handles::HandleTable;
+use spaces::Spaces;
 
 /// Most vCPUs of a VM.
 pub const VCPUS_MAX: usize = 8;
@@ -105,14 +105,12 @@ pub struct Vm {
     pub awake: AtomicU32,
     /// Whether a vCPU was ever started.
     pub has_run: AtomicBool,
-    /// What selects its address space.
-    pub vttbr: Vttbr,
 }
 
 /// What changes under a VM's lock.
 pub struct Inner {
     /// What the guest translates by.
-    pub space: AddressSpace,
+    pub spaces: Spaces,
     /// Whose pages count against which limit.
     pub account: Account,
     /// What the VM holds.

@@ -252,10 +252,12 @@ fn clear(
 ) -> Result<(u64, u64), ShareError> {
     let mut source = Charged::new(allocator, &mut inner.account, interrupt_pending);
     let start = range.first.checked_shl(12).and_then(Ipa::new).ok_or(ShareError::Broken)?;
-    match inner.space.unmap_part(start, range.pages, (mem.base, mem.pages), &mut source) {
+    // Nothing is mapped in an address space that is not there any more.
+    let Some(space) = inner.spaces.get_mut(range.space) else { return Ok((0, range.pages)) };
+    match space.unmap_part(start, range.pages, (mem.base, mem.pages), &mut source) {
         Ok(part) => Ok((part.pages, part.settled)),
         // One that is torn down anyway gets on by this call, so that no borrower can hold its owner up.
-        Err(SpaceError::Dying) => match inner.space.teardown_step(&mut source) {
+        Err(SpaceError::Dying) => match space.teardown_step(&mut source) {
             Progress::More => Ok((0, 0)),
             Progress::Done => Ok((0, range.pages)),
         },

@@ -1,7 +1,8 @@
 //! Stopping a VM: everything goes back, in one order and in bounded steps.
 //!
 //! Order: vCPUs are off their cores (the dispatcher saw to that) -> ports -> peers hear of it -> shares, whose borrowers keep
-//! the memory -> address space -> memory, borrowed and own, scrubbed -> the VM itself, once no core can look it up any more. Called by the dispatcher's reaper, one step per turn.
+//! the memory -> address spaces -> memory, borrowed and own, scrubbed -> the VM itself, once no core can look it up any more.
+//! Called by the dispatcher's reaper, one step per turn.
 
 use strato_abi::share::{ShareState, Steps};
 
@@ -30,7 +31,7 @@ pub enum Stage {
     Peers(u8),
     /// Shares of entries from this index on are still there.
     Shares(u16),
-    /// The address space still holds mappings or tables.
+    /// An address space is still there.
     Space,
     /// Memory named by handles from this index on is still held.
     Memory(u16),
@@ -80,7 +81,7 @@ pub fn step<'v>(
         }
         Stage::Space => {
             let mut source = Charged::new(allocator, &mut inner.account, || false);
-            if inner.space.teardown_step(&mut source) == Progress::Done {
+            if inner.spaces.end_all(&mut source) == Progress::Done {
                 inner.stage = Stage::Memory(0);
             }
         }
@@ -237,9 +238,7 @@ fn release(
 pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, AllocError> {
     let (vm, own_pages) = vm.into_parts();
     let Vm { vcpus, ports, area, pages: [info, records], inner, .. } = vm;
-    let Inner { space, mut account, handles, .. } = inner.into_inner();
-    let vmid = space.finish(&mut Charged::new(allocator, &mut account, || false)).map_err(|_| AllocError::Busy)?;
-    allocator.give_back_vmid(vmid);
+    let Inner { mut account, handles, .. } = inner.into_inner();
     let vcpus = vcpus.into_iter().map(PageBox::into_pages);
     let rest = [
         ports.into_pages(),

@@ -26,5 +26,7 @@ mod refusals;
 mod services;
 mod share_calls;
 mod share_ends;
+mod space_calls;
+mod space_sync;
 mod switch;
 mod vcpu_calls;

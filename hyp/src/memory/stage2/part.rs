@@ -39,6 +39,7 @@ impl AddressSpace {
         source: &mut impl TableSource,
     ) -> Result<Part, SpaceError> {
         self.check_alive()?;
+        self.complete(source); // what was left to be invalidated counts as mapped until it is
         let memory = (memory.bytes(), memory_pages.saturating_mul(PAGE_SIZE));
         let start = ipa.bytes();
         let end = start.saturating_add(pages.saturating_mul(PAGE_SIZE));

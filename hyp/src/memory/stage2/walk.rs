@@ -33,7 +33,7 @@ pub enum Access {
     Execute,
 }
 
-/// Mapped pages in a row with the same attributes.
+/// Mapped pages in a row with the same rights and memory type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Region {
     /// First guest-physical address.
@@ -55,7 +55,7 @@ impl AddressSpace {
     }
 
     /// Returns whether the entries permit `access` to `ipa`: then an abort came from an older entry, and the guest
-    /// retries after [`AddressSpace::forget`].
+    /// retries once that is forgotten.
     #[must_use]
     pub fn permits(&self, ipa: Ipa, access: Access) -> bool {
         let right = match access {
@@ -83,7 +83,7 @@ impl AddressSpace {
         for _ in 0..REGION_LEAVES {
             let next =
                 if upwards { self.leaf_from(end) } else { start.checked_sub(1).and_then(|at| self.leaf_up_to(at)) };
-            let Some(next) = next.filter(|next| next.attr == leaf.attr) else { break };
+            let Some(next) = next.filter(|next| next.attr.acts_like(leaf.attr)) else { break };
             let next_end = next.start.saturating_add(next.level.bytes());
             match upwards {
                 true if next.start == end => end = next_end,
