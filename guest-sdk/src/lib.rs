@@ -35,6 +35,7 @@ pub mod print;
 pub mod recorder;
 pub mod share;
 pub mod smccc;
+pub mod space;
 pub mod time;
 pub mod upcall;
 pub mod vcpu;
@@ -48,5 +49,6 @@ pub use info::Info;
 pub use needs::Needs;
 #[cfg(not(target_os = "none"))]
 pub use recorder::Recorder;
+pub use space::Space;
 pub use strato_abi as abi;
 pub use vcpu::Stack;

@@ -1,19 +1,23 @@
 //! Attaching: a plan record gives a VM a loaded segment, a shared region, a peer or a channel, before it starts.
 
+use strato_abi::Ipa;
 use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
 
-use super::build::{BuildError, attr, map_all};
+use super::build::BuildError;
 use super::handles::{Flags, MemRef, Object};
 use super::info::{self, Named};
+use super::spaces::{self, Spaces};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator, MemId};
+use crate::arch::ram::Pa;
 use crate::events::Link;
 use crate::events::port::End;
-use crate::memory::source::Charged;
+use crate::memory::descriptor::{Attr, MemoryType};
+use crate::memory::source::{Charged, TableSource};
 
 /// Copies `bytes` into the VM's memory and maps the pages that `record` describes.
 ///
@@ -143,4 +147,31 @@ pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
 fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
     let [page, _] = &vm.pages;
     if info::add(page.frames(), &named) { Ok(()) } else { Err(BuildError::Full) }
+}
+
+/// Returns the attributes of a mapping with `rights` by a handle that allows `most`.
+fn attr(rights: Attributes, most: Rights, jit: bool) -> Result<Attr, BuildError> {
+    let most = Attributes::from_bits_truncate(u64::from(most.bits()));
+    Attr::new(rights, MemoryType::Normal, jit)
+        .map(|attr| attr.up_to(most))
+        .map_err(|_| BuildError::Record("expected rights of a mapping"))
+}
+
+/// Maps `pages` pages in the first address space, however many calls that takes.
+fn map_all(
+    spaces: &mut Spaces,
+    address: u64,
+    pa: Pa,
+    pages: u64,
+    attr: Attr,
+    source: &mut impl TableSource,
+) -> Result<(), BuildError> {
+    let space = spaces.get_mut(spaces::FIRST).ok_or(BuildError::Full)?;
+    let mut done = 0;
+    while done < pages {
+        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
+        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
+        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
+    }
+    Ok(())
 }

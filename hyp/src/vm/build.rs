@@ -6,9 +6,7 @@ use core::fmt;
 
 use heapless::{String, Vec};
 use log::Level;
-use strato_abi::Ipa;
 use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
-use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::CreateVm;
@@ -20,13 +18,12 @@ use super::stop::Stage;
 use super::{Inner, VCPUS_MAX, Vm};
 use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
-use crate::arch::ram::{FRAME_SIZE, Pa, Pages};
+use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
-use crate::memory::descriptor::{Attr, MemoryType};
-use crate::memory::source::{Charged, TableSource};
+use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, SpaceError};
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::vcpu::Vcpu;
@@ -234,32 +231,6 @@ fn map_own_pages(stock: &mut Stock<'_>, layout: info::Layout) -> Result<OwnPages
             Err(error.into())
         }
     }
-}
-
-/// Returns the attributes of a mapping with `rights` by a handle that allows `most`.
-pub(super) fn attr(rights: Attributes, most: Rights, jit: bool) -> Result<Attr, BuildError> {
-    let attr = Attr::new(rights, MemoryType::Normal, jit);
-    let attr = attr.map_err(|_| BuildError::Record("expected rights of a mapping"))?;
-    Ok(attr.up_to(Attributes::from_bits_truncate(u64::from(most.bits()))))
-}
-
-/// Maps `pages` pages in the first address space, however many calls that takes.
-pub(super) fn map_all(
-    spaces: &mut Spaces,
-    address: u64,
-    pa: Pa,
-    pages: u64,
-    attr: Attr,
-    source: &mut impl TableSource,
-) -> Result<(), BuildError> {
-    let space = spaces.get_mut(spaces::FIRST).ok_or(BuildError::Full)?;
-    let mut done = 0;
-    while done < pages {
-        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
-        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
-        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
-    }
-    Ok(())
 }
 
 fn label(bytes: &[u8]) -> Option<String<31>> {

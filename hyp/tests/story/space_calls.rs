@@ -256,3 +256,24 @@ fn the_rights_that_a_mapping_can_get_are_those_of_its_handle() {
     assert_eq!(s.ask(B, Call::AsQuery, &[0, SHARED]).unwrap()[1], handle(1));
     s.close();
 }
+
+#[test]
+fn numbers_start_over_while_another_core_keeps_its_own() {
+    let far = Guest { cores: [1; 8], ..Guest::new("b") };
+    let mut s = Story::on(&System::new([Guest { quota: 300, ..Guest::new("a") }, far]), 2);
+    s.call(B, Call::CoreNop, &[]);
+    let number_of_b =
+        |s: &mut Story| s.vm(1, |vm| vm.inner.try_lock().unwrap().spaces.get(0).unwrap().selector().vttbr.vmid());
+    let before = number_of_b(&mut s);
+    for _ in 0..300 {
+        let space = create_with_code(&mut s);
+        s.call(A, Call::AsSwitch, &[space]);
+        s.call(A, Call::AsSwitch, &[FIRST]);
+        destroy(&mut s, space);
+    }
+    s.call(B, Call::CoreNop, &[]);
+    assert_eq!(number_of_b(&mut s), before);
+    let generation = s.vm(0, |vm| vm.inner.try_lock().unwrap().spaces.get(0).unwrap().selector().generation);
+    assert_eq!(generation, 2);
+    s.close();
+}
