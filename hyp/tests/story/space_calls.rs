@@ -217,6 +217,9 @@ fn a_space_that_is_being_ended_cannot_be_used() {
     for call in [Call::AsSwitch, Call::AsSync, Call::AsQuery] {
         assert_eq!(s.refused(A, call, &[space, CODE]), (Code::Stale, 1, Reason::None), "{}", call.name());
     }
+    assert_eq!(s.refused(A, Call::AsMap, &[space, HOLE, RAM, 0, 1, R]).0, Code::Stale);
+    assert_eq!(s.refused(A, Call::AsUnmap, &[space, CODE, 1, 0]).0, Code::Stale);
+    assert_eq!(s.refused(A, Call::AsProtect, &[space, CODE, 1, R, 0]).0, Code::Stale);
     s.close();
 }
 
