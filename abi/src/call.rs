@@ -206,12 +206,12 @@ calls! { ($)
     /// Cuts a Mem object into halves.
     ///
     /// In: x1 Mem handle, x2 offset of the second half in bytes. Out: x1 Mem handle of the second half.
-    /// Errors: `INVALID`, `DENIED`, `BUSY`, `FULL`, `NO_MEMORY`. Blocks: never. Spec: MEM.SPLIT.
+    /// Errors: `INVALID`, `DENIED`, `BUSY`, `STATE`, `FULL`, `NO_MEMORY`. Blocks: never. Spec: MEM.SPLIT.
     MemSplit = (Mem, 2) "MEM.SPLIT" (mem: MemHandle, offset: u64) -> MemSplitReply(second: MemHandle);
     /// Returns what is known of a Mem object.
     ///
     /// In: x1 Mem handle. Out: x1 pages, x2 [`crate::mem::MemState`], x3 pages of it that are mapped, in all VMs together.
-    /// Errors: handle errors. Blocks: never. Spec: MEM.INFO.
+    /// Errors: `STATE` it is being freed; handle errors. Blocks: never. Spec: MEM.INFO.
     MemInfo = (Mem, 3) "MEM.INFO" (mem: MemHandle) -> MemInfoReply(pages: u64, state: u64, mapped: u64);
 
     /// Maps pages of a Mem object.

@@ -50,12 +50,12 @@ wrappers! {
     /// Cuts `mem` at `offset`, half of its bytes, and returns the second half (MEM.SPLIT).
     ///
     /// # Errors
-    /// `INVALID` not half; `DENIED` not the owner; `BUSY` mapped or shared; `FULL`, `NO_MEMORY`, handle errors.
+    /// `INVALID` not half; `DENIED` not the owner; `BUSY` mapped or shared; `STATE` being freed; `FULL`, `NO_MEMORY`, handle errors.
     fn split(mem: MemHandle, offset: u64) -> MemHandle = MemSplit { mem, offset }, |reply| reply.second;
     /// Returns what is known of `mem` (MEM.INFO).
     ///
     /// # Errors
-    /// Handle errors.
+    /// `STATE` it is being freed; handle errors.
     fn info(mem: MemHandle) -> Object = MemInfo { mem }, |reply| Object {
         pages: reply.pages,
         state: MemState::from_bits_truncate(reply.state),

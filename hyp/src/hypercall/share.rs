@@ -19,7 +19,6 @@ use crate::memory::sharing::is_out;
 use crate::memory::stage2::SpaceError;
 use crate::vm::Vm;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
-use crate::vm::orphan;
 use crate::vm::sharing::{self, ShareError, Side};
 
 /// Returns what the ABI says of a refusal; the share, or the memory, is argument `argument`.
@@ -69,6 +68,7 @@ impl Handle for ShareOffer {
         }
         let (mut theirs, (mut pool, _held)) = (theirs, cx.machine.memory.lock(&mut held));
         let mut owner = Side { vm: cx.vm, inner: &mut inner };
+        owner.inner.sync(&mut pool.allocator);
         let share = self.checked(&owner.inner.handles, &pool.allocator, peer)?;
         let handle = sharing::offer(&mut owner, share, &mut pool.allocator).map_err(|error| refusal(error, 2))?;
         let told = Side { vm: peer, inner: &mut theirs }.raise_peer(cx.vm, Steps::OFFERED);
@@ -226,8 +226,8 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
         return Ok(Outcome::Reply(ShareRelinquishReply { left: 1, done }));
     }
     let Pool { allocator, own, .. } = &mut *pool;
-    let is_done = orphan::let_go(&mut inner, handle.index(), mem.id, allocator, own)
-        .map_err(|error| refusal(ShareError::Memory(error), 1))?;
+    let is_done =
+        inner.let_go(handle, mem.id, allocator, own).map_err(|error| refusal(ShareError::Memory(error), 1))?;
     if is_done {
         inner.handles.remove(handle);
     }

@@ -183,7 +183,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         ports,
         area: EventArea::new(area),
         pages: [info_pages, records],
-        inner: Lock::new(Inner { spaces, account, handles, orphan: None, stage: Stage::Ports(0) }),
+        inner: Lock::new(Inner { spaces, account, handles, stage: Stage::Ports(0), work: None }),
         line: Lock::new(LineBuffer::new()),
         calls: record.calls,
         is_ending: AtomicBool::new(false),

@@ -34,6 +34,10 @@ pub struct HandleTable {
     borrowed: IndexSet,
     shares: IndexSet,
     peers: IndexSet,
+    // Which are in use or kept, so that a free one is found in a few steps.
+    used: IndexSet,
+    // The one that an object under way will get.
+    kept: Option<u16>,
 }
 
 /// Bytes of one entry.
@@ -43,7 +47,7 @@ impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
         let none = IndexSet::default();
-        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none }
+        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none, used: none, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -58,18 +62,49 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
     pub fn insert(&mut self, object: Object, limit: u16, may_use: impl Fn(u16) -> bool) -> Result<Handle, HandleError> {
-        for (index, entry) in (0..limit).zip(self.entries.iter_mut()) {
-            if entry.kind != 0 || !may_use(index) {
-                continue;
-            }
-            let generation = entry.generation.wrapping_add(1).max(1);
-            *entry = Entry::new(object, generation);
-            self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
-            self.shares.set(index, matches!(object, Object::Share(_)));
-            self.peers.set(index, matches!(object, Object::Peer { .. }));
-            return Ok(Handle::new(index, generation));
+        let full = HandleError::Full(u64::from(limit));
+        let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
+        self.insert_at(index, object).ok_or(full)
+    }
+
+    /// Returns the first free entry below `limit`, for [`HandleTable::insert_at`] or [`HandleTable::keep`].
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] with `limit`.
+    pub fn find_free(&self, limit: u16) -> Result<u16, HandleError> {
+        self.used.others(limit).next().ok_or(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Puts `object` into entry `index`, which [`HandleTable::find_free`] found, and returns its handle; `None` when there is
+    /// no such entry.
+    pub fn insert_at(&mut self, index: u16, object: Object) -> Option<Handle> {
+        let entry = self.entries.get_mut(usize::from(index))?;
+        let generation = entry.generation.wrapping_add(1).max(1);
+        *entry = Entry::new(object, generation);
+        self.used.set(index, true);
+        self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
+        self.shares.set(index, matches!(object, Object::Share(_)));
+        self.peers.set(index, matches!(object, Object::Peer { .. }));
+        Some(Handle::new(index, generation))
+    }
+
+    /// Keeps the free entry `index` for the object that [`HandleTable::insert_kept`] brings.
+    pub fn keep(&mut self, index: u16) {
+        self.kept = Some(index);
+        self.used.set(index, true);
+    }
+
+    /// Keeps no entry any more.
+    pub fn keep_none(&mut self) {
+        if let Some(index) = self.kept.take() {
+            self.used.set(index, false);
         }
-        Err(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Puts `object` into the entry that was kept for it and returns its handle, or `None` when none was.
+    pub fn insert_kept(&mut self, object: Object) -> Option<Handle> {
+        let index = self.kept.take()?;
+        self.insert_at(index, object)
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
@@ -165,7 +200,7 @@ impl HandleTable {
     pub fn remove(&mut self, handle: Handle) {
         if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
             *entry = Entry::free(entry.generation);
-            for set in [&mut self.borrowed, &mut self.shares, &mut self.peers] {
+            for set in [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.peers] {
                 set.set(handle.index(), false);
             }
         }

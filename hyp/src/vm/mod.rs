@@ -9,18 +9,18 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
-pub mod orphan;
 mod ranges;
 mod records;
 pub mod sharing;
 pub mod spaces;
 pub mod stop;
+pub mod work;
 
 use heapless::{String, Vec};
 use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Group, Ipa};
 
-use crate::allocator::Account;
+use crate::allocator::{Account, Allocator};
 use crate::arch::epoch::Epochs;
 use crate::arch::guest;
 use crate::arch::page_box::{PageBox, PageSlice};
@@ -29,6 +29,7 @@ use crate::console::LineBuffer;
 use crate::events::port::End;
 use crate::events::{EventArea, Link, Port, Posted};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
+use crate::memory::source::Charged;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
 use handles::HandleTable;
@@ -115,10 +116,18 @@ pub struct Inner {
     pub account: Account,
     /// What the VM holds.
     pub handles: HandleTable,
-    /// Memory of a VM that has ended, being scrubbed by this one.
-    pub orphan: Option<orphan::Orphan>,
     /// How far giving back has come.
     pub stage: stop::Stage,
+    /// The one object that is being zeroed or scrubbed.
+    pub work: Option<work::Work>,
+}
+
+impl Inner {
+    /// Completes what was left to be invalidated in the address spaces, so that the ledger counts as mapped what is.
+    #[inline]
+    pub fn sync(&mut self, allocator: &mut Allocator) {
+        self.spaces.sync(&mut Charged::new(allocator, &mut self.account, || false));
+    }
 }
 
 impl Vm {

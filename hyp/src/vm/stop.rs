@@ -9,7 +9,6 @@ use strato_abi::share::{ShareState, Steps};
 use crate::allocator::{Account, AllocError, Allocator, MemId, Owner};
 use crate::arch::epoch::Epochs;
 use crate::arch::page_box::PageBox;
-use crate::arch::ram::Scrub;
 use crate::events::Link;
 use crate::memory::sharing::is_out;
 use crate::memory::source::Charged;
@@ -17,6 +16,7 @@ use crate::memory::stage2::Progress;
 
 use super::handles::{Far, Flags, MemRef};
 use super::sharing::{self, ShareError, Side};
+use super::work::{Goal, Work};
 use super::{Inner, Vm};
 
 /// Ports closed in one step.
@@ -35,15 +35,6 @@ pub enum Stage {
     Space,
     /// Memory named by handles from this index on is still held.
     Memory(u16),
-    /// Frames are being scrubbed on their way back.
-    Scrubbing {
-        /// The frames.
-        scrub: Scrub,
-        /// Whether the hypervisor's account is refunded instead of the VM's.
-        is_orphan: bool,
-        /// Where to go on with the handles.
-        next: u16,
-    },
     /// Only what other cores may still look at is left.
     Emptied,
 }
@@ -85,36 +76,28 @@ pub fn step<'v>(
                 inner.stage = Stage::Memory(0);
             }
         }
-        Stage::Memory(from) => match inner.handles.next_mem(*from) {
-            None => inner.stage = Stage::Emptied,
-            Some((handle, mem)) => {
-                let next = handle.index().saturating_add(1);
-                let far = inner.handles.far(handle.index()).filter(|_| is_held(&mem));
-                inner.handles.remove(handle);
-                let orphan = inner.orphan.take_if(|orphan| orphan.index == handle.index());
-                let mut told = 0;
-                inner.stage = match (orphan, far, partner) {
-                    (Some(orphan), ..) => Stage::Scrubbing { scrub: orphan.scrub, is_orphan: true, next },
-                    (None, Some(far), Some(owner)) => {
-                        told = sharing::give_back(owner, far.index, allocator).map_err(bug)?;
-                        Stage::Memory(next)
-                    }
-                    _ if mem.flags.contains(Flags::OVER) => Stage::Memory(next),
-                    _ => release(mem.id, allocator, &mut inner.account, own)?
-                        .map_or(Stage::Memory(next), |(scrub, is_orphan)| Stage::Scrubbing { scrub, is_orphan, next }),
-                };
+        Stage::Memory(from) => {
+            // First what is under way: by the guest's own calls, or by the step before.
+            if let Some(work) = &mut inner.work {
+                work.step();
+                if work.left() == 0 {
+                    inner.finish_return(allocator, own)?;
+                }
+                return Ok(Step::default());
+            }
+            let Some((handle, mem)) = inner.handles.next_mem(*from) else {
+                inner.stage = Stage::Emptied;
+                return Ok(Step::default());
+            };
+            *from = handle.index().saturating_add(1);
+            let far = inner.handles.far(handle.index()).filter(|_| is_held(&mem));
+            inner.handles.remove(handle);
+            if let (Some(far), Some(owner)) = (far, partner) {
+                let told = sharing::give_back(owner, far.index, allocator).map_err(bug)?;
                 return Ok(Step { told, is_done: false });
             }
-        },
-        Stage::Scrubbing { scrub, next, .. } => {
-            let (is_done, next) = (scrub.step(), *next);
-            if is_done
-                && let Stage::Scrubbing { scrub, is_orphan, .. } =
-                    core::mem::replace(&mut inner.stage, Stage::Memory(next))
-            {
-                let account = if is_orphan { own } else { &mut inner.account };
-                let pages = scrub.finish().map_err(|_| AllocError::Busy)?;
-                allocator.give_back(pages, account).map_err(|_| AllocError::Busy)?;
+            if !mem.flags.contains(Flags::OVER) {
+                inner.work = release(mem.id, allocator, &mut inner.account, own)?;
             }
         }
         Stage::Emptied => return Ok(Step { told: 0, is_done: true }),
@@ -133,11 +116,11 @@ pub fn partner(inner: &Inner, mut others: impl Iterator<Item = u8>) -> Option<Pa
             let (_, share) = inner.handles.share_at(index)?;
             is_out(share.state).then_some(share.far.into())
         }
-        Stage::Memory(from) => {
+        Stage::Memory(from) if inner.work.is_none() => {
             let (handle, mem) = inner.handles.next_mem(*from)?;
             inner.handles.far(handle.index()).filter(|_| is_held(&mem)).map(Partner::from)
         }
-        Stage::Ports(_) | Stage::Space | Stage::Scrubbing { .. } | Stage::Emptied => None,
+        Stage::Ports(_) | Stage::Space | Stage::Memory(_) | Stage::Emptied => None,
     }
 }
 
@@ -211,18 +194,21 @@ fn close_ports<'v>(vm: &Vm, from: usize, to: usize, epochs: &Epochs, peer: impl 
     to < vm.ports.len()
 }
 
-/// Drops the VM's handle to an object. Returns the scrub of its frames when it was the last one.
+/// Drops the VM's handle to an object. Returns the way of its frames to the pool when it was the last one.
 fn release(
     id: MemId,
     allocator: &mut Allocator,
     account: &mut Account,
     own: &mut Account,
-) -> Result<Option<(Scrub, bool)>, AllocError> {
+) -> Result<Option<Work>, AllocError> {
     let left = allocator.mem_drop_reference(id)?;
     let owner = allocator.mem_info(id).ok_or(AllocError::Stale)?.owner;
     let is_orphan = owner == Owner::Hypervisor;
     match (left, owner == account.owner()) {
-        (0, _) => allocator.mem_free(id, if is_orphan { own } else { account }).map(|scrub| Some((scrub, is_orphan))),
+        (0, _) => {
+            let scrub = allocator.mem_free(id, if is_orphan { own } else { account })?;
+            Ok(Some(Work::new(scrub, Goal::Pool { handle: None, is_orphan })))
+        }
         // Others still use it: it stays theirs to use, and belongs to the hypervisor until the last of them drops it.
         (_, true) => allocator.mem_hand_over(id, account, own).map(|()| None),
         (_, false) => Ok(None),

@@ -19,6 +19,7 @@ mod event_calls;
 mod faults;
 mod kinds;
 mod lifecycle;
+mod mem_calls;
 mod memory_calls;
 mod memory_limits;
 mod random;

@@ -123,6 +123,7 @@ impl Play {
                 None if matches!(call, Call::EvtOffer | Call::EvtConnect | Call::ShareOffer | Call::ShareAccept) => {
                     self.known.extend(&x[1..3])
                 }
+                None if matches!(call, Call::MemAlloc | Call::MemSplit) => self.known.extend(&x[1..2]),
                 None => {}
                 Some(code) => {
                     use Code::{Cancelled, Internal, Obsolete, Version};
