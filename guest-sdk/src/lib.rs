@@ -4,7 +4,7 @@
 //! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
-//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`time`].
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`owned`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -29,6 +29,7 @@ mod logger;
 pub mod mem;
 pub mod memory;
 pub mod needs;
+pub mod owned;
 mod panic;
 pub mod print;
 #[cfg(not(target_os = "none"))]
@@ -47,6 +48,7 @@ pub use error::{Error, Result};
 pub use failure::{Failure, ensure, ensure_equal};
 pub use info::Info;
 pub use needs::Needs;
+pub use owned::{Mapped, Owned};
 #[cfg(not(target_os = "none"))]
 pub use recorder::Recorder;
 pub use space::Space;
