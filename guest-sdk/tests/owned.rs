@@ -33,12 +33,8 @@ fn freed(left: u64) -> MemFreeReply {
 fn made(recorder: &Recorder) -> Vec<(Call, u64)> {
     let calls = recorder.calls().into_iter().map(|(id, regs)| {
         let call = Call::from_function_id(id).unwrap();
-        let register = match call {
-            Call::AsMap => 4,
-            Call::AsUnmap => 2,
-            Call::MemSplit => 1,
-            _ => 0,
-        };
+        let register = [(Call::AsMap, 4), (Call::AsUnmap, 2), (Call::MemSplit, 1)];
+        let register = register.iter().find(|(of, _)| *of == call).map_or(0, |&(_, register)| register);
         (call, regs[register])
     });
     calls.collect()
