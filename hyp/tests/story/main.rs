@@ -17,6 +17,7 @@ mod console_calls;
 mod core_calls;
 mod event_calls;
 mod faults;
+mod handle_calls;
 mod kinds;
 mod lifecycle;
 mod mem_calls;

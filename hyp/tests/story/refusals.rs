@@ -75,6 +75,7 @@ fn general(call: Call) -> Seen {
             "port" | "peer" | "mem" | "space" => {
                 all.extend(["BAD_HANDLE", "STALE", "WRONG_KIND"].map(|code| entry(call, code, "*")));
             }
+            "handle" => all.extend(["BAD_HANDLE", "STALE"].map(|code| entry(call, code, "*"))), // of any kind
             "address" | "entry" => all.extend([entry(call, "BAD_ADDR", "TooLarge")]),
             _ => {}
         }
