@@ -22,7 +22,7 @@ mod mem;
 mod vmid;
 
 pub use account::Account;
-pub use audit::{Audit, AuditError};
+pub use audit::{Audit, AuditError, Extent};
 pub use ledger::{Kind, Owner};
 pub use mem::{MemId, MemInfo};
 pub use vmid::{Selector, Vmids};

@@ -25,6 +25,7 @@ mod memory_calls;
 mod memory_limits;
 mod random;
 mod refusals;
+mod report;
 mod services;
 mod share_calls;
 mod share_ends;

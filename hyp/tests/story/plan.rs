@@ -49,11 +49,13 @@ pub(crate) struct System {
     pub(crate) frames: usize,
     /// Whether the machine is powered off behind the last VM.
     pub(crate) powers_off: bool,
+    /// Flags of the header.
+    pub(crate) flags: u32,
 }
 
 impl System {
     pub(crate) fn new(guests: impl Into<Vec<Guest>>) -> Self {
-        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false }
+        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false, flags: 0 }
     }
 
     /// One VM with this many vCPUs.
@@ -139,7 +141,7 @@ impl System {
             vms: vms + u32::from(!self.powers_off),
             log_level: 3,
             slice_us: SLICE_US,
-            reserved: 0,
+            flags: self.flags,
             build_id: 0xb1d,
         };
         [header.as_bytes(), &records].concat().leak()

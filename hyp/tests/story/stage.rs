@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use strato_hyp::arch::el1::El1;
 use strato_hyp::arch::epoch::{Stay, Visitor};
 use strato_hyp::arch::frame::{Frame, RawExit};
-use strato_hyp::arch::install::Cores;
+use strato_hyp::arch::install::{Carved, Cores};
 use strato_hyp::arch::mmio::Device;
 use strato_hyp::arch::page_box::PageBox;
 use strato_hyp::arch::region::Region;
@@ -273,6 +273,10 @@ fn roots(machine: &Machine, stay: &Stay<'_>) -> HashMap<u64, u8> {
     vms.flat_map(of_vm).collect()
 }
 
+fn carved() -> Carved {
+    Carved { whole: Region::new(0, 0), stacks: heapless::Vec::new(), tables: Region::new(0, 0) }
+}
+
 fn parts(system: &System, cores: usize) -> Parts {
     let none = Region::new(0, 0);
     let board = BoardInfo {
@@ -291,5 +295,5 @@ fn parts(system: &System, cores: usize) -> Parts {
     let mut free = heapless::Vec::new();
     free.push(backing::ram(system.frames, 1)).expect("there is room");
     let (payload, cores) = (system.payload(), Cores::simulated());
-    Parts { board, console, gic, free, payload, cores, started_ticks: 0 }
+    Parts { board, console, gic, free, payload, cores, carved: carved(), started_ticks: 0 }
 }

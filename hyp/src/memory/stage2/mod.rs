@@ -31,7 +31,7 @@ mod walk;
 pub use map::Mapped;
 pub use part::Part;
 pub use teardown::Progress;
-pub use walk::{Access, Leaf, Region};
+pub use walk::{Access, Leaf, Region, Stretch};
 
 use strato_abi::addr::{IPA_BITS, Ipa, PAGE_SIZE};
 use strato_abi::address_space::Attributes;

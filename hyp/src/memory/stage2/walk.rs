@@ -44,6 +44,19 @@ pub struct Region {
     pub attr: Attr,
 }
 
+/// Mapped pages in a row with the same attributes, whose frames stand in a row too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stretch {
+    /// First guest-physical address.
+    pub start: Ipa,
+    /// Bytes: at least this many, since a stretch is followed over a bounded number of leaves.
+    pub bytes: u64,
+    /// First physical address.
+    pub pa: Pa,
+    /// Rights and memory type.
+    pub attr: Attr,
+}
+
 impl AddressSpace {
     /// Returns what `ipa` translates to, or `None` when it is not mapped.
     #[must_use]
@@ -75,6 +88,23 @@ impl AddressSpace {
             self.leaf_up_to(at).and_then(|leaf| self.region(leaf, false)),
             self.leaf_from(at).and_then(|leaf| self.region(leaf, true)),
         )
+    }
+
+    /// Returns the stretch that holds `at`, a number of bytes, or the first one above it, from its first whole leaf on. For
+    /// the report at boot.
+    #[must_use]
+    pub fn stretch_from(&self, at: u64) -> Option<Stretch> {
+        let leaf = self.leaf_from(at)?;
+        let mut bytes = leaf.level.bytes();
+        for _ in 0..REGION_LEAVES {
+            let Some(next) = self.leaf_from(leaf.start.saturating_add(bytes)) else { break };
+            let in_row = next.start == leaf.start.saturating_add(bytes) && leaf.pa.checked_add(bytes) == Some(next.pa);
+            if !in_row || next.attr != leaf.attr {
+                break;
+            }
+            bytes = bytes.saturating_add(next.level.bytes());
+        }
+        Some(Stretch { start: Ipa::new(leaf.start)?, bytes, pa: leaf.pa, attr: leaf.attr })
     }
 
     /// Returns the region of `leaf`, followed upwards or downwards.
@@ -110,6 +140,7 @@ impl AddressSpace {
 struct Found {
     start: u64,
     level: Level,
+    pa: Pa,
     attr: Attr,
 }
 
@@ -150,5 +181,5 @@ fn found(entry: u64, level: Level, start: u64) -> Option<Found> {
     if entry & VALID == 0 {
         return None;
     }
-    decode(entry).map(|(_, attr)| Found { start, level, attr })
+    decode(entry).map(|(pa, attr)| Found { start, level, pa, attr })
 }

@@ -193,7 +193,7 @@ fn finish(system: &System, plan: Plan) -> anyhow::Result<Vec<u8>> {
         vms: u32::try_from(system.vms.len())?,
         log_level: system.log_level,
         slice_us: system.slice_us,
-        reserved: 0,
+        flags: 0,
         build_id: sum,
     };
     let mut payload = header.as_bytes().to_vec();
