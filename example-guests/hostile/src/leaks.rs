@@ -9,7 +9,7 @@ use crate::arch;
 use crate::raw::{are_zero, junk, prepare, trap};
 use crate::scratch::Scratch;
 use crate::victim;
-use crate::words::{FMOV_D0_X0, msr, register};
+use crate::words::{FMOV_D0_X0, mrs, msr, register};
 
 /// The first instruction of a new vCPU: every register is what the specification says.
 pub(crate) fn lk01_a_new_vcpu_has_the_documented_state(info: &Info, _: &Scratch) -> Result<(), Failure> {
@@ -126,6 +126,21 @@ pub(crate) fn lk05_system_registers_are_never_anothers(info: &Info, _: &Scratch)
     let has_fp = info.header().features & 1 != 0;
     for round in 0..20 {
         victim::registers(0xbad ^ round << 24, 400_000, has_fp)?;
+        vcpu::yield_now();
+    }
+    Ok(())
+}
+
+/// DISR_EL1, which no hypervisor can trap: what this VM wrote there or zero, never another's. Undefined before FEAT_RAS.
+pub(crate) fn lk06_a_deferred_error_is_never_anothers(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    const DISR: u16 = register(3, 0, 12, 1, 1);
+    let own = 0x00d1_5000 | u64::from(info.header().vm);
+    for _ in 0..200 {
+        let mut registers = [u64::MAX; 30];
+        let seen = scratch.execute(mrs(DISR), &mut registers)?;
+        let found = registers.first().copied().unwrap_or(u64::MAX);
+        ensure(seen.count == 1 || found == own || found == 0, "DISR_EL1 holds what this VM has not put there")?;
+        scratch.execute(msr(DISR), &mut [own; 30])?;
         vcpu::yield_now();
     }
     Ok(())

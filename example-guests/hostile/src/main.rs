@@ -14,6 +14,7 @@ mod leaks;
 mod objects;
 mod pages;
 mod raw;
+mod registers;
 mod scratch;
 mod storms;
 mod traps;
@@ -84,6 +85,7 @@ cases! {
         lk02_calls_leave_results_and_zeros,
         lk03_fp_registers_are_never_anothers,
         lk05_system_registers_are_never_anothers,
+        lk06_a_deferred_error_is_never_anothers,
         lk09_fresh_memory_holds_zeros;
     storms:
         ds04_endless_calls_leave_the_others_their_share,

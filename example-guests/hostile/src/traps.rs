@@ -3,86 +3,9 @@
 use strato_guest::{Failure, Info, ensure, ensure_equal, println};
 
 use crate::raw::undefined;
+use crate::registers::{READ_ONLY, READABLE, is_identification, is_in};
 use crate::scratch::{Scratch, WORDS, is_marked, seen};
 use crate::words::{ERET, RET, ZERO_X0, hvc, mrs, msr, register};
-
-/// Registers that may be read (`op0 op1 CRn CRm op2`); the space of identification registers comes in addition.
-const READABLE: &[(u16, u16, u16, u16, u16)] = &[
-    (3, 0, 0, 0, 0),   // MIDR_EL1
-    (3, 0, 0, 0, 5),   // MPIDR_EL1
-    (3, 0, 0, 0, 6),   // REVIDR_EL1
-    (3, 1, 0, 0, 0),   // CCSIDR_EL1
-    (3, 1, 0, 0, 1),   // CLIDR_EL1
-    (3, 1, 0, 0, 7),   // AIDR_EL1
-    (3, 2, 0, 0, 0),   // CSSELR_EL1
-    (3, 3, 0, 0, 1),   // CTR_EL0
-    (3, 3, 0, 0, 7),   // DCZID_EL0
-    (3, 0, 1, 0, 0),   // SCTLR_EL1
-    (3, 0, 1, 0, 1),   // ACTLR_EL1
-    (3, 0, 1, 0, 2),   // CPACR_EL1
-    (3, 0, 2, 0, 0),   // TTBR0_EL1
-    (3, 0, 2, 0, 1),   // TTBR1_EL1
-    (3, 0, 2, 0, 2),   // TCR_EL1
-    (3, 0, 4, 0, 0),   // SPSR_EL1
-    (3, 0, 4, 0, 1),   // ELR_EL1
-    (3, 0, 4, 2, 0),   // SPSel
-    (3, 0, 4, 2, 2),   // CurrentEL
-    (3, 0, 5, 1, 0),   // AFSR0_EL1
-    (3, 0, 5, 1, 1),   // AFSR1_EL1
-    (3, 0, 5, 2, 0),   // ESR_EL1
-    (3, 0, 6, 0, 0),   // FAR_EL1
-    (3, 0, 7, 4, 0),   // PAR_EL1
-    (3, 0, 10, 2, 0),  // MAIR_EL1
-    (3, 0, 10, 3, 0),  // AMAIR_EL1
-    (3, 0, 12, 0, 0),  // VBAR_EL1
-    (3, 0, 12, 0, 1),  // RVBAR_EL1, where EL1 is the highest level
-    (3, 0, 12, 1, 0),  // ISR_EL1
-    (3, 0, 12, 12, 5), // ICC_SRE_EL1: constant where the interface has no other form, which EL2 cannot change
-    (3, 0, 13, 0, 1),  // CONTEXTIDR_EL1
-    (3, 0, 13, 0, 4),  // TPIDR_EL1
-    (3, 0, 14, 1, 0),  // CNTKCTL_EL1
-    (3, 3, 4, 2, 0),   // NZCV
-    (3, 3, 4, 2, 1),   // DAIF
-    (3, 3, 4, 4, 0),   // FPCR
-    (3, 3, 4, 4, 1),   // FPSR
-    (3, 3, 13, 0, 2),  // TPIDR_EL0
-    (3, 3, 13, 0, 3),  // TPIDRRO_EL0
-    (3, 3, 14, 0, 0),  // CNTFRQ_EL0
-    (3, 3, 14, 0, 2),  // CNTVCT_EL0
-    (3, 3, 14, 3, 0),  // CNTV_TVAL_EL0
-    (3, 3, 14, 3, 1),  // CNTV_CTL_EL0
-    (3, 3, 14, 3, 2),  // CNTV_CVAL_EL0
-];
-
-/// Registers that may be read but not written, besides the identification registers.
-const READ_ONLY: &[(u16, u16, u16, u16, u16)] = &[
-    (3, 0, 1, 0, 0),
-    (3, 0, 1, 0, 1),
-    (3, 0, 2, 0, 0),
-    (3, 0, 2, 0, 1),
-    (3, 0, 2, 0, 2),
-    (3, 0, 4, 2, 2),
-    (3, 0, 5, 1, 0),
-    (3, 0, 5, 1, 1),
-    (3, 0, 5, 2, 0),
-    (3, 0, 6, 0, 0),
-    (3, 0, 10, 2, 0),
-    (3, 0, 10, 3, 0),
-    (3, 0, 12, 0, 1),
-    (3, 0, 12, 1, 0),
-    (3, 0, 13, 0, 1),
-    (3, 3, 14, 0, 0),
-    (3, 3, 14, 0, 2),
-];
-
-fn is_in(list: &[(u16, u16, u16, u16, u16)], which: u16) -> bool {
-    list.iter().any(|&(op0, op1, crn, crm, op2)| register(op0, op1, crn, crm, op2) == which)
-}
-
-/// ID_* registers: op0 3, op1 0, CRn 0.
-const fn is_identification(which: u16) -> bool {
-    which >> 7 == 3 << 7
-}
 
 fn report(what: &str, which: u16) {
     println!(
@@ -166,6 +89,16 @@ pub(crate) fn tr05_what_is_the_machines_is_undefined(_: &Info, scratch: &Scratch
         (3, 1, 11, 0, 2),
         (3, 1, 15, 2, 0),
         (3, 0, 15, 0, 0), // L2CTLR, CPUACTLR, implementation defined
+        (3, 0, 5, 3, 0),
+        (3, 0, 5, 3, 1),
+        (3, 0, 5, 4, 1), // ERRIDR, ERRSELR, ERXCTLR
+        (3, 0, 10, 4, 0),
+        (3, 0, 10, 4, 2),
+        (3, 0, 10, 4, 3), // LORSA, LORN, LORC
+        (3, 3, 13, 2, 0),
+        (3, 3, 13, 2, 4), // AMCR, AMCNTENCLR0
+        (3, 0, 10, 5, 0),
+        (3, 0, 10, 5, 1), // MPAM1, MPAM0
     ];
     for (op0, op1, crn, crm, op2) in machine {
         let which = register(op0, op1, crn, crm, op2);
@@ -215,6 +148,11 @@ pub(crate) fn tr10_system_instructions_stay_inside(info: &Info, scratch: &Scratc
     for crm in [6, 10, 14] {
         scratch.execute(msr(register(1, 0, 7, crm, 2)), &mut [0; 30])?;
         undefined("DC by set and way")?;
+    }
+    // VMALLE1IS, VAE1IS, ASIDE1IS, VMALLE1, VAE1, VAALE1: stage 1 is off, and every core waits for a broadcast.
+    for (crm, op2) in [(3, 0), (3, 1), (3, 2), (7, 0), (7, 1), (7, 7)] {
+        scratch.execute(msr(register(1, 0, 8, crm, op2)), &mut [0; 30])?;
+        undefined("a TLB instruction of EL1")?;
     }
     for (op1, crm, op2) in [(4, 7, 0), (4, 3, 4), (6, 7, 0), (4, 7, 4)] {
         scratch.execute(msr(register(1, op1, 8, crm, op2)), &mut [0; 30])?;
@@ -269,8 +207,9 @@ pub(crate) fn tr14_returns_to_other_levels_stay_in_the_guest(info: &Info, scratc
     const TARGET: u64 = 4;
     let text = info.option("spsr").ok_or("no spsr= on the command line")?;
     let spsr = u64::from_str_radix(text, 16).map_err(|_| "spsr= is no number")?;
-    // msr SPSR_EL1, x0; msr ELR_EL1, x1 (Rt is the lowest field); eret; then CORE.EXIT(0, off).
+    // msr SPSR_EL1, x0; msr ELR_EL1, x1 (Rt is the lowest field); eret; then CORE.EXIT(0, off), or A32 `b .` for ever.
     let exit = [0x5280_00a0, 0x72b8_c000, 0xd280_0001, 0xd280_0002, hvc(0)];
+    let exit = if info.option("loop") == Some("a32") { [0xeaff_fffe; 5] } else { exit };
     let words = [msr(SPSR), msr(ELR) | 1, ERET, RET].into_iter().chain(exit);
     scratch.write(words)?;
     crate::scratch::give_up_on_illegal_state();

@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use aarch64_cpu::registers::{MIDR_EL1, MPIDR_EL1, Readable};
 
-use super::{maintenance, sysreg};
+use super::sysreg;
 
 /// Gives way for a moment while another core holds what this one needs (YIELD, never ISB: see `crate::lock`).
 #[inline(always)]
@@ -13,12 +13,12 @@ pub fn relax() {
     unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
 
-/// Parks this core until an interrupt is pending, masked or not (WFI). Earlier accesses are complete first, so that a
-/// core that sleeps has published what it wrote.
+/// Parks this core until an interrupt is pending, masked or not (WFI). The timer that was armed counts (ISB) and earlier
+/// accesses are complete first, so that a core that sleeps has published what it wrote.
 #[inline(always)]
 pub fn wait_for_interrupt() {
-    // SAFETY: DSB orders and WFI waits; neither changes state.
-    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+    // SAFETY: barriers order and WFI waits; none changes state.
+    unsafe { asm!("isb", "dsb sy", "wfi", options(nostack, preserves_flags)) };
 }
 
 /// Waits until another core sends an event (WFE). Only for start-up handshakes; use [`wait_for_interrupt`] to park.
@@ -40,10 +40,24 @@ pub fn midr() -> u64 {
     MIDR_EL1.get()
 }
 
-/// Sets bits of CPUACTLR_EL1, with the MMU on as the cores' manuals allow. Only where the firmware opened the register.
-pub(super) fn set_cpuactlr(bits: u64) {
-    sysreg::write_cpuactlr(sysreg::read_cpuactlr() | bits);
-    maintenance::isb();
+/// Returns `index` if it is below `len`, else 0, without a branch that the core could guess wrongly (CSDB, DDI 0487): for
+/// an index that a guest chose, behind the check that refuses it.
+#[inline(always)]
+pub fn bounded(index: usize, len: usize) -> usize {
+    let mask: usize;
+    // SAFETY: arithmetic on registers, and a barrier.
+    unsafe {
+        asm!(
+            "cmp {index}, {len}",
+            "sbc {mask}, xzr, xzr", // all ones if the comparison borrowed
+            "csdb",
+            index = in(reg) index,
+            len = in(reg) len,
+            mask = lateout(reg) mask,
+            options(pure, nomem, nostack),
+        );
+    }
+    index & mask
 }
 
 /// Returns whether a physical interrupt waits for this core, masked or not (ISR_EL1).

@@ -6,8 +6,12 @@
 /// HCR_EL2 without a guest: EL1 is AArch64 (RW), physical interrupts and SErrors are EL2's (AMO, IMO, FMO).
 pub const HCR: u64 = 1 << 31 | 1 << 5 | 1 << 4 | 1 << 3;
 
-/// CPTR_EL2: traps FP (TFP, EL2 itself has none), SVE (TZ), SME (TSM) and trace (TTA); the rest is RES1.
-pub const CPTR: u64 = 0x33ff | 1 << 10 | 1 << 20;
+/// CPTR_EL2: traps FP (TFP, EL2 itself has none), SVE (TZ), SME (TSM), trace (TTA) and activity monitors (TAM); the rest
+/// is RES1.
+pub const CPTR: u64 = 0x33ff | 1 << 10 | 1 << 20 | 1 << 30;
+
+/// MPAM2_EL2: partition 0, and a guest's accesses to MPAM0_EL1 and MPAM1_EL1 trap.
+pub const MPAM2: u64 = 1 << 49 | 1 << 48;
 
 /// MDCR_EL2 but for HPMN: traps debug (TDRA, TDOSA, TDA), the PMU (TPM, TPMCR), profiling (TPMS) and trace (TTRF).
 pub const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19;

@@ -19,6 +19,7 @@ arch_start:                                     // arm64 Image header
 
 arch_primary:
     msr     daifset, #0xf
+    msr     spsel, #1
     mov     x19, x0                             // device tree
     adr     x21, arch_start                     // where we are
     mrs     x0, CurrentEL
@@ -106,6 +107,7 @@ arch_primary:
     .global arch_secondary
 arch_secondary:
     msr     daifset, #0xf
+    msr     spsel, #1
     mov     x19, x0
     mrs     x0, CurrentEL
     cmp     x0, #(2 << 2)
@@ -124,14 +126,20 @@ arch_secondary:
     b       strato_secondary
 
 // Leaves the boot map for the table in x0. MMU and data cache are off in between, because both maps know the same
-// addresses with different block sizes (DDI 0487, break-before-make); only registers are used there. Clobbers x0, x1.
+// addresses with different block sizes (DDI 0487, break-before-make); only registers are used there. Sets the bits x1 of
+// CPUACTLR_EL1, if there are any: their manuals allow that with the MMU off and nothing under way. Clobbers x0, x2.
     .global arch_switch_map
 arch_switch_map:
-    ldr     x1, ={SCTLR_OFF}
+    ldr     x2, ={SCTLR_OFF}
     dsb     sy
-    msr     sctlr_el2, x1
+    msr     sctlr_el2, x2
     isb
-    msr     ttbr0_el2, x0
+    cbz     x1, 1f
+    mrs     x2, S3_1_C15_C2_0                   // CPUACTLR_EL1
+    orr     x2, x2, x1
+    msr     S3_1_C15_C2_0, x2
+    isb
+1:  msr     ttbr0_el2, x0
     ldr     x0, ={SCTLR_FINAL}
     // falls through
 
@@ -214,6 +222,7 @@ arch_el2_registers:
     ldr     x0, ={TCR}
     bfi     x0, x1, #16, #3                     // TCR_EL2.PS
     msr     tcr_el2, x0
+    msr     tpidr_el2, xzr                      // an exception from here on finds no record, and stops this core
     adrp    x0, arch_vectors
     add     x0, x0, :lo12:arch_vectors
     msr     vbar_el2, x0
@@ -237,11 +246,30 @@ arch_el2_registers:
     msr     S3_4_C1_C1_6, xzr                   // HFGITR_EL2
     msr     S3_4_C3_C1_4, xzr                   // HDFGRTR_EL2
     msr     S3_4_C3_C1_5, xzr                   // HDFGWTR_EL2
+    cmp     x1, #2
+    b.lo    1f
+    msr     S3_4_C3_C1_2, xzr                   // FGT2: HFGRTR2_EL2
+    msr     S3_4_C3_C1_3, xzr                   // HFGWTR2_EL2
+    msr     S3_4_C3_C1_7, xzr                   // HFGITR2_EL2
+    msr     S3_4_C3_C1_0, xzr                   // HDFGRTR2_EL2
+    msr     S3_4_C3_C1_1, xzr                   // HDFGWTR2_EL2
+1:  mrs     x1, id_aa64pfr0_el1
+    ubfx    x1, x1, #44, #4                     // AMU
+    cbz     x1, 2f
+    msr     S3_4_C3_C1_6, xzr                   // HAFGRTR_EL2; CPTR_EL2.TAM traps it all
 2:  mrs     x1, id_aa64mmfr1_el1
     ubfx    x1, x1, #40, #4                     // HCX
     cbz     x1, 3f
     msr     S3_4_C1_C2_2, xzr                   // HCRX_EL2
-3:  isb
+3:  mrs     x1, id_aa64pfr0_el1
+    ubfx    x1, x1, #40, #4                     // MPAM, major
+    mrs     x2, id_aa64pfr1_el1
+    ubfx    x2, x2, #16, #4                     // MPAM_frac
+    orr     x1, x1, x2
+    cbz     x1, 4f
+    ldr     x0, ={MPAM2}                        // firmware leaves MPAM3_EL3.TRAPLOWER clear, as Linux asks of it too
+    msr     S3_4_C10_C5_0, x0                   // MPAM2_EL2
+4:  isb
     ret
     .ltorg
 

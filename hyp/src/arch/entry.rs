@@ -26,6 +26,7 @@ global_asm!(
     HCR = const el2::HCR,
     CPTR = const el2::CPTR,
     MDCR = const el2::MDCR,
+    MPAM2 = const el2::MPAM2,
     MAIR = const el2::MAIR,
     TCR = const el2::TCR,
     SCTLR_OFF = const el2::SCTLR_OFF,
@@ -54,7 +55,7 @@ unsafe extern "C" {
     static __build_id_start: u8;
     static __build_id_end: u8;
     fn arch_map_boot(start: u64, end: u64, attributes: u64) -> u64;
-    fn arch_switch_map(table: u64);
+    fn arch_switch_map(table: u64, cpuactlr: u64);
     fn arch_secondary();
     fn arch_drain_serror() -> u64;
 }
@@ -145,14 +146,15 @@ pub(super) fn map_boot(start: u64, end: u64) -> Option<()> {
     (failed == 0).then_some(())
 }
 
-/// Runs the rest of boot on the final map whose root table is at `table`.
+/// Runs the rest of boot on the final map whose root table is at `table`. `cpuactlr` is what `errata::cpuactlr` says: its
+/// bits are set between the maps, as the cores' manuals ask for it before the MMU is on.
 ///
 /// # Safety
 ///
 /// The table maps, identically, all that the program uses from here on, with the permissions it needs.
-pub(super) unsafe fn switch_map(table: u64) {
+pub(super) unsafe fn switch_map(table: u64, cpuactlr: u64) {
     // SAFETY: the caller's promise; the routine touches no memory while the MMU is off.
-    unsafe { arch_switch_map(table) };
+    unsafe { arch_switch_map(table, cpuactlr) };
 }
 
 /// Returns the physical address at which a started core enters.

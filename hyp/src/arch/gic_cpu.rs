@@ -18,6 +18,18 @@ pub fn init() {
     sysreg::write_icc_ctlr(1 << 1); // EOImode
     sysreg::write_icc_pmr(0xff);
     sysreg::write_icc_bpr1(0);
+    // A priority that a loader left active would mask all others. There are as many registers as ICC_CTLR_EL1.PRIbits,
+    // less one, asks for (IHI 0069, ICC_AP1R<n>_EL1).
+    let priority_bits = (sysreg::read_icc_ctlr() >> 8 & 7) + 1;
+    sysreg::write_icc_ap1r0(0);
+    if priority_bits >= 6 {
+        sysreg::write_icc_ap1r1(0);
+    }
+    if priority_bits >= 7 {
+        sysreg::write_icc_ap1r2(0);
+        sysreg::write_icc_ap1r3(0);
+    }
+    maintenance::isb(); // no priority is active when the group is enabled
     sysreg::write_icc_igrpen1(1);
     maintenance::isb();
 }

@@ -48,6 +48,9 @@ register_structs! {
         /// GICC_EOIR
         (0x0010 => pub eoir: WriteOnly<u32>),
         (0x0014 => _reserved0),
+        /// GICC_APR
+        (0x00d0 => pub apr: [ReadWrite<u32>; 4]),
+        (0x00e0 => _reserved1),
         /// GICC_DIR
         (0x1000 => pub dir: WriteOnly<u32>),
         (0x1004 => @END),

@@ -62,7 +62,16 @@ arch_el1_load:
     ldp     x1, x2, [x0, #112]
     msr     cntv_ctl_el0, x1
     msr     cntv_cval_el0, x2
+    ldr     w1, {has_ras}
+    cbnz    w1, 1f
     ret
+    // Under HCR_EL2.AMO a guest's DISR_EL1 is VDISR_EL2, which cannot be trapped. No virtual SError ever is pending, so
+    // that zero is what each vCPU has there.
+1:  mrs     x1, id_aa64pfr0_el1
+    tst     x1, #0xf0000000                 // RAS: the flag says that some core has it
+    b.eq    2f
+    msr     S3_4_C12_C1_1, xzr              // VDISR_EL2
+2:  ret
 .size arch_el1_load, . - arch_el1_load
 
 // The only FP instructions at EL2: they move a vCPU's registers while CPTR_EL2.TFP is clear.

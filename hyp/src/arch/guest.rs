@@ -2,13 +2,19 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, Readable, SCTLR_EL1, SPSR_EL1, VBAR_EL1, Writeable,
+    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SCTLR_EL1, SPSR_EL1,
+    VBAR_EL1, Writeable,
 };
 
 use super::el1::{El1, FpState};
-use super::{maintenance, stage2};
+use super::{el2, maintenance, stage2};
+use crate::sync::{AtomicU32, Ordering};
 
-core::arch::global_asm!(include_str!("guest.S"));
+/// Not 0 where a core has FEAT_RAS; `arch_el1_load` reads it with one instruction. Relaxed: each core sets it before its
+/// own first guest, and looks at its identification registers again before it relies on it.
+static HAS_RAS: AtomicU32 = AtomicU32::new(0);
+
+core::arch::global_asm!(include_str!("guest.S"), has_ras = sym HAS_RAS);
 
 unsafe extern "C" {
     fn arch_el1_save(to: *mut El1);
@@ -28,8 +34,12 @@ const HCR_GUEST: u64 = 1          // VM: stage 2 on
     | 1 << 18                     // TID3: identification registers
     | 1 << 19                     // TSC: SMC
     | 1 << 20 | 1 << 21 | 1 << 22 // TIDCP, TACR, TSW
+    | 1 << 25                     // TTLB: with stage 1 off a guest has nothing to invalidate, and a storm of it stalls all
     | 1 << 26                     // TVM: writes of translation registers
-    | 1 << 31; // RW: EL1 is AArch64
+    | 1 << 31                     // RW: EL1 is AArch64
+    // RES0 before FEAT_LOR and FEAT_RAS:
+    | 1 << 35                     // TLOR: limited ordering regions
+    | 1 << 36 | 1 << 37; // TERR, TEA: error records; synchronous external aborts come here
 /// HCR_EL2.VI: a virtual interrupt is pending.
 const HCR_VI: u64 = 1 << 7;
 /// SCTLR_EL1 while a guest runs: stage 1 off, alignment of SP checked, EL0 may use DC ZVA, CTR_EL0, WFI, WFE, cache
@@ -53,8 +63,12 @@ pub fn init_core() {
             "msr afsr0_el1, xzr",
             "msr afsr1_el1, xzr",
             "msr actlr_el1, xzr",
+            "msr mdscr_el1, xzr", // no single step and no breakpoint that a debugger left
             options(nomem, nostack, preserves_flags)
         );
+    }
+    if ID_AA64PFR0_EL1.get() >> 28 & 0xf != 0 {
+        HAS_RAS.store(1, Ordering::Relaxed);
     }
     trap_fp(true);
     set_line(false);
@@ -74,8 +88,7 @@ pub fn set_line(raised: bool) {
 /// Sets whether FP and SIMD instructions of the guest trap (CPTR_EL2.TFP).
 #[inline]
 pub fn trap_fp(on: bool) {
-    // TTA traps the trace unit; the other bits are RES1 on Armv8.0.
-    CPTR_EL2.set(0x33ff & !(1 << 10) | 1 << 20 | if on { 1 << 10 } else { 0 });
+    CPTR_EL2.set(if on { el2::CPTR } else { el2::CPTR & !(1 << 10) });
 }
 
 /// Returns whether FP and SIMD instructions trap.

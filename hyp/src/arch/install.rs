@@ -86,12 +86,14 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Builds the final map, switches to it and returns the owners of all that the layout leaves over.
 ///
+/// `cpuactlr` are the bits that this core's errata ask for, set on the way.
+///
 /// # Errors
 /// See [`InstallError`].
 ///
 /// # Panics
 /// When called twice: memory would have two owners.
-pub fn install(layout: &Layout) -> Result<Installed, InstallError> {
+pub fn install(layout: &Layout, cpuactlr: u64) -> Result<Installed, InstallError> {
     // Relaxed: one core runs.
     assert!(!INSTALLED.swap(true, Ordering::Relaxed), "the EL2 map is installed once");
     entry::map_boot(layout.carve.start, layout.carve.end).ok_or(InstallError::OutOfReach)?;
@@ -101,7 +103,7 @@ pub fn install(layout: &Layout) -> Result<Installed, InstallError> {
     maintenance::dsb_ishst(); // the walker sees the tables before TTBR0_EL2 names them
 
     // SAFETY: the layout maps image, stacks and carved memory as they are used (tested in layout_tests.rs).
-    unsafe { entry::switch_map(root) };
+    unsafe { entry::switch_map(root, cpuactlr) };
     let cores = write_records(layout, root);
     let mut free = Vec::new();
     for region in layout.free(tables_end).map_err(|_| InstallError::Map)? {

@@ -112,7 +112,14 @@ pub use run::run;
 #[cfg(not(target_os = "none"))]
 pub use run::{Deed, STORY_END, script};
 
-pub use cpu::{affinity, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
+pub use cpu::{affinity, bounded, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
+
+/// Returns entry `index` of `entries` for an index that a guest chose: a core that guesses past the check reads entry 0.
+#[must_use]
+#[inline(always)]
+pub fn get_bounded<T>(entries: &[T], index: usize) -> Option<&T> {
+    if index < entries.len() { entries.get(bounded(index, entries.len())) } else { None }
+}
 
 /// Returns the number of the core that runs this.
 #[must_use]
@@ -120,4 +127,19 @@ pub fn this_core() -> CoreIndex {
     let index = region::native(entry::core_base().index);
     // Records are written with numbers below MAX_CORES alone.
     CoreIndex::new(index).unwrap_or(CoreIndex::BOOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_past_the_end_finds_nothing_and_is_guessed_as_zero() {
+        let entries = [7, 8, 9];
+        assert_eq!(
+            [0, 2, 3, usize::MAX].map(|index| get_bounded(&entries, index).copied()),
+            [Some(7), Some(9), None, None]
+        );
+        assert_eq!([0, 2, 3, usize::MAX].map(|index| bounded(index, 3)), [0, 2, 0, 0]);
+    }
 }

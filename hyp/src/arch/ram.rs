@@ -249,7 +249,8 @@ impl Scrub {
         self.done == self.pages.count()
     }
 
-    /// Returns the scrubbed frames.
+    /// Returns the scrubbed frames. What an instruction cache held of their former contents is gone, on all cores: the next
+    /// owner may execute them unwritten.
     ///
     /// # Errors
     /// The scrub itself, when steps are still missing.
@@ -261,7 +262,8 @@ impl Scrub {
             // Their former owner may have run code there: what instruction caches kept of it must not outlive the zeros
             // (DDI 0487, coherency of instruction fetches; the scrub ended with the DSB that has to come before).
             maintenance::ic_iallu_is();
-            maintenance::dsb_ish();
+            maintenance::dsb_ish(); // complete on all cores before anybody owns the frames
+            maintenance::isb();
             self.pages.scrubbed = true;
         }
         Ok(self.pages)

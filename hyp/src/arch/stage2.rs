@@ -9,7 +9,7 @@ use super::stage2_ops::{
     dsb_ish, dsb_ishst, dsb_nsh, isb, tlbi_alle1, tlbi_alle1is, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is,
     write_empty, write_vttbr,
 };
-use super::watch;
+use super::{errata, watch};
 
 pub use super::stage2_ops::{current_vttbr, set_vtcr, set_vttbr};
 
@@ -147,7 +147,17 @@ fn invalidate_current(scope: Scope) {
         Scope::All => tlbi_vmalls12e1is(),
     }
     dsb_ish(); // complete on all cores
+    if errata::repeats_tlbi() {
+        repeat();
+    }
     isb(); // this core forgets what it fetched or translated before
+}
+
+/// What [`errata::Errata::REPEAT_TLBI`] asks for: any broadcast invalidation will do.
+#[cold]
+fn repeat() {
+    tlbi_vmalle1is();
+    dsb_ish(); // writes through the entries that are gone are complete on all cores
 }
 
 #[cold]

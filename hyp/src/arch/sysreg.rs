@@ -51,6 +51,26 @@ write!(
     /// Control: EOImode and priority grouping.
     write_icc_ctlr, "icc_ctlr_el1"
 );
+read!(
+    /// Control: number of priority bits, and what was written.
+    read_icc_ctlr, "icc_ctlr_el1"
+);
+write!(
+    /// Active priorities of group 1, word 0.
+    write_icc_ap1r0, "icc_ap1r0_el1"
+);
+write!(
+    /// Active priorities of group 1, word 1.
+    write_icc_ap1r1, "icc_ap1r1_el1"
+);
+write!(
+    /// Active priorities of group 1, word 2.
+    write_icc_ap1r2, "icc_ap1r2_el1"
+);
+write!(
+    /// Active priorities of group 1, word 3.
+    write_icc_ap1r3, "icc_ap1r3_el1"
+);
 write!(
     /// Priority mask: lower values are signalled.
     write_icc_pmr, "icc_pmr_el1"
@@ -78,12 +98,4 @@ write!(
 write!(
     /// Control of the hypervisor's physical timer: bit 0 enable, bit 1 mask.
     write_cnthp_ctl, "cnthp_ctl_el2"
-);
-write!(
-    /// CPU Auxiliary Control Register of Cortex-A72 and its kin.
-    write_cpuactlr, "S3_1_C15_C2_0"
-);
-read!(
-    /// CPU Auxiliary Control Register of Cortex-A72 and its kin.
-    read_cpuactlr, "S3_1_C15_C2_0"
 );

@@ -68,9 +68,11 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let devices = [gic_first, gic_second, board.uart.registers];
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(&layout_text(error)));
-    let Installed { free, devices, payload, cores, carved } = install::install(&layout)
+    errata::note(arch::midr());
+    let is_stock_stub = board.known.has_stock_stub && board.method == CoreMethod::None;
+    let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
+    let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
-    errata::apply(arch::midr(), board.known.has_stock_stub);
 
     let Ok([gic_first, gic_second, uart]) = devices.into_array() else {
         refuse(&"a device of the hypervisor lies beyond 512 GiB")

@@ -9,7 +9,7 @@ use log::Level;
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::firmware::{self, StartError};
 use crate::arch::install::Cores;
-use crate::arch::{self, CoreIndex, maintenance, timer};
+use crate::arch::{self, CoreIndex, entry, errata, maintenance, timer};
 use crate::board::{BoardInfo, CoreMethod};
 use crate::console::say;
 use crate::sync::{AtomicU8, Ordering};
@@ -23,9 +23,17 @@ static ARRIVED: AtomicU8 = AtomicU8::new(1);
 
 const _: () = assert!(MAX_CORES <= 8, "ARRIVED has a bit for each core");
 
-/// Says that the calling core runs; the first thing that a started core does.
+/// Says that the calling core runs; the first thing that a started core does. An SError that the firmware left would
+/// otherwise be blamed on its first guest.
 pub fn arrive(core: CoreIndex) {
     arch::panic::count_core();
+    errata::note(arch::midr());
+    if entry::drain_serror() {
+        say(
+            Level::Warn,
+            format_args!("the firmware left an SError behind on core {}; it is taken and forgotten", core.index()),
+        );
+    }
     ARRIVED.fetch_or(1 << core.index(), Ordering::Release);
 }
 

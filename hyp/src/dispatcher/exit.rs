@@ -11,6 +11,8 @@ pub enum Trap {
     Answered,
     /// A physical interrupt is pending.
     Interrupt,
+    /// The same, and the guest was in AArch32, which ends it: without traps it would never be noticed.
+    InterruptInAarch32,
     /// A call of this hypervisor that takes the full exit.
     Call,
     /// A standard service by HVC or SMC; PC is behind an HVC and at an SMC.
@@ -59,13 +61,19 @@ const OWNER_HYPERVISOR: u64 = 6;
 pub fn decode(exit: &RawExit, frame: &Frame) -> Trap {
     match exit.kind() {
         ExitKind::Answered => Trap::Answered,
+        ExitKind::Irq | ExitKind::Fiq if is_aarch32(frame) => Trap::InterruptInAarch32,
         ExitKind::Irq | ExitKind::Fiq => Trap::Interrupt,
         ExitKind::SError => Trap::SystemError,
         ExitKind::Aarch32 => Trap::Unknown(FROM_AARCH32),
-        // AArch32 at EL0 arrives at the vectors of AArch64, since EL1 is AArch64; SPSR_EL2.M[4] tells.
-        ExitKind::Sync if frame.pstate & 1 << 4 != 0 => Trap::Unknown(FROM_AARCH32),
+        ExitKind::Sync if is_aarch32(frame) => Trap::Unknown(FROM_AARCH32),
         ExitKind::Sync => synchronous(exit, frame),
     }
+}
+
+/// Returns whether the guest was in AArch32: at EL0 it arrives at the vectors of AArch64, since EL1 is AArch64; SPSR_EL2.M[4]
+/// tells.
+const fn is_aarch32(frame: &Frame) -> bool {
+    frame.pstate & 1 << 4 != 0
 }
 
 fn synchronous(exit: &RawExit, frame: &Frame) -> Trap {
@@ -78,7 +86,8 @@ fn synchronous(exit: &RawExit, frame: &Frame) -> Trap {
         class::SMC => Trap::Service { is_smc: true },
         class::INSTRUCTION_ABORT | class::DATA_ABORT => Trap::Abort(Abort::decode(exit)),
         class::REGISTER => Trap::Register(Access::decode(esr)),
-        // ESR_ELx.ISS.TI bit 0: 0 is WFI. WFE does not trap (HCR_EL2.TWE is clear).
+        // ESR_ELx.ISS.TI bit 0: 0 is WFI, or WFIT, whose deadline is not looked at: no guest is told that it has it
+        // (ID_AA64ISAR2_EL1 reads as zero), and a WFI may go on late. WFE does not trap (HCR_EL2.TWE is clear).
         class::WFX if esr & 1 == 0 => Trap::Wait,
         class::FP => Trap::Fp,
         #[allow(clippy::cast_possible_truncation, reason = "six bits")]
@@ -118,11 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_trap_from_aarch32_is_nothing_a_guest_may_do() {
+    fn whatever_comes_from_aarch32_ends_the_guest() {
         let exit = RawExit { vector: 0, esr: 0x24 << 26, ..RawExit::default() };
         let frame = Frame { pstate: 0x10, ..Frame::ZERO };
         assert_eq!(decode(&exit, &frame), Trap::Unknown(FROM_AARCH32));
-        assert_eq!(decode(&RawExit { vector: 1, ..exit }, &frame), Trap::Interrupt, "an interrupt is not its doing");
+        for vector in [1, 2] {
+            assert_eq!(decode(&RawExit { vector, ..exit }, &frame), Trap::InterruptInAarch32, "the interrupt is taken");
+        }
     }
 
     #[test]

@@ -74,6 +74,10 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
             irq::take(cx.machine, cx.cpu);
             Next::Resume
         }
+        Trap::InterruptInAarch32 => {
+            irq::take(cx.machine, cx.cpu);
+            interpreter::refuse(frame, cx, exit::FROM_AARCH32)
+        }
         Trap::Call => hypercall::console_call(cx, frame),
         Trap::Service { is_smc } => interpreter::service(frame, cx, is_smc),
         Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, cx, is_smc),

@@ -77,7 +77,10 @@ fn version_2_gives_the_sender_of_an_sgi_back_when_it_ends() {
     let (distributor, interface, read, write) = frames();
     let gic = v2(distributor, interface).unwrap();
     write(0x800, 0x0202_0202);
+    write(0x100d0, 1);
+    write(0x100dc, 1);
     gic.init_core(CoreIndex::BOOT).unwrap();
+    assert_eq!((read(0x100d0), read(0x100dc)), (0, 0), "no priority is left active");
     assert_eq!(read(0x10000), 1 << 9 | 1);
     assert_eq!(read(0x100), 1 << 26 | 0xffff);
     write(0x1000c, 1 << 10);
@@ -108,7 +111,9 @@ fn version_2_calls_a_core_by_the_bit_that_core_learned() {
     gic.init_core(core).unwrap();
     gic.send_sgi(core, STOP_SGI);
     assert_eq!(read(0xf00), 4 << 16 | 15);
+    write(0xc08, u32::MAX);
     gic.enable_uart(core).unwrap();
+    assert_eq!(read(0xc08), !(1 << 3), "level");
     assert_eq!((read(0x820) >> 8 & 0xff, read(0x104)), (4, 1 << 1));
 }
 
@@ -140,7 +145,9 @@ fn version_3_finds_each_core_its_redistributor_and_refuses_a_core_without() {
     facts.cores.push(2).unwrap();
     let gic = Gic::new(&facts, distributor, redistributors).unwrap();
     assert_eq!(gic.version(), 3);
+    crate::arch::mmio::poke(base + 0x2_0000, 1); // GICR_CTLR.EnableLPIs
     gic.init_core(CoreIndex::BOOT).unwrap();
+    assert_eq!(crate::arch::mmio::peek(base + 0x2_0000), 0, "no LPI is left on");
     let enabled = crate::arch::mmio::peek(base + 0x3_0100);
     assert_eq!(enabled, 1 << 26, "each write sets its own bit; memory keeps the last");
     gic.init_core(CoreIndex::new(1).unwrap()).unwrap();
@@ -161,6 +168,8 @@ fn version_3_ends_what_it_acknowledged() {
     let (irq, token) = gic.acknowledge();
     assert_eq!(irq, Irq::Spurious);
     gic.end(token);
+    assert_eq!(gic.classify(8192 + 26), Irq::Other(IntId(8218)), "an LPI is not the timer");
+    assert_eq!(gic.classify(8192 + 1023), Irq::Other(IntId(9215)), "and is to be ended");
     assert_eq!(crate::arch::gic_cpu::take_ended(), [33]);
     gic.send_sgi(CoreIndex::new(1).unwrap(), RESCHEDULE_SGI);
     assert_eq!(crate::arch::gic_cpu::take_sent(), [1 << 1]);

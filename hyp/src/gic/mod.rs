@@ -25,6 +25,11 @@ const FIRST_SPI: u32 = 32;
 /// First INTID that is not an interrupt but a message: 1022 and 1023 mean that there is none (any more).
 const FIRST_SPECIAL: u32 = 1020;
 
+/// Returns whether the number is a message.
+const fn is_special(number: u32) -> bool {
+    FIRST_SPECIAL <= number && number < 1024
+}
+
 /// Number of a shared peripheral interrupt or of another private one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IntId(u32);
@@ -70,6 +75,8 @@ pub enum GicError {
     Registers,
     /// It has no interface or redistributor for a core.
     NoInterface,
+    /// Message-based interrupts were left on, and it does not let go of them.
+    MessagesOn,
     /// It does not have this interrupt.
     NoSuchInterrupt,
 }
@@ -79,6 +86,7 @@ impl fmt::Display for GicError {
         f.write_str(match self {
             Self::Registers => "the interrupt controller's registers are not what the device tree says",
             Self::NoInterface => "the interrupt controller has no interface for a core",
+            Self::MessagesOn => "the interrupt controller was left with LPIs on and does not turn them off",
             Self::NoSuchInterrupt => "the interrupt controller does not have the UART's interrupt",
         })
     }
@@ -139,13 +147,22 @@ impl Gic {
         (self.classify(raw), Token(raw))
     }
 
-    /// Returns what the number read from IAR means. In GICv2 an SGI's number has its sender in bits 12:10.
+    /// Returns the interrupt's number in a value of IAR. In GICv2 that of an SGI has its sender in bits 12:10; in GICv3 all of
+    /// it is the number, and an LPI is not what its low bits say.
+    fn number(&self, raw: u32) -> u32 {
+        match self.version {
+            Version::V2(_) => raw & 0x3ff,
+            Version::V3(_) => raw,
+        }
+    }
+
+    /// Returns what a value of IAR means.
     fn classify(&self, raw: u32) -> Irq {
-        match raw & 0x3ff {
+        match self.number(raw) {
             id @ 0..16 => Irq::Sgi(id.to_le_bytes()[0]),
             HYP_TIMER => Irq::HypTimer,
             _ if raw == self.uart => Irq::Uart,
-            id if id >= FIRST_SPECIAL => Irq::Spurious,
+            id if is_special(id) => Irq::Spurious,
             id => Irq::Other(IntId(id)),
         }
     }
@@ -153,7 +170,7 @@ impl Gic {
     /// Ends an interrupt: priority drop and deactivation. A spurious one is left alone, as it must be.
     #[inline]
     pub fn end(&self, token: Token) {
-        if token.0 & 0x3ff >= FIRST_SPECIAL {
+        if is_special(self.number(token.0)) {
             return;
         }
         match &self.version {

@@ -87,6 +87,9 @@ impl GicV2 {
         enable.set(1 << super::HYP_TIMER | 0xffff);
         self.interface.pmr.set(0xff);
         self.interface.bpr.set(0);
+        for register in &self.interface.apr {
+            register.set(0); // a priority that a loader left active would mask all others
+        }
         self.interface.ctlr.set(INTERFACE_ON);
         maintenance::dsb_sy(); // the interface is on before this core waits for anything
         Ok(())
@@ -121,11 +124,12 @@ impl GicV2 {
             return Err(GicError::NoSuchInterrupt);
         }
         let registers = &self.distributor;
-        let (Some(route), Some(enable)) = (registers.itargetsr.get(number), registers.isenabler.get(number / 32))
-        else {
+        let (route, enable) = (registers.itargetsr.get(number), registers.isenabler.get(number / 32));
+        let (Some(route), Some(enable), Some(trigger)) = (route, enable, registers.icfgr.get(number / 16)) else {
             return Err(GicError::NoSuchInterrupt);
         };
         route.set(target);
+        trigger.set(trigger.get() & !(2 << (number % 16 * 2))); // level
         enable.set(1 << (number % 32));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! GICv3 and 4 (Arm IHI 0069): distributor and redistributors by arm-gic; the CPU interface is `arch::gic_cpu`, since
 //! arm-gic has neither EOImode 1 nor ICC_DIR.
 
-use arm_gic::gicv3::registers::{Gicd, GicrSgi};
+use arm_gic::gicv3::registers::{Gicd, GicrCtlr, GicrSgi};
 use arm_gic::gicv3::{GicDistributor, GicRedistributor};
 use arm_gic::{IntId as ArmIntId, Trigger};
 use heapless::Vec;
@@ -70,6 +70,7 @@ impl GicV3 {
     pub(super) fn init_core(&self, affinity: u64) -> Result<(), GicError> {
         let mut frames = self.redistributors.lock_leaf();
         let (_, frame) = frames.iter_mut().find(|(owner, _)| *owner == affinity).ok_or(GicError::NoInterface)?;
+        stop_messages(frame)?;
         let mut redistributor = GicRedistributor::new(frame.reborrow());
         redistributor.power_on();
         // The error says that the core is awake already.
@@ -101,6 +102,25 @@ impl GicV3 {
         distributor.set_routing(intid, Some(affinity)).map_err(no_such)?;
         distributor.enable_interrupt(intid, true).map_err(no_such)
     }
+}
+
+/// Turns message-based interrupts off, as a loader may have left them on: the redistributor would write their pending bits
+/// to memory that has another owner by now. There are controllers on which they stay on (IHI 0069, GICR_CTLR).
+fn stop_messages(frame: &mut UniqueMmioPointer<'static, GicrSgi>) -> Result<(), GicError> {
+    const PATIENCE: u32 = 100_000;
+    let mut registers = frame.reborrow();
+    let mut redistributor = field!(registers, gicr);
+    let mut control = field!(redistributor, ctlr);
+    let found = control.read();
+    if !found.contains(GicrCtlr::EnableLPIs) {
+        return Ok(());
+    }
+    control.write(found - GicrCtlr::EnableLPIs);
+    let is_done = (0..PATIENCE).any(|_| {
+        crate::arch::relax();
+        !control.read().contains(GicrCtlr::RWP)
+    });
+    if is_done && !control.read().contains(GicrCtlr::EnableLPIs) { Ok(()) } else { Err(GicError::MessagesOn) }
 }
 
 /// Returns ICC_SGI1R_EL1 for one core: the affinity above Aff0, and Aff0 as a range of sixteen with a bit in it.

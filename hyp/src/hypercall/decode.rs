@@ -103,9 +103,7 @@ pub fn space(inner: &Inner, context: &Context, space: AddressSpaceHandle) -> Res
 /// # Errors
 /// `INVALID` when there is none.
 pub fn vcpu(vm: &Vm, vcpu: u64, argument: u8) -> Result<(u8, &Vcpu), CallError> {
-    let number = u8::try_from(vcpu).ok();
-    let found = number.and_then(|number| Some((number, vm.vcpu(number)?)));
-    found.ok_or(CallError::of(Code::Invalid, argument, Reason::NoVcpu, u64::from(vm.vcpu_count())))
+    vm.named_vcpu(vcpu).ok_or(CallError::of(Code::Invalid, argument, Reason::NoVcpu, u64::from(vm.vcpu_count())))
 }
 
 /// Returns the port that a handle names, and its word. Ports are found without the VM's lock: index and generation

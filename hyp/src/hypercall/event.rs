@@ -10,6 +10,7 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
 use super::{CallError, Handle, Outcome, decode};
+use crate::arch::get_bounded;
 use crate::events::port::End;
 use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Wakes};
@@ -135,7 +136,7 @@ impl Handle for EvtConnect {
         let found = cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
         let found = found.filter(|vm| vm.incarnation == incarnation && !vm.is_ending());
         let other = found.ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
-        let far = other.ports.get(usize::from(key.index())).ok_or(no_offer)?;
+        let far = get_bounded(&other.ports, usize::from(key.index())).ok_or(no_offer)?;
         let seen = far.read();
         let is_for_us = match seen.link() {
             Link::Offered(end) => end.vm == cx.me.vm() && end.incarnation == cx.vm.incarnation,

@@ -102,7 +102,7 @@ fn affinity_info(cx: &Cx<'_>, affinity: u64, lowest_level: u64) -> i64 {
     const ON: i64 = 0;
     const OFF: i64 = 1;
     const PENDING: i64 = 2;
-    let Some(vcpu) = u8::try_from(vcpu_of(affinity)).ok().and_then(|number| cx.vm.vcpu(number)) else {
+    let Some((_, vcpu)) = cx.vm.named_vcpu(vcpu_of(affinity)) else {
         return result::INVALID_PARAMETERS;
     };
     match vcpu.public.state() {

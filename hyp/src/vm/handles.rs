@@ -13,6 +13,7 @@ pub use super::ranges::{Range, Ranges};
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
+use crate::arch::{bounded, get_bounded};
 
 /// Why a handle is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl HandleTable {
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
-        let entry = self.entries.get(usize::from(handle.index())).ok_or(HandleError::Bad)?;
+        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or(HandleError::Bad)?;
         match entry.kind {
             _ if handle.generation() == 0 => Err(HandleError::Bad),
             0 if entry.generation == 0 => Err(HandleError::Bad),
@@ -172,7 +173,9 @@ impl HandleTable {
     /// [`HandleError`] when it does not.
     pub fn port(&self, handle: Handle) -> Result<u16, HandleError> {
         let entry = self.entry(handle)?;
-        if entry.is(Kind::Port) { Ok(handle.index()) } else { Err(HandleError::WrongKind) }
+        let index = bounded(usize::from(handle.index()), self.entries.len());
+        let index = u16::try_from(index).map_err(|_| HandleError::Bad)?;
+        if entry.is(Kind::Port) { Ok(index) } else { Err(HandleError::WrongKind) }
     }
 
     /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.

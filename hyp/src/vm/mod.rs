@@ -22,9 +22,9 @@ use strato_abi::{Call, Group, Ipa};
 
 use crate::allocator::{Account, Allocator};
 use crate::arch::epoch::Epochs;
-use crate::arch::guest;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::shared::SharedPages;
+use crate::arch::{self, guest};
 use crate::console::LineBuffer;
 use crate::events::port::End;
 use crate::events::{EventArea, Link, Port, Posted};
@@ -138,6 +138,15 @@ impl Vm {
         self.vcpus.get(usize::from(number)).map(|vcpu| &**vcpu)
     }
 
+    /// Returns the vCPU that a guest names, and its number.
+    #[inline]
+    #[must_use]
+    pub fn named_vcpu(&self, number: u64) -> Option<(u8, &Vcpu)> {
+        let index = arch::bounded(usize::try_from(number).ok()?, self.vcpus.len());
+        let vcpu = arch::get_bounded(&self.vcpus, usize::try_from(number).ok()?)?;
+        Some((u8::try_from(index).ok()?, vcpu))
+    }
+
     /// Returns how many vCPUs there are.
     #[must_use]
     pub fn vcpu_count(&self) -> u8 {
@@ -179,8 +188,8 @@ impl Vm {
     /// # Errors
     /// See [`StartError`]; of several that start one vCPU at once, one succeeds.
     pub fn start(&self, vcpu: u64, entry: Ipa, argument: u64) -> Result<u8, StartError> {
-        let number = u8::try_from(vcpu).map_err(|_| StartError::NoVcpu)?;
-        let public = &self.vcpu(number).ok_or(StartError::NoVcpu)?.public;
+        let (number, vcpu) = self.named_vcpu(vcpu).ok_or(StartError::NoVcpu)?;
+        let public = &vcpu.public;
         if !entry.bytes().is_multiple_of(4) {
             return Err(StartError::Misaligned);
         }

@@ -181,6 +181,13 @@ fn what_no_mapping_could_allow_stops_even_a_vm_with_a_handler() {
     let mut s = pair(VM_FAULT_HANDLER);
     assert!(s.trap(A, PC, RawExit { vector: 5, ..RawExit::default() }).is_none());
     is_stopped(s, "AArch32");
+    let mut s = pair(VM_FAULT_HANDLER);
+    let step = |frame: &mut Frame| {
+        frame.pstate = 0x1d0;
+        Deed::Exit(INTERRUPT)
+    };
+    assert!(s.deed(A, step).is_none(), "an endless loop in AArch32 is found by the first interrupt");
+    is_stopped(s, "AArch32");
 }
 
 /// Checks that `exit` is an undefined instruction for the guest.
@@ -206,6 +213,8 @@ fn what_a_guest_does_not_have_is_undefined_for_it() {
         [3, 3, 9, 12, 0],  // PMCR_EL0
         [2, 0, 0, 0, 2],   // debug
         [1, 0, 7, 6, 2],   // DC ISW
+        [1, 0, 8, 7, 0],   // TLBI VMALLE1
+        [1, 0, 8, 3, 1],   // TLBI VAE1IS
         [3, 0, 1, 0, 1],   // ACTLR_EL1, written
     ] {
         is_undefined(&mut s, access(register, 3, false));

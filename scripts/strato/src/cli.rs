@@ -157,9 +157,9 @@ pub struct Machine {
     /// Version of the interrupt controller
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3), default_value_t = 3)]
     pub gic: u8,
-    /// CPU model
-    #[arg(long, default_value = "cortex-a72")]
-    pub cpu: String,
+    /// CPU model [default: as the system says, else cortex-a72]
+    #[arg(long)]
+    pub cpu: Option<String>,
     /// Make every run the same: a tick is an instruction, and cores take turns
     #[arg(long)]
     pub counted: bool,

@@ -21,8 +21,10 @@ pub fn midr() -> u64 {
     0x410f_d083
 }
 
-/// Does nothing on a PC.
-pub(in crate::arch) fn set_cpuactlr(_bits: u64) {}
+/// Returns `index` if it is below `len`, else 0.
+pub fn bounded(index: usize, len: usize) -> usize {
+    if index < len { index } else { 0 }
+}
 
 std::thread_local! {
     static INTERRUPT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };

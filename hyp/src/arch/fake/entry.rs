@@ -50,7 +50,7 @@ pub(in crate::arch) fn map_boot(_start: u64, _end: u64) -> Option<()> {
 ///
 /// # Safety
 /// None is asked for.
-pub(in crate::arch) unsafe fn switch_map(_table: u64) {}
+pub(in crate::arch) unsafe fn switch_map(_table: u64, _cpuactlr: u64) {}
 
 /// Returns the record of the one core.
 pub(in crate::arch) fn core_base() -> &'static CoreBase {

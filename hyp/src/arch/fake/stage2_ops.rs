@@ -10,6 +10,8 @@ use super::watch;
 thread_local! {
     /// VTTBR_EL2 as last written, and as it acts since the last ISB.
     static VTTBR: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    /// Invalidations of combined entries since [`take_combined`].
+    static COMBINED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Returns VTTBR_EL2 of this thread's core.
@@ -62,7 +64,14 @@ pub(super) fn tlbi_ipas2e1is(ipa: u64) {
 
 /// Drops the stage 1 and combined entries of the VMID that acts.
 pub(super) fn tlbi_vmalle1is() {
+    COMBINED.set(COMBINED.get() + 1);
     watch::invalidated(acting(), watch::Reach::Combined);
+}
+
+/// Returns and forgets how many invalidations of combined entries there were.
+#[cfg(test)]
+pub(super) fn take_combined() -> u32 {
+    COMBINED.take()
 }
 
 /// Drops all entries of the VMID that acts.

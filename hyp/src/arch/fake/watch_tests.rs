@@ -2,7 +2,7 @@
 
 use super::super::stage2::{Scope, invalidate};
 use super::super::stage2_ops::{
-    dsb_ish, dsb_ishst, isb, set_vttbr, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is, write_vttbr,
+    dsb_ish, dsb_ishst, isb, set_vttbr, take_combined, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is, write_vttbr,
 };
 use super::super::table::{Edit, Table};
 use super::*;
@@ -268,6 +268,22 @@ fn a_root_freed_before_the_invalidation_is_caught() {
     let mut space = Space::alone();
     space.set(0);
     core::mem::forget(space.root.into_pages());
+}
+
+#[test]
+fn a_core_that_needs_it_makes_every_invalidation_twice() {
+    let mut space = Space::alone();
+    space.set(0);
+    take_combined();
+    invalidate(space.vttbr, Scope::Page(PAGE));
+    assert_eq!(take_combined(), 1);
+    super::super::errata::note(0x410f_d083);
+    invalidate(space.vttbr, Scope::Page(PAGE));
+    assert_eq!(take_combined(), 1, "an A72 does not");
+    super::super::errata::note(0x410f_d0b0); // for good, which no other test minds
+    invalidate(space.vttbr, Scope::Page(PAGE));
+    assert_eq!(take_combined(), 2);
+    assert_eq!(stale_entries(space.vttbr), 0);
 }
 
 #[path = "watch_vmid_tests.rs"]

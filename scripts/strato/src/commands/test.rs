@@ -141,10 +141,10 @@ fn cases(project: &mut Project, request: &Request) -> anyhow::Result<Vec<Case>> 
 
 fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> anyhow::Result<Vec<Case>> {
     // The file may be broken: then every configuration fails with its message, which counts as one case.
-    let is_smp = match system::load(path, &project.shown(path)) {
+    let (is_smp, cpu) = match system::load(path, &project.shown(path)) {
         Ok((system, _)) if !system.is_test => return Ok(Vec::new()),
-        Ok((system, _)) => system.is_smp,
-        Err(_) => false,
+        Ok((system, _)) => (system.is_smp, system.cpu),
+        Err(_) => (false, "cortex-a72"),
     };
     let ready = match ready_path(project, path) {
         Ok(ready) => Ok(Arc::new(ready)),
@@ -155,7 +155,7 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
         let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
         for cores in request.cores.map_or(usual, |only| vec![only]) {
-            let machine = Virt { gic, cores, cpu: "cortex-a72".into(), is_counted: request.is_counted, gdb_port: None };
+            let machine = Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, gdb_port: None };
             let image = match &ready {
                 Ok(ready) => Ok((ready.clone(), build::image(project, ready, Some(cores))?)),
                 Err(why) => Err(why.clone()),

@@ -12,6 +12,8 @@ use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
 const LEVELS: [(&str, Level); 3] = [("EL1", Level::El1), ("EL2", Level::El2), ("EL3", Level::El3)];
+/// The core that Strato is measured on, and all that QEMU knows of later ones.
+const CPUS: [(&str, &str); 2] = [("cortex-a72", "cortex-a72"), ("max", "max")];
 const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
 const DEFAULT_QUOTA: u64 = 256 << 10;
 const DEFAULT_HANDLES: u64 = 64;
@@ -44,6 +46,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         time_limit_s: 30,
         is_smp: false,
         cores: 1,
+        cpu: "cortex-a72",
         is_test: true,
         is_counted: false,
         log_level: 3,
@@ -64,6 +67,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.time_limit_s = number("time_limit_s", 1..=600, system.time_limit_s);
     system.slice_us = number("slice_us", 100..=1_000_000, system.slice_us);
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
+    system.cpu = table.choice("cpu", &CPUS).unwrap_or(system.cpu);
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);

@@ -17,6 +17,8 @@ pub struct System {
     pub is_smp: bool,
     /// Cores of a plain `strato run`.
     pub cores: u8,
+    /// CPU model, unless the command line names one.
+    pub cpu: &'static str,
     /// Whether `strato test` runs it.
     pub is_test: bool,
     /// Whether `strato test` also counts its instructions, twice, and the numbers have to agree.
