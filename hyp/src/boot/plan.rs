@@ -65,23 +65,39 @@ pub struct Plan<'p> {
     pub header: PayloadHeader,
 }
 
-/// One step of a plan.
+/// One step of a plan, where the payload has it.
 #[derive(Clone, Copy, Debug)]
-pub enum Record {
+pub enum Record<'p> {
     /// Makes a VM.
-    CreateVm(CreateVm),
+    CreateVm(&'p CreateVm),
     /// Loads a segment.
-    Load(Load),
+    Load(&'p Load),
     /// Makes a shared region.
-    CreateRegion(CreateRegion),
+    CreateRegion(&'p CreateRegion),
     /// Gives a region to a VM.
-    GrantRegion(GrantRegion),
+    GrantRegion(&'p GrantRegion),
     /// Gives a peer to a VM.
-    Peer(Peer),
+    Peer(&'p Peer),
     /// Connects two VMs.
-    Channel(Channel),
+    Channel(&'p Channel),
     /// Starts a VM.
-    Start(Start),
+    Start(&'p Start),
+}
+
+impl Record<'_> {
+    /// Returns the number of the VM that it is for.
+    #[must_use]
+    pub fn vm(&self) -> u16 {
+        match self {
+            Self::CreateVm(record) => record.header.vm,
+            Self::Load(record) => record.header.vm,
+            Self::CreateRegion(record) => record.header.vm,
+            Self::GrantRegion(record) => record.header.vm,
+            Self::Peer(record) => record.header.vm,
+            Self::Channel(record) => record.header.vm,
+            Self::Start(record) => record.header.vm,
+        }
+    }
 }
 
 impl<'p> Plan<'p> {
@@ -93,7 +109,7 @@ impl<'p> Plan<'p> {
         if bytes.is_empty() {
             return Err(PlanError::Missing);
         }
-        let (header, _) = PayloadHeader::read_from_prefix(bytes).map_err(|_| PlanError::Length)?;
+        let (header, _) = PayloadHeader::ref_from_prefix(bytes).map_err(|_| PlanError::Length)?;
         if header.magic != PAYLOAD_MAGIC {
             return Err(PlanError::Magic);
         }
@@ -111,7 +127,7 @@ impl<'p> Plan<'p> {
         if checksum(body) != header.checksum {
             return Err(PlanError::Checksum);
         }
-        Ok(Self { bytes: bytes.get(..total).ok_or(PlanError::Length)?, header })
+        Ok(Self { bytes: bytes.get(..total).ok_or(PlanError::Length)?, header: *header })
     }
 
     /// Returns `length` bytes of the payload from `offset` on, for record `n`.
@@ -125,7 +141,7 @@ impl<'p> Plan<'p> {
     }
 
     /// Returns the records with their numbers, each checked as it is reached.
-    pub fn records(&self) -> impl Iterator<Item = Result<(u32, Record), PlanError>> + use<'p> {
+    pub fn records(&self) -> impl Iterator<Item = Result<(u32, Record<'p>), PlanError>> + use<'p> {
         let start = size_of::<PayloadHeader>();
         let end = start.saturating_add(self.header.records_len as usize);
         let mut rest = self.bytes.get(start..end).unwrap_or(&[]);
@@ -148,30 +164,30 @@ impl<'p> Plan<'p> {
         self.records()
             .filter_map(Result::ok)
             .map(|(_, record)| match record {
-                Record::GrantRegion(grant) => usize::from(grant.header.vm == vm),
-                Record::Peer(peer) => usize::from(peer.header.vm == vm),
-                Record::Channel(channel) => usize::from(channel.header.vm == vm) + usize::from(channel.peer == vm),
+                Record::GrantRegion(_) | Record::Peer(_) => usize::from(record.vm() == vm),
+                Record::Channel(channel) => usize::from(record.vm() == vm) + usize::from(channel.peer == vm),
                 Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) | Record::Start(_) => 0,
             })
             .sum()
     }
 }
 
-/// Takes the first record off `rest`.
-fn take(rest: &mut &[u8]) -> Option<Record> {
-    let (header, _) = RecordHeader::read_from_prefix(rest).ok()?;
+/// Takes the first record off `rest`. It is read where it stands: the payload begins on a page, and all parts of it are
+/// multiples of 8 bytes long.
+fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
+    let (header, _) = RecordHeader::ref_from_prefix(rest).ok()?;
     let (record, behind) = rest.split_at_checked(usize::from(header.size))?;
     let record = match header.kind {
         KIND_CREATE_VM => {
-            let record = CreateVm::read_from_bytes(record).ok()?;
+            let record = CreateVm::ref_from_bytes(record).ok()?;
             (record.flags & !VM_FLAGS == 0).then_some(Record::CreateVm(record))?
         }
-        KIND_LOAD => Record::Load(Load::read_from_bytes(record).ok()?),
-        KIND_CREATE_REGION => Record::CreateRegion(CreateRegion::read_from_bytes(record).ok()?),
-        KIND_GRANT_REGION => Record::GrantRegion(GrantRegion::read_from_bytes(record).ok()?),
-        KIND_PEER => Record::Peer(Peer::read_from_bytes(record).ok()?),
-        KIND_CHANNEL => Record::Channel(Channel::read_from_bytes(record).ok()?),
-        KIND_START => Record::Start(Start::read_from_bytes(record).ok()?),
+        KIND_LOAD => Record::Load(Load::ref_from_bytes(record).ok()?),
+        KIND_CREATE_REGION => Record::CreateRegion(CreateRegion::ref_from_bytes(record).ok()?),
+        KIND_GRANT_REGION => Record::GrantRegion(GrantRegion::ref_from_bytes(record).ok()?),
+        KIND_PEER => Record::Peer(Peer::ref_from_bytes(record).ok()?),
+        KIND_CHANNEL => Record::Channel(Channel::ref_from_bytes(record).ok()?),
+        KIND_START => Record::Start(Start::ref_from_bytes(record).ok()?),
         _ => return None,
     };
     *rest = behind;

@@ -5,6 +5,7 @@ use core::fmt;
 
 use heapless::Vec;
 use log::{Level, LevelFilter};
+use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{ANY_CORE, CreateVm, PayloadHeader};
 use strato_abi::{Handle, Ipa};
 
@@ -23,7 +24,7 @@ use crate::scheduler::{RunQueue, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::timer::{Deadlines, NEVER};
 use crate::vm::build::{self, BuildError, Site};
-use crate::vm::{Vm, attach};
+use crate::vm::{Inner, Vm, attach};
 
 /// Who looks VMs up while the plan is carried out: no core, so that each core can join by itself.
 const BUILDER: usize = MAX_CORES;
@@ -153,7 +154,7 @@ pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
     let stay = &visitor.begin();
     let mut builder = Builder { machine, plan, stay, cores, next_core: 0, regions: Vec::new() };
     for record in plan.records() {
-        let done = record.map_err(StartError::from).and_then(|(n, record)| builder.carry_out(n, &record, &mut none));
+        let done = record.map_err(StartError::from).and_then(|(n, record)| builder.carry_out(n, record, &mut none));
         if let Err(error) = done {
             machine.console.flush_polled();
             refuse(&error);
@@ -177,51 +178,59 @@ impl<'a> Builder<'a, '_> {
         vm.ok_or(StartError::Plan(PlanError::Order(n)))
     }
 
-    fn carry_out(&mut self, n: u32, record: &Record, none: &mut Held<'_, 0>) -> Result<(), StartError> {
+    fn carry_out(&mut self, n: u32, record: Record<'_>, none: &mut Held<'_, 0>) -> Result<(), StartError> {
         let failed = |error| StartError::Build(n, error);
+        if let Record::CreateVm(record) = record {
+            return self.create(n, record, none);
+        }
+        let vm = self.vm(n, record.vm())?;
         match record {
-            Record::CreateVm(record) => return self.create(n, record, none),
-            Record::Load(record) => {
-                let bytes = self.plan.bytes(n, record.offset, record.file_len)?;
-                let vm = self.vm(n, record.header.vm)?;
+            Record::CreateVm(_) => {}
+            Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => {
                 let (mut inner, mut held) = vm.inner.lock(none);
                 let (mut pool, _held) = self.machine.memory.lock(&mut held);
-                attach::load(vm, &mut inner, record, bytes, &mut pool.allocator).map_err(failed)?;
-            }
-            Record::CreateRegion(record) => {
-                let vm = self.vm(n, record.header.vm)?;
-                let (mut inner, mut held) = vm.inner.lock(none);
-                let (mut pool, _held) = self.machine.memory.lock(&mut held);
-                let id = attach::region(&mut inner, record, &mut pool.allocator).map_err(failed)?;
-                self.regions.push(id).map_err(|_| failed(BuildError::Full))?;
-            }
-            Record::GrantRegion(record) => {
-                let vm = self.vm(n, record.header.vm)?;
-                let id = *self.regions.get(usize::from(record.region)).ok_or(PlanError::Order(n))?;
-                let (mut inner, mut held) = vm.inner.lock(none);
-                let (mut pool, _held) = self.machine.memory.lock(&mut held);
-                attach::grant(vm, &mut inner, record, id, &mut pool.allocator).map_err(failed)?;
+                self.give_memory(n, record, vm, &mut inner, &mut pool)?;
             }
             Record::Peer(record) => {
-                let (vm, peer) = (self.vm(n, record.header.vm)?, self.vm(n, record.peer)?);
+                let peer = self.vm(n, record.peer)?;
                 let (mut inner, _held) = vm.inner.lock(none);
                 attach::peer(vm, &mut inner, peer, record.name).map_err(failed)?;
             }
             Record::Channel(record) => {
-                let (vm, peer) = (self.vm(n, record.header.vm)?, self.vm(n, record.peer)?);
-                let near = self.port(vm, record.vcpu, record.name, none).map_err(failed)?;
-                let far = self.port(peer, record.peer_vcpu, record.peer_name, none).map_err(failed)?;
+                let peer = self.vm(n, record.peer)?;
+                let near = port(vm, record.vcpu, &record.name, none).map_err(failed)?;
+                let far = port(peer, record.peer_vcpu, &record.peer_name, none).map_err(failed)?;
                 attach::connect(vm, near, peer, far);
                 attach::connect(peer, far, vm, near);
             }
-            Record::Start(record) => self.start(n, record.header.vm, none)?,
+            Record::Start(_) => self.start(n, vm, none)?,
         }
         Ok(())
     }
 
-    fn port(&self, vm: &Vm, vcpu: u16, name: [u8; 40], none: &mut Held<'_, 0>) -> Result<Handle, BuildError> {
-        let (mut inner, _held) = vm.inner.lock(none);
-        attach::port(vm, &mut inner, vcpu, name)
+    /// Carries out a record that is about a VM's memory.
+    fn give_memory(
+        &mut self,
+        n: u32,
+        record: Record<'_>,
+        vm: &Vm,
+        inner: &mut Inner,
+        pool: &mut Pool,
+    ) -> Result<(), StartError> {
+        let allocator = &mut pool.allocator;
+        let done = match record {
+            Record::Load(record) => {
+                attach::load(vm, inner, record, self.plan.bytes(n, record.offset, record.file_len)?, allocator)
+            }
+            Record::CreateRegion(record) => attach::region(inner, record, allocator)
+                .and_then(|id| self.regions.push(id).map_err(|_| BuildError::Full)),
+            Record::GrantRegion(record) => {
+                let id = *self.regions.get(usize::from(record.region)).ok_or(PlanError::Order(n))?;
+                attach::grant(vm, inner, record, id, allocator)
+            }
+            Record::CreateVm(_) | Record::Peer(_) | Record::Channel(_) | Record::Start(_) => Ok(()),
+        };
+        done.map_err(|error| StartError::Build(n, error))
     }
 
     fn create(&mut self, n: u32, record: &CreateVm, none: &mut Held<'_, 0>) -> Result<(), StartError> {
@@ -255,8 +264,7 @@ impl<'a> Builder<'a, '_> {
         (0..8).filter(|core| self.cores >> core & 1 != 0).nth(usize::from(rank)).unwrap_or(0)
     }
 
-    fn start(&self, n: u32, vm: u16, none: &mut Held<'_, 0>) -> Result<(), StartError> {
-        let vm = self.vm(n, vm)?;
+    fn start(&self, n: u32, vm: &Vm, none: &mut Held<'_, 0>) -> Result<(), StartError> {
         let record = self.plan.records().filter_map(Result::ok).find_map(|(_, record)| match record {
             Record::CreateVm(record) if record.header.vm == u16::from(vm.place) => Some(record),
             Record::CreateVm(_)
@@ -281,4 +289,11 @@ impl<'a> Builder<'a, '_> {
         }
         Ok(())
     }
+}
+
+/// Takes a port of `vm` for a channel.
+#[inline(never)]
+fn port(vm: &Vm, vcpu: u16, name: &[u8; NAME_LEN], none: &mut Held<'_, 0>) -> Result<Handle, BuildError> {
+    let (mut inner, _held) = vm.inner.lock(none);
+    attach::port(vm, &mut inner, vcpu, *name)
 }
