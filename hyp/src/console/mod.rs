@@ -6,7 +6,7 @@
 
 use core::fmt::{self, Write};
 
-use heapless::{String, Vec};
+use heapless::Vec;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::arch::mmio::Device;
@@ -47,10 +47,11 @@ impl State {
     /// Puts a line of the hypervisor, or counts it.
     fn put_own(&mut self, text: &[u8]) {
         if self.dropped > 0 {
-            let mut note = String::<48>::new();
-            // 48 bytes hold any count.
-            let _ = writeln!(note, "strato: {} lines dropped", self.dropped);
-            if self.output.room() >= note.len() + text.len() && self.output.put(note.as_bytes()) {
+            let mut note = OwnLine::new(Level::Info);
+            // A line has room for any count.
+            let _ = write!(note, "{} lines dropped", self.dropped);
+            let note = note.finish();
+            if self.output.room() >= note.len() + text.len() && self.output.put(note) {
                 self.dropped = 0;
             }
         }

@@ -124,11 +124,10 @@ fn release(
 /// [`AllocError`] when the ledger contradicts the VM: a bug of the hypervisor.
 pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, AllocError> {
     let (vm, own_pages) = vm.into_parts();
-    let Vm { vcpus, ports, area, pages: [info, records], inner, .. } = vm;
+    let Vm { mut vcpus, ports, area, pages: [info, records], inner, .. } = vm;
     let Inner { space, mut account, handles, .. } = inner.into_inner();
     let vmid = space.finish(&mut Charged::new(allocator, &mut account, || false)).map_err(|_| AllocError::Busy)?;
     allocator.give_back_vmid(vmid);
-    let vcpus = vcpus.into_iter().map(PageBox::into_pages);
     let rest = [
         ports.into_pages(),
         handles.into_pages(),
@@ -137,6 +136,7 @@ pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, Allo
         records.into_pages(),
         own_pages,
     ];
+    let vcpus = core::iter::from_fn(|| vcpus.pop()).map(PageBox::into_pages);
     for pages in vcpus.chain(rest) {
         allocator.give_back(pages, &mut account).map_err(|_| AllocError::Busy)?;
     }
