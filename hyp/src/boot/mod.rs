@@ -110,7 +110,7 @@ fn gic_frames(board: &BoardInfo) -> (Region, Region) {
 
 fn greet(board: &BoardInfo, gic: &Gic) {
     let mib: u64 = board.ram.iter().map(|region| region.bytes() >> 20).sum();
-    let (name, cores, version) = (board.known.name, board.cores.len(), gic.version());
+    let (name, cores, version) = (board.known.name, board.cores.len(), u64::from(gic.version()));
     say(Level::Info, format_args!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), entry::build_id()));
     say(
         Level::Info,
@@ -129,7 +129,7 @@ struct Psci(Option<(u16, u16)>);
 impl fmt::Display for Psci {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some((major, minor)) => write!(f, "PSCI {major}.{minor}"),
+            Some((major, minor)) => write!(f, "PSCI {}.{}", u64::from(major), u64::from(minor)),
             None => f.write_str("no PSCI"),
         }
     }

@@ -23,7 +23,7 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
     let start = entry::image().start;
     line(format_args!("on core {}, build {:016x}: {}", this_core().index(), entry::build_id(), info.message()));
     if let Some(place) = info.location() {
-        line(format_args!("at {}:{}", place.file(), place.line()));
+        line(format_args!("at {}:{}", place.file(), u64::from(place.line())));
     }
     line(format_args!("image at {start:#x}; called from, innermost first:"));
     for address in backtrace() {

@@ -43,16 +43,22 @@ impl fmt::Display for PlanError {
         match self {
             Self::Missing => f.write_str("missing: nothing is packed behind the image; make one with `strato pack`"),
             Self::Magic => f.write_str("magic: what stands behind the image is no packed system"),
-            Self::Version(found) => write!(f, "version: its layout is {found}, this image reads {PAYLOAD_VERSION}"),
+            Self::Version(found) => {
+                let (found, known) = (u64::from(*found), u64::from(PAYLOAD_VERSION));
+                write!(f, "version: its layout is {found}, this image reads {known}")
+            }
             Self::Abi(found) => {
-                write!(f, "abi: it needs {}.{}, this image has ", major(*found), minor(*found))?;
-                write!(f, "{}.{}", major(ABI_VERSION), minor(ABI_VERSION))
+                let [major_found, minor_found, major, minor] =
+                    [major(*found), minor(*found), major(ABI_VERSION), minor(ABI_VERSION)].map(u64::from);
+                write!(f, "abi: it needs {major_found}.{minor_found}, this image has {major}.{minor}")
             }
             Self::Length => f.write_str("length: it is shorter than its header says; the image was cut off"),
             Self::Checksum => f.write_str("checksum: it was damaged after it was packed"),
-            Self::Record(n) => write!(f, "record: record {n} is unknown or cut off"),
-            Self::Bounds(n) => write!(f, "bounds: record {n} points outside the payload"),
-            Self::Order(n) => write!(f, "order: record {n} names something that no record before it makes"),
+            Self::Record(n) => write!(f, "record: record {} is unknown or cut off", u64::from(*n)),
+            Self::Bounds(n) => write!(f, "bounds: record {} points outside the payload", u64::from(*n)),
+            Self::Order(n) => {
+                write!(f, "order: record {} names something that no record before it makes", u64::from(*n))
+            }
         }
     }
 }

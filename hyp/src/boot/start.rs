@@ -46,10 +46,11 @@ impl From<PlanError> for StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plan(error) => error.fmt(f),
-            Self::Build(n, error) => write!(f, "packed system refused: record {n} cannot be carried out: {error}"),
-        }
+        let (n, error) = match self {
+            Self::Plan(error) => return error.fmt(f),
+            Self::Build(n, error) => (u64::from(*n), error),
+        };
+        write!(f, "packed system refused: record {n} cannot be carried out: {error}")
     }
 }
 
@@ -266,14 +267,9 @@ impl<'a> Builder<'a, '_> {
 
     fn start(&self, n: u32, vm: &Vm, none: &mut Held<'_, 0>) -> Result<(), StartError> {
         let record = self.plan.records().filter_map(Result::ok).find_map(|(_, record)| match record {
-            Record::CreateVm(record) if record.header.vm == u16::from(vm.place) => Some(record),
-            Record::CreateVm(_)
-            | Record::Load(_)
-            | Record::CreateRegion(_)
-            | Record::GrantRegion(_)
-            | Record::Peer(_)
-            | Record::Channel(_)
-            | Record::Start(_) => None,
+            Record::CreateVm(record) => Some(record).filter(|record| record.header.vm == u16::from(vm.place)),
+            Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => None,
+            Record::Peer(_) | Record::Channel(_) | Record::Start(_) => None,
         });
         let record = record.ok_or(PlanError::Order(n))?;
         let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;

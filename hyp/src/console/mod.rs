@@ -49,7 +49,7 @@ impl State {
         if self.dropped > 0 {
             let mut note = OwnLine::new(Level::Info);
             // A line has room for any count.
-            let _ = write!(note, "{} lines dropped", self.dropped);
+            let _ = write!(note, "{} lines dropped", u64::from(self.dropped));
             let note = note.finish();
             if self.output.room() >= note.len() + text.len() && self.output.put(note) {
                 self.dropped = 0;
@@ -222,6 +222,7 @@ impl Log for Console {
 }
 
 /// Says a line of the hypervisor: every place that speaks calls this, so that speaking takes few instructions there.
+/// Lines hold numbers as `u64` and `usize`, because the image would carry a formatter for each other width.
 #[cold]
 #[inline(never)]
 pub fn say(level: Level, line: fmt::Arguments<'_>) {

@@ -14,7 +14,7 @@ use crate::machine::Cx;
 #[cold]
 #[inline(never)]
 pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
-    let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
+    let (label, vcpu) = (&cx.vm.label, u64::from(cx.me.vcpu()));
     say(
         Level::Error,
         format_args!(
@@ -68,7 +68,7 @@ pub(super) fn first_of_two(cx: &Cx<'_>) {
 #[cold]
 #[inline(never)]
 pub(super) fn unusual(cx: &Cx<'_>, frame: &Frame, what: &str) {
-    let (label, vcpu) = (&cx.vm.label, cx.me.vcpu());
+    let (label, vcpu) = (&cx.vm.label, u64::from(cx.me.vcpu()));
     say(Level::Error, format_args!("vm {label}: vcpu {vcpu}: {what}: pc {:#x}, pstate {:#x}", frame.pc, frame.pstate));
 }
 
