@@ -15,9 +15,12 @@ bitflags::bitflags! {
         const EXECUTE = 4;
     }
 
-    /// Flags of AS.UNMAP and AS.PROTECT; none is defined yet.
+    /// Flags of AS.UNMAP and AS.PROTECT.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct UnmapFlags: u64 {}
+    pub struct UnmapFlags: u64 {
+        /// Other vCPUs may go on using the old translation until AS.SYNC; the pages stay in use until then.
+        const NO_SYNC = 1;
+    }
 }
 
 macro_rules! flags_argument {
@@ -51,4 +54,6 @@ pub enum LastFault {
     Translation = 1,
     /// The permissions did not allow the access.
     Permission = 2,
+    /// What was mapped there was borrowed, and its owner took it back.
+    Revoked = 3,
 }

@@ -7,8 +7,10 @@ use crate::core::ExitKind;
 use crate::error::{Error, Reason};
 use crate::event::DeliveryMode;
 use crate::group::Group;
-use crate::handle::{AddressSpaceHandle, MemHandle, PeerHandle, PortHandle};
+use crate::handle::{AddressSpaceHandle, Handle, MemHandle, PeerHandle, PortHandle, ShareHandle};
+use crate::mem::MemoryType;
 use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
+use crate::share::{RevokePolicy, Steps, Terms};
 use crate::vcpu::YieldHint;
 use crate::version::{FUNCTION_BASE, FUNCTION_SVE_HINT};
 
@@ -152,6 +154,16 @@ calls! { ($)
     /// In: x1 exit code (0 is success), x2 kind: 0 off, 1 reboot. Does not return on success.
     /// Errors: `INVALID` unknown kind; `DENIED` reboot when the manifest does not restart this VM. Spec: CORE.EXIT.
     CoreExit = (Core, 5) "CORE.EXIT" (code: u64, kind: ExitKind) -> CoreExitReply();
+    /// Returns what a handle names.
+    ///
+    /// In: x1 handle. Out: x1 [`crate::handle::Kind`], x2 rights, x3 to x6 the label of the VM at its other end, zero when there is none.
+    /// Errors: handle errors. Blocks: never. Spec: CORE.HANDLE_INFO.
+    CoreHandleInfo = (Core, 6) "CORE.HANDLE_INFO" (handle: Handle)
+        -> CoreHandleInfoReply(kind: u64, rights: u64, label_0: u64, label_1: u64, label_2: u64, label_3: u64);
+    /// Gives back a handle to a peer, or to a share or borrowed memory that is over.
+    ///
+    /// In: x1 handle. Errors: `STATE` what it names is not over and ends by a call of its own. Blocks: never. Spec: CORE.HANDLE_DROP.
+    CoreHandleDrop = (Core, 7) "CORE.HANDLE_DROP" (handle: Handle) -> CoreHandleDropReply();
 
     /// Gives the core to another vCPU of the same or a higher priority.
     ///
@@ -181,6 +193,27 @@ calls! { ($)
     /// In: x1 vCPU. Out: x1 [`crate::vcpu::RunState`]. Errors: `INVALID` no such vCPU. Blocks: never. Spec: VCPU.STATE.
     VcpuState = (Vcpu, 5) "VCPU.STATE" (vcpu: u64) -> VcpuStateReply(state: u64);
 
+    /// Returns a new Mem object of zeroed memory.
+    ///
+    /// In: x1 pages, a power of two, x2 memory type. Out: x1 Mem handle, 0 while pages are still to be zeroed: the caller repeats; x2 pages zeroed.
+    /// Errors: `INVALID`, `QUOTA`, `NO_MEMORY`, `FULL`, `BUSY`. Blocks: never. Spec: MEM.ALLOC.
+    MemAlloc = (Mem, 0) "MEM.ALLOC" (pages: u64, kind: MemoryType) -> MemAllocReply(mem: Handle, done: u64);
+    /// Gives a Mem object back to the pool.
+    ///
+    /// In: x1 Mem handle. Out: x1 pages still to be scrubbed: the caller repeats until it is 0; x2 pages scrubbed.
+    /// Errors: `DENIED` not the owner; `BUSY` mapped, shared, or another object is under way. Blocks: never. Spec: MEM.FREE.
+    MemFree = (Mem, 1) "MEM.FREE" (mem: MemHandle) -> MemFreeReply(left: u64, done: u64);
+    /// Cuts a Mem object into halves.
+    ///
+    /// In: x1 Mem handle, x2 offset of the second half in bytes. Out: x1 Mem handle of the second half.
+    /// Errors: `INVALID`, `DENIED`, `BUSY`, `STATE`, `FULL`, `NO_MEMORY`. Blocks: never. Spec: MEM.SPLIT.
+    MemSplit = (Mem, 2) "MEM.SPLIT" (mem: MemHandle, offset: u64) -> MemSplitReply(second: MemHandle);
+    /// Returns what is known of a Mem object.
+    ///
+    /// In: x1 Mem handle. Out: x1 pages, x2 [`crate::mem::MemState`], x3 pages of it that are mapped, in all VMs together.
+    /// Errors: `STATE` it is being freed; handle errors. Blocks: never. Spec: MEM.INFO.
+    MemInfo = (Mem, 3) "MEM.INFO" (mem: MemHandle) -> MemInfoReply(pages: u64, state: u64, mapped: u64);
+
     /// Maps pages of a Mem object.
     ///
     /// In: x1 address space, x2 address, x3 Mem handle, x4 offset in bytes, x5 pages, x6 attributes. Out: x1 level of the first leaf, x2 pages done.
@@ -202,9 +235,53 @@ calls! { ($)
     /// Returns what is mapped at an address.
     ///
     /// In: x1 address space, x2 address. Out: x1 Mem handle, x2 offset, x3 attributes, x4 level, x5 why it last faulted.
-    /// Errors: `BAD_ADDR`, `NOT_MAPPED`. Blocks: never. Spec: AS.QUERY.
+    /// Errors: `BAD_ADDR`, `NOT_MAPPED`, `STATE`. Blocks: never. Spec: AS.QUERY.
     AsQuery = (AddressSpace, 3) "AS.QUERY" (space: AddressSpaceHandle, address: Ipa)
         -> AsQueryReply(mem: MemHandle, offset: u64, attributes: Attributes, level: u64, fault: u64);
+    /// Returns a new address space in which only the hypervisor's window is mapped.
+    ///
+    /// Out: x1 address space. Errors: `FULL`, `QUOTA`, `NO_MEMORY`. Blocks: never. Spec: AS.CREATE.
+    AsCreate = (AddressSpace, 4) "AS.CREATE" () -> AsCreateReply(space: AddressSpaceHandle);
+    /// Ends an address space.
+    ///
+    /// In: x1 address space. Out: x1 1 while tables are left: the caller repeats until it is 0; x2 pages unmapped.
+    /// Errors: `BUSY` it is the current one of a vCPU; `DENIED` it is the VM's first. Blocks: never. Spec: AS.DESTROY.
+    AsDestroy = (AddressSpace, 5) "AS.DESTROY" (space: AddressSpaceHandle) -> AsDestroyReply(left: u64, done: u64);
+    /// Makes an address space the calling vCPU's current one.
+    ///
+    /// In: x1 address space. Out: x1 the previous one. Errors: `STATE` it is being ended. Blocks: never. Spec: AS.SWITCH.
+    AsSwitch = (AddressSpace, 6) "AS.SWITCH" (space: AddressSpaceHandle) -> AsSwitchReply(previous: AddressSpaceHandle);
+    /// Completes what AS.UNMAP and AS.PROTECT left to be invalidated under `NO_SYNC`.
+    ///
+    /// In: x1 address space. Errors: handle errors. Blocks: never. Spec: AS.SYNC.
+    AsSync = (AddressSpace, 7) "AS.SYNC" (space: AddressSpaceHandle) -> AsSyncReply();
+
+    /// Offers memory to a peer.
+    ///
+    /// In: x1 peer, x2 Mem handle, x3 offset in bytes, x4 pages, x5 terms, x6 tag, any number. Out: x1 share, x2 key for the peer.
+    /// Errors: `DENIED`, `MISALIGNED`, `OVERFLOW`, `INVALID`, `BUSY`, `FULL`, `PEER_GONE`. Blocks: never. Spec: SHARE.OFFER.
+    ShareOffer = (Share, 0) "SHARE.OFFER" (peer: PeerHandle, mem: MemHandle, offset: u64, pages: u64, terms: Terms, tag: u64)
+        -> ShareOfferReply(share: ShareHandle, key: u64);
+    /// Accepts memory that a peer offers.
+    ///
+    /// In: x1 peer, x2 key, or 0 for the first open offer of the peer, x3 rights wanted. Out: x1 Mem handle, x2 pages, x3 tag.
+    /// Errors: `INVALID` no such offer; `EMPTY` no open offer; `DENIED`, `QUOTA`, `FULL`, `PEER_GONE`. Blocks: never. Spec: SHARE.ACCEPT.
+    ShareAccept = (Share, 1) "SHARE.ACCEPT" (peer: PeerHandle, key: u64, rights: Attributes)
+        -> ShareAcceptReply(mem: MemHandle, pages: u64, tag: u64);
+    /// Gives borrowed memory back; what is mapped of it is unmapped.
+    ///
+    /// In: x1 Mem handle. Out: x1 1 while something is left to do: the caller repeats until it is 0; x2 pages unmapped.
+    /// Errors: `DENIED` the memory is the caller's own. Blocks: never. Spec: SHARE.RELINQUISH.
+    ShareRelinquish = (Share, 2) "SHARE.RELINQUISH" (mem: MemHandle) -> ShareRelinquishReply(left: u64, done: u64);
+    /// Takes an offer back, or asks or makes the borrower give the memory back.
+    ///
+    /// In: x1 share, x2 policy. Out: x1 [`crate::share::ShareState`], x2 pages unmapped at the borrower.
+    /// Errors: `STATE` it is over. Blocks: never. Spec: SHARE.REVOKE.
+    ShareRevoke = (Share, 3) "SHARE.REVOKE" (share: ShareHandle, policy: RevokePolicy) -> ShareRevokeReply(state: u64, done: u64);
+    /// Returns how a share stands.
+    ///
+    /// In: x1 share. Out: x1 [`crate::share::ShareState`], x2 terms, x3 pages. Errors: handle errors. Blocks: never. Spec: SHARE.INFO.
+    ShareInfo = (Share, 4) "SHARE.INFO" (share: ShareHandle) -> ShareInfoReply(state: u64, terms: u64, pages: u64);
 
     /// Raises the port's other end and wakes the vCPU bound to it.
     ///
@@ -230,6 +307,11 @@ calls! { ($)
     ///
     /// In: x1 peer, x2 key. Out: x1 port. Errors: `INVALID` no such offer to this VM; `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.CONNECT.
     EvtConnect = (Event, 5) "EVT.CONNECT" (peer: PeerHandle, key: u64) -> EvtConnectReply(port: PortHandle);
+    /// Binds a port to what happens to an object: it is raised at each step of the mask.
+    ///
+    /// In: x1 handle of a peer, a share or borrowed memory, x2 port, x3 [`Steps`]; no step ends the binding.
+    /// Errors: handle errors; `INVALID` steps that the object does not know. Blocks: never. Spec: EVT.BIND_OBJECT.
+    EvtBindObject = (Event, 8) "EVT.BIND_OBJECT" (object: Handle, port: PortHandle, steps: Steps) -> EvtBindObjectReply();
     /// Closes a port; its other end answers `PEER_GONE` from then on.
     ///
     /// In: x1 port. Errors: handle errors. Blocks: never. Spec: EVT.CLOSE.

@@ -35,13 +35,17 @@ macro_rules! groups {
 
 groups! {
     /// Discovery and the end of a VM.
-    Core = 0, "CORE", 1, 0;
+    Core = 0, "CORE", 1, 1;
     /// Virtual CPUs.
     Vcpu = 1, "VCPU", 1, 0;
+    /// Memory objects.
+    Mem = 2, "MEM", 1, 0;
     /// Address spaces: the guest's MMU.
-    AddressSpace = 3, "AS", 1, 0;
+    AddressSpace = 3, "AS", 1, 1;
+    /// Memory shared between peers.
+    Share = 4, "SHARE", 1, 0;
     /// Event channels.
-    Event = 5, "EVT", 1, 0;
+    Event = 5, "EVT", 1, 1;
     /// The console.
     Console = 7, "CON", 1, 0;
 }

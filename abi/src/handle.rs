@@ -80,6 +80,8 @@ typed! {
     AddressSpaceHandle;
     /// A handle to a declared peer VM.
     PeerHandle;
+    /// A handle to an offer of memory that its owner made.
+    ShareHandle;
 }
 
 impl AddressSpaceHandle {

@@ -39,11 +39,17 @@ limits! {
     /// Handles of a VM, whatever its manifest says.
     HandlesPerVm = 4, 1024;
     /// Address spaces of a VM.
-    AddressSpacesPerVm = 5, 1;
+    AddressSpacesPerVm = 5, 8;
     /// Pages that one MAP, UNMAP or PROTECT works on.
     PagesPerCall = 6, crate::address_space::PAGES_PER_CALL;
     /// Bytes of one CON.WRITE.
     ConsoleBytes = 7, crate::console::CONSOLE_BYTES as u64;
     /// Priorities; 0 is the lowest.
     Priorities = 8, 32;
+    /// Pages of a Mem object.
+    MemPages = 9, crate::mem::MEM_PAGES_MAX;
+    /// Pages that one MEM.ALLOC or MEM.FREE zeroes.
+    ScrubPagesPerCall = 10, crate::mem::SCRUB_PAGES_PER_CALL;
+    /// Ranges of addresses at which borrowed memory can be mapped at once.
+    BorrowedRanges = 11, crate::share::BORROWED_RANGES;
 }

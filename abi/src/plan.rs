@@ -40,8 +40,8 @@ pub struct PayloadHeader {
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
     pub slice_us: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `HEADER_*`; a hypervisor refuses bits that it does not know.
+    pub flags: u32,
     /// Identity of the packed system, shown at boot and in reports.
     pub build_id: u64,
 }
@@ -180,6 +180,11 @@ records! {
     Start = 7, KIND_START {
     }
 }
+
+/// Header flag: before the first guest runs, boot says where everything stands and whose it is.
+pub const HEADER_REPORT: u32 = 1;
+/// Every header flag of this version.
+pub const HEADER_FLAGS: u32 = HEADER_REPORT;
 
 /// VM flag: FP and SIMD may be used; otherwise they trap as undefined.
 pub const VM_FP: u32 = 1;

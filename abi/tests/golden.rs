@@ -11,7 +11,8 @@ use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{
-    addr, address_space, console, event_area, for_each_call, info_page, note, plan, vcpu, vcpu_area, version,
+    addr, address_space, console, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
+    version,
 };
 
 /// Returns which registers a call looks at and which single bits each accepts: `x1:0x00000000ffffffff x2:...`.
@@ -69,7 +70,7 @@ fn golden() -> String {
     let mut out = String::new();
     constants!(out: version::ABI_VERSION, version::FUNCTION_BASE, version::FUNCTION_UID, version::FUNCTION_REVISION,
         version::FUNCTION_SVE_HINT, addr::PAGE_SIZE, addr::IPA_BITS, addr::RAM_BASE, addr::WINDOW_BASE, addr::WINDOW_SIZE,
-        addr::INFO_PAGE, addr::INFO_PAGES_MAX, addr::VCPU_AREA, addr::EVENT_AREA, address_space::PAGES_PER_CALL,
+        addr::INFO_PAGE, addr::INFO_PAGES_MAX, addr::VCPU_AREA, addr::EVENT_AREA, address_space::PAGES_PER_CALL, mem::MEM_PAGES_MAX, mem::SCRUB_PAGES_PER_CALL, share::BORROWED_RANGES,
         console::CONSOLE_BYTES, event_area::EVENT_RECORD_STRIDE, event_area::EVENT_WORDS, event_area::SELECTOR_KICK,
         info_page::MAGIC, info_page::LABEL_LEN, info_page::NAME_LEN, info_page::FEATURE_FP, info_page::FEATURE_JIT,
         info_page::FEATURE_CONSOLE_INPUT, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, vcpu::NO_DEADLINE,
@@ -105,7 +106,20 @@ fn golden() -> String {
     numbers!(out: strato_abi::vcpu::YieldHint { Any, Vcpu, Port, LockHolder });
     numbers!(out: strato_abi::vcpu::RunState { Off, Runnable, Running, Blocked, Stopped });
     numbers!(out: strato_abi::event::DeliveryMode { Poll, Upcall });
-    numbers!(out: strato_abi::address_space::LastFault { None, Translation, Permission });
+    numbers!(out: strato_abi::mem::MemoryType { Normal });
+    numbers!(out: strato_abi::share::Verb { Share, Lend, Donate });
+    numbers!(out: strato_abi::share::RevokePolicy { Ask, Force });
+    numbers!(out: strato_abi::share::ShareState { Offered, Accepted, Asked, Revoking, Relinquished, Revoked, Donated });
+    for (name, flag) in address_space::UnmapFlags::all().iter_names() {
+        writeln!(out, "unmap flag {} {name}", flag.bits()).ok();
+    }
+    for (name, state) in strato_abi::mem::MemState::all().iter_names() {
+        writeln!(out, "mem state {} {name}", state.bits()).ok();
+    }
+    for (name, step) in strato_abi::share::Steps::all().iter_names() {
+        writeln!(out, "step {} {name}", step.bits()).ok();
+    }
+    numbers!(out: strato_abi::address_space::LastFault { None, Translation, Permission, Revoked });
     for layout in layouts::guest().into_iter().chain(layouts::boot_plan()) {
         writeln!(out, "struct {} {}", layout.name, layout.size).ok();
         for field in layout.fields {

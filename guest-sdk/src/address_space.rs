@@ -5,10 +5,11 @@
 //! kept as long as no page of the image is replaced by another one.
 
 use strato_abi::address_space::{Attributes, LastFault, UnmapFlags};
-use strato_abi::call::{AsMap, AsProtect, AsQuery, AsUnmap};
+use strato_abi::call::{AsCreate, AsDestroy, AsMap, AsProtect, AsQuery, AsSwitch, AsSync, AsUnmap};
 use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
 
 use crate::conduit::wrappers;
+use crate::mem::Step;
 
 /// What AS.MAP did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ const fn last_fault(number: u64) -> Option<LastFault> {
         0 => LastFault::None,
         1 => LastFault::Translation,
         2 => LastFault::Permission,
+        3 => LastFault::Revoked,
         _ => return None,
     })
 }
@@ -47,7 +49,7 @@ wrappers! {
     /// Maps `pages` pages of `mem`, from `offset` bytes on, at `address` (AS.MAP).
     ///
     /// # Errors
-    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `EXISTS`, `BAD_ATTR`, `DENIED`, `QUOTA`, `NO_MEMORY`, handle errors.
+    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `EXISTS`, `BAD_ATTR`, `DENIED`, `STATE`, `REVOKED`, `FULL`, `QUOTA`, `NO_MEMORY`, handle errors.
     fn map(
         space: AddressSpaceHandle, address: Ipa, mem: MemHandle, offset: u64, pages: u64, attributes: Attributes,
     ) -> Mapped = AsMap { space, address, mem, offset, pages, attributes },
@@ -55,7 +57,7 @@ wrappers! {
     /// Unmaps `pages` pages at `address` and returns how many were done; no vCPU reaches those any more (AS.UNMAP).
     ///
     /// # Errors
-    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `NOT_MAPPED`, `NO_MEMORY`, `QUOTA`, handle errors.
+    /// `BAD_ADDR`, `MISALIGNED`, `OVERFLOW`, `NOT_MAPPED`, `STATE`, `NO_MEMORY`, `QUOTA`, handle errors.
     fn unmap(space: AddressSpaceHandle, address: Ipa, pages: u64, flags: UnmapFlags) -> u64 =
         AsUnmap { space, address, pages, flags }, |reply| reply.done;
     /// Gives `pages` mapped pages at `address` other permissions and returns how many were done (AS.PROTECT).
@@ -75,4 +77,25 @@ wrappers! {
         level: reply.level,
         fault: last_fault(reply.fault),
     };
+    /// Returns a new address space in which only the hypervisor's window is mapped (AS.CREATE).
+    ///
+    /// # Errors
+    /// `FULL`, `QUOTA`, `NO_MEMORY`.
+    fn create() -> AddressSpaceHandle = AsCreate {}, |reply| reply.space;
+    /// Does a step towards the end of `space` (AS.DESTROY).
+    ///
+    /// # Errors
+    /// `BUSY` it is the current one of a vCPU; `DENIED` it is the VM's first; handle errors.
+    fn destroy(space: AddressSpaceHandle) -> Step = AsDestroy { space },
+        |reply| Step { left: reply.left, done: reply.done };
+    /// Makes `space` the current one of the calling vCPU and returns the one before (AS.SWITCH).
+    ///
+    /// # Errors
+    /// `STATE` it is being ended; handle errors.
+    fn switch(space: AddressSpaceHandle) -> AddressSpaceHandle = AsSwitch { space }, |reply| reply.previous;
+    /// Completes what calls with `NO_SYNC` left to be invalidated in `space` (AS.SYNC).
+    ///
+    /// # Errors
+    /// `STATE` it is being ended; handle errors.
+    fn sync(space: AddressSpaceHandle) -> () = AsSync { space }, |_| ();
 }

@@ -1,9 +1,9 @@
 //! Group CORE: who am I, what may I call, how much is allowed, and the end. One function per call.
 
-use strato_abi::Ipa;
-use strato_abi::call::{CoreExit, CoreGroup, CoreInfo, CoreLimit, CoreNop, CorePanic};
+use strato_abi::call::{CoreExit, CoreGroup, CoreHandleDrop, CoreHandleInfo, CoreInfo, CoreLimit, CoreNop, CorePanic};
 use strato_abi::core::ExitKind;
 use strato_abi::limit::LimitKey;
+use strato_abi::{Handle, Ipa, Kind, Rights};
 
 use crate::conduit::wrappers;
 
@@ -29,6 +29,26 @@ pub struct GroupInfo {
     pub version: u32,
     /// One bit per call that this VM may make.
     pub calls: u32,
+}
+
+/// What CORE.HANDLE_INFO tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandleInfo {
+    /// What the handle names; `None` for a kind of a later version.
+    pub kind: Option<Kind>,
+    /// Rights of memory, else none.
+    pub rights: Rights,
+    /// Label of the VM at the other end, padded with zeros; all zeros when there is none.
+    pub label: [u8; 32],
+}
+
+fn describe(kind: u64, rights: u64, words: [u64; 4]) -> HandleInfo {
+    let mut label = [0; 32];
+    for (to, word) in label.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    let rights = Rights::from_bits_truncate(u16::try_from(rights).unwrap_or(0));
+    HandleInfo { kind: u16::try_from(kind).ok().and_then(Kind::from_u16), rights, label }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the upper half is shifted down, the lower half is meant")]
@@ -72,6 +92,18 @@ wrappers! {
     /// # Errors
     /// `DENIED` reboot when the manifest does not restart this VM.
     fn exit(code: u64, kind: ExitKind) -> () = CoreExit { code, kind }, |_| ();
+    /// Returns what `handle` names (CORE.HANDLE_INFO).
+    ///
+    /// # Errors
+    /// Handle errors.
+    fn handle_info(handle: Handle) -> HandleInfo = CoreHandleInfo { handle }, |reply| {
+        describe(reply.kind, reply.rights, [reply.label_0, reply.label_1, reply.label_2, reply.label_3])
+    };
+    /// Gives back a handle to a peer, or to a share or borrowed memory that is over (CORE.HANDLE_DROP).
+    ///
+    /// # Errors
+    /// `STATE` it is in use and ends by a call of its own; handle errors.
+    fn handle_drop(handle: Handle) -> () = CoreHandleDrop { handle }, |_| ();
 }
 
 /// Ends the VM with exit code `code`; 0 is success. Never returns.

@@ -1,8 +1,11 @@
 //! Group EVT: event channels. One function per call, and the waits and masks that combine them with the event area.
 
-use strato_abi::call::{EvtAck, EvtBindVcpu, EvtClose, EvtConnect, EvtMode, EvtOffer, EvtSend, EvtUnmask};
+use strato_abi::call::{
+    EvtAck, EvtBindObject, EvtBindVcpu, EvtClose, EvtConnect, EvtMode, EvtOffer, EvtSend, EvtUnmask,
+};
 use strato_abi::event::DeliveryMode;
-use strato_abi::{PeerHandle, PortHandle};
+use strato_abi::share::Steps;
+use strato_abi::{Handle, PeerHandle, PortHandle};
 
 use crate::conduit::{Conduit, wrappers};
 use crate::error::Result;
@@ -49,6 +52,11 @@ wrappers! {
     /// # Errors
     /// `INVALID` no such offer to this VM; `FULL`, `PEER_GONE`, handle errors.
     fn connect(peer: PeerHandle, key: u64) -> PortHandle = EvtConnect { peer, key }, |reply| reply.port;
+    /// Raises `port` whenever one of `steps` is taken with `object`: a peer, a share or borrowed memory (EVT.BIND_OBJECT).
+    ///
+    /// # Errors
+    /// `WRONG_KIND`, `INVALID` steps that the object does not know; handle errors.
+    fn bind_object(object: Handle, port: PortHandle, steps: Steps) -> () = EvtBindObject { object, port, steps }, |_| ();
     /// Closes `port`; its other end is refused with `PEER_GONE` from then on (EVT.CLOSE).
     ///
     /// # Errors

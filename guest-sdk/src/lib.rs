@@ -1,10 +1,10 @@
 //! The library that a guest of Strato links against: entry, console, typed calls, events, faults.
 //!
 //! A guest is a program with an entry function and the line `entry!(function, NEEDS)`. Modules named after groups of
-//! calls ([`core`], [`vcpu`], [`address_space`], [`event`], [`console`]) hold one safe function per call; each has a twin
+//! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
-//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`time`].
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`owned`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -26,13 +26,17 @@ pub mod failure;
 pub mod fault;
 pub mod info;
 mod logger;
+pub mod mem;
 pub mod memory;
 pub mod needs;
+pub mod owned;
 mod panic;
 pub mod print;
 #[cfg(not(target_os = "none"))]
 pub mod recorder;
+pub mod share;
 pub mod smccc;
+pub mod space;
 pub mod time;
 pub mod upcall;
 pub mod vcpu;
@@ -44,7 +48,9 @@ pub use error::{Error, Result};
 pub use failure::{Failure, ensure, ensure_equal};
 pub use info::Info;
 pub use needs::Needs;
+pub use owned::{Mapped, Owned};
 #[cfg(not(target_os = "none"))]
 pub use recorder::Recorder;
+pub use space::Space;
 pub use strato_abi as abi;
 pub use vcpu::Stack;

@@ -19,7 +19,7 @@ pub const READ: Attributes = Attributes::READ;
 pub const READ_WRITE: Attributes = Attributes::READ.union(Attributes::WRITE);
 
 /// Calls `step` with the pages done so far and those left until all are done; `step` returns how many it did.
-fn all(pages: u64, mut step: impl FnMut(u64, u64) -> Result<u64>) -> Result<()> {
+pub(crate) fn all(pages: u64, mut step: impl FnMut(u64, u64) -> Result<u64>) -> Result<()> {
     let mut done = 0;
     while done < pages {
         let left = pages - done;

@@ -7,20 +7,34 @@ use strato_guest::abi::console::ConsoleData;
 use strato_guest::abi::core::ExitKind;
 use strato_guest::abi::event::DeliveryMode;
 use strato_guest::abi::limit::LimitKey;
+use strato_guest::abi::mem::{MemState, MemoryType};
+use strato_guest::abi::share::{RevokePolicy, ShareState, Steps, Terms, Verb};
 use strato_guest::abi::vcpu::{RunState, YieldHint};
-use strato_guest::abi::{AddressSpaceHandle, Code, Handle, Ipa, MemHandle, PeerHandle, PortHandle, Reason, Regs};
-use strato_guest::{Recorder, address_space, console, core, event, smccc, vcpu};
+use strato_guest::abi::{
+    AddressSpaceHandle, Code, Handle, Ipa, Kind, MemHandle, PeerHandle, PortHandle, Reason, Regs, Rights, ShareHandle,
+};
+use strato_guest::{Recorder, address_space, console, core, event, mem, share, smccc, vcpu};
 
 const PORT: PortHandle = PortHandle(Handle::new(3, 1));
 const MEM: MemHandle = MemHandle(Handle::new(4, 1));
 const PEER: PeerHandle = PeerHandle(Handle::new(5, 2));
 const HERE: AddressSpaceHandle = AddressSpaceHandle::CURRENT;
+const SHARE: ShareHandle = ShareHandle(Handle::new(6, 1));
+const SPACE: AddressSpaceHandle = AddressSpaceHandle(Handle::new(7, 1));
 const PORT_BITS: u64 = 0x1_0003;
 const MEM_BITS: u64 = 0x1_0004;
 const PEER_BITS: u64 = 0x2_0005;
+const SHARE_BITS: u64 = 0x1_0006;
+const SPACE_BITS: u64 = 0x1_0007;
 
 fn ipa(bytes: u64) -> Ipa {
     Ipa::new(bytes).unwrap()
+}
+
+fn label(text: &[u8]) -> [u8; 32] {
+    let mut label = [0; 32];
+    label[..text.len()].copy_from_slice(text);
+    label
 }
 
 fn regs(first: &[u64]) -> Regs {
@@ -75,6 +89,33 @@ wrapper_tests! {
     core_nop_counts: CoreNop [41] core::nop() == 41, [];
     core_panic_carries_four_numbers: CorePanic [] core::panic(1, 2, 3, 4) == (), [1, 2, 3, 4];
     core_exit_carries_code_and_kind: CoreExit [] core::exit(3, ExitKind::Reboot) == (), [3, 1];
+    core_handle_info_is_typed: CoreHandleInfo [2, 3, 0x6162_6364, 0, 0, 0] core::handle_info(MEM.0) ==
+        core::HandleInfo { kind: Some(Kind::Mem), rights: Rights::READ | Rights::WRITE, label: label(b"dcba") }, [MEM_BITS];
+    core_handle_drop_names_the_handle: CoreHandleDrop [] core::handle_drop(PEER.0) == (), [PEER_BITS];
+    mem_alloc_returns_the_object_once_it_is_zeroed: MemAlloc [MEM_BITS, 16] mem::alloc(32, MemoryType::Normal) ==
+        mem::Allocated { mem: Some(MEM), done: 16 }, [32, 0];
+    mem_free_tells_what_is_left: MemFree [48, 16] mem::free(MEM) == mem::Step { left: 48, done: 16 }, [MEM_BITS];
+    mem_split_returns_the_second_half: MemSplit [SHARE_BITS] mem::split(MEM, 0x2000) == MemHandle(SHARE.0), [MEM_BITS, 0x2000];
+    mem_info_is_typed: MemInfo [8, 5, 2] mem::info(MEM) ==
+        mem::Object { pages: 8, state: MemState::OWNED | MemState::LENT, mapped: 2 }, [MEM_BITS];
+    as_create_returns_the_space: AsCreate [SPACE_BITS] address_space::create() == SPACE, [];
+    as_destroy_tells_what_is_left: AsDestroy [1, 9] address_space::destroy(SPACE) == mem::Step { left: 1, done: 9 },
+        [SPACE_BITS];
+    as_switch_returns_the_previous: AsSwitch [SPACE_BITS] address_space::switch(SPACE) == SPACE, [SPACE_BITS];
+    as_sync_names_the_space: AsSync [] address_space::sync(SPACE) == (), [SPACE_BITS];
+    share_offer_carries_all_six: ShareOffer [SHARE_BITS, 99]
+        share::offer(PEER, MEM, 0x1000, 2, Terms { verb: Verb::Lend, rights: Attributes::READ }, 7) ==
+        share::Offered { share: SHARE, key: 99 }, [PEER_BITS, MEM_BITS, 0x1000, 2, 0x11, 7];
+    share_accept_returns_memory_and_tag: ShareAccept [MEM_BITS, 2, 7] share::accept(PEER, 99, Attributes::READ) ==
+        share::Accepted { mem: MEM, pages: 2, tag: 7 }, [PEER_BITS, 99, 1];
+    share_relinquish_tells_what_is_left: ShareRelinquish [0, 2] share::relinquish(MEM) == mem::Step { left: 0, done: 2 },
+        [MEM_BITS];
+    share_revoke_tells_the_state: ShareRevoke [6, 2] share::revoke(SHARE, RevokePolicy::Force) ==
+        share::Revocation { state: Some(ShareState::Revoked), done: 2 }, [SHARE_BITS, 1];
+    share_info_is_typed: ShareInfo [2, 0x11, 2] share::info(SHARE) ==
+        share::Share { state: Some(ShareState::Accepted), terms: 0x11, pages: 2 }, [SHARE_BITS];
+    evt_bind_object_carries_the_steps: EvtBindObject [] event::bind_object(SHARE.0, PORT, Steps::ACCEPTED) == (),
+        [SHARE_BITS, PORT_BITS, 2];
     vcpu_yield_names_hint_and_target: VcpuYield [] vcpu::yield_to(YieldHint::Port, PORT_BITS) == (), [2, PORT_BITS];
     vcpu_wait_returns_selector_and_time: VcpuWait [0b101, 900] vcpu::wait(1000) ==
         vcpu::Waited { selector: 0b101, now: 900 }, [1000];
@@ -108,6 +149,12 @@ wrapper_tests! {
         [10, u64::from_le_bytes(*b"01234567"), u64::from_le_bytes(*b"89\0\0\0\0\0\0")];
     con_read_returns_the_bytes_typed: ConRead [9, u64::from_le_bytes(*b"01234567"), 0x38] console::read() ==
         console::Typed::new(b"012345678"), [];
+}
+
+#[test]
+fn an_object_that_is_not_zeroed_yet_has_no_handle() {
+    let recorder = Recorder::new().raw(0, regs(&[0, 16]));
+    assert_eq!(mem::via::alloc(&recorder, 32, MemoryType::Normal), Ok(mem::Allocated { mem: None, done: 16 }));
 }
 
 #[test]

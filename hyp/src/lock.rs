@@ -36,6 +36,7 @@
 //! drop((first, second));
 //! ```
 
+use core::cmp::Ordering;
 use core::marker::PhantomData;
 
 use spin::RelaxStrategy;
@@ -121,6 +122,39 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     }
 }
 
+/// Returns access to the data of two different locks of rank [`VM`], in the order of the arguments, and the token for locks
+/// of higher rank. Each comes with the place of its VM: the lower place is locked first, whoever asks, so that two cores
+/// cannot wait for each other. `None` when the places are the same.
+///
+/// ```compile_fail
+/// use strato_hyp::lock::{Held, Lock, VM, lock_pair};
+/// # let mut none = strato_hyp::lock::Held::for_example();
+/// let (a, b): (Lock<u32, VM>, Lock<u32, VM>) = (Lock::new(1), Lock::new(2));
+/// let (_first, mut held) = a.lock(&mut none);
+/// let _both = lock_pair((0, &a), (1, &b), &mut held);
+/// ```
+#[inline]
+#[allow(clippy::type_complexity, reason = "two guards and a token have no shorter name")]
+pub fn lock_pair<'a, T, const H: u8>(
+    (near, a): (u8, &'a Lock<T, VM>),
+    (far, b): (u8, &'a Lock<T, VM>),
+    _held: &'a mut Held<'_, H>,
+) -> Option<(Guard<'a, T>, Guard<'a, T>, Held<'a, VM>)> {
+    const { assert!(H < VM, "two locks of a rank are taken at once or not at all") };
+    let (first, second) = match near.cmp(&far) {
+        Ordering::Less => {
+            let first = a.0.lock();
+            (first, b.0.lock())
+        }
+        Ordering::Greater => {
+            let second = b.0.lock();
+            (a.0.lock(), second)
+        }
+        Ordering::Equal => return None,
+    };
+    Some((first, second, Held(PhantomData)))
+}
+
 impl<T> Lock<T, CONSOLE> {
     /// Returns access to the data of a leaf. It asks for no token because no lock may be taken while it is held, and
     /// a leaf's room calls no other room.
@@ -156,6 +190,32 @@ mod tests {
             assert!(lock.try_lock().is_none());
         }
         assert_eq!(lock.try_lock().as_deref(), Some(&7));
+    }
+
+    #[test]
+    fn two_locks_of_vms_are_taken_in_the_order_of_their_places_whoever_asks() {
+        let locks: Arc<[Lock<u32, VM>; 2]> = Arc::new([Lock::new(0), Lock::new(0)]);
+        let workers: Vec<_> = [(0u8, 1u8), (1, 0)]
+            .map(|(near, far)| {
+                let locks = Arc::clone(&locks);
+                thread::spawn(move || {
+                    for _ in 0..1000 {
+                        let mut none = Held::mint();
+                        let (a, b) = (&locks[usize::from(near)], &locks[usize::from(far)]);
+                        let (mut a, mut b, _) = lock_pair((near, a), (far, b), &mut none).expect("they differ");
+                        (*a, *b) = (*a + 1, *b + 1);
+                    }
+                })
+            })
+            .into();
+        for worker in workers {
+            worker.join().expect("a worker panicked");
+        }
+        let [a, b] = &*locks;
+        let mut none = Held::mint();
+        assert!(lock_pair((3, a), (3, b), &mut none).is_none());
+        let (a, b, _) = lock_pair((0, a), (1, b), &mut none).unwrap();
+        assert_eq!((*a, *b), (2000, 2000));
     }
 
     #[test]

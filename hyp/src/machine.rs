@@ -2,9 +2,11 @@
 //!
 //! Owns no policy. Made by boot; handed down by the dispatcher; nothing is reached through a global.
 
+mod select;
+
 use strato_abi::regs::Regs;
 
-use crate::allocator::{Account, Allocator, Audit};
+use crate::allocator::{Account, Allocator, Audit, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
 use crate::arch::page_box::PageBox;
@@ -28,6 +30,8 @@ pub struct Machine {
     pub vms: [Slot<Vm>; VM_PLACES],
     /// When a VM that ended may go.
     pub epochs: Epochs,
+    /// Which VMIDs are in use, as cores look at it.
+    pub vmids: Vmids,
     /// All memory that nobody uses, and who owns the rest.
     pub memory: Lock<Pool, MEMORY>,
     /// What each core has to itself, until the core takes it.
@@ -107,6 +111,8 @@ pub struct Cpu {
     pub turn: Option<Turn>,
     /// Whose EL1 state is in the registers: the vCPU, and the incarnation of its VM.
     pub resident: Option<(VcpuRef, u32)>,
+    /// The generation of VMIDs since which nothing older is left in this core's TLB.
+    pub vmid_generation: u64,
     /// Places of VMs that this core gives back, one bit each.
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use memory_common::{EXECUTE, READ, WRITE, World, attr, frames, ipa, pa};
 use proptest::prelude::*;
 use strato_abi::address_space::Attributes;
+use strato_hyp::arch::watch::stale_entries;
 use strato_hyp::memory::stage2::SpaceError;
 
 /// Page of the address space -> frame and rights.
@@ -16,8 +17,9 @@ type Model = BTreeMap<u64, (u64, Attributes)>;
 #[derive(Clone, Debug)]
 enum Step {
     Map { page: u64, frame: u64, pages: u64, rights: Attributes },
-    Unmap { page: u64, pages: u64 },
-    Protect { page: u64, pages: u64, rights: Attributes },
+    Unmap { page: u64, pages: u64, later: bool },
+    Protect { page: u64, pages: u64, rights: Attributes, later: bool },
+    Sync,
 }
 
 /// Pages around the boundaries of tables: the first pages of 2 MiB and 1 GiB blocks and those before.
@@ -43,13 +45,16 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (page(), frame, pages(), rights()).prop_map(|(page, (frame, equal), pages, rights)| {
             Step::Map { page, frame: if equal { 0x100_0000 + page } else { frame }, pages, rights }
         }),
-        2 => (page(), pages()).prop_map(|(page, pages)| Step::Unmap { page, pages }),
-        1 => (page(), pages(), rights()).prop_map(|(page, pages, rights)| Step::Protect { page, pages, rights }),
+        2 => (page(), pages(), any::<bool>()).prop_map(|(page, pages, later)| Step::Unmap { page, pages, later }),
+        1 => (page(), pages(), rights(), any::<bool>())
+            .prop_map(|(page, pages, rights, later)| Step::Protect { page, pages, rights, later }),
+        1 => Just(Step::Sync),
     ]
 }
 
-/// Makes one call on the space and on the model; they agree on success or refusal.
-fn make(world: &mut World, model: &mut Model, step: &Step) -> Result<(), TestCaseError> {
+/// Makes one call on the space and on the model; they agree on success or refusal. `waiting` is the frames that were unmapped
+/// and of which the ledger has not heard yet.
+fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Step) -> Result<(), TestCaseError> {
     let mapped = |model: &Model, page: u64, pages: u64| model.range(page..page + pages).count() as u64;
     match *step {
         Step::Map { page, frame, pages, rights } => {
@@ -66,14 +71,17 @@ fn make(world: &mut World, model: &mut Model, step: &Step) -> Result<(), TestCas
                 }
             }
         }
-        Step::Unmap { page, pages } => match world.space.unmap(ipa(page), pages, &mut world.source) {
+        Step::Unmap { page, pages, later } => match if later {
+            world.space.unmap_later(ipa(page), pages, &mut world.source)
+        } else {
+            world.space.unmap(ipa(page), pages, &mut world.source)
+        } {
             Ok(done) => {
                 prop_assert!(page != 0 && done > 0 && done <= pages);
                 prop_assert_eq!(mapped(model, page, done), done);
-                let gone: Vec<u64> =
-                    (page..page + done).filter_map(|page| model.remove(&page)).map(|(frame, _)| frame).collect();
-                prop_assert_eq!(frames(&world.source.unmapped), gone);
-                world.source.unmapped.clear();
+                let gone = (page..page + done).filter_map(|page| model.remove(&page)).map(|(frame, _)| frame);
+                waiting.extend(gone);
+                prop_assert!(later || !world.space.is_sync_due());
             }
             Err(SpaceError::BadRange) => prop_assert_eq!(page, 0),
             Err(error) => {
@@ -81,8 +89,12 @@ fn make(world: &mut World, model: &mut Model, step: &Step) -> Result<(), TestCas
                 prop_assert!(mapped(model, page, pages) < pages);
             }
         },
-        Step::Protect { page, pages, rights } => {
-            match world.space.protect(ipa(page), pages, attr(rights), &mut world.source) {
+        Step::Protect { page, pages, rights, later } => {
+            match if later {
+                world.space.protect_later(ipa(page), pages, attr(rights), &mut world.source)
+            } else {
+                world.space.protect(ipa(page), pages, attr(rights), &mut world.source)
+            } {
                 Ok(done) => {
                     prop_assert!(page != 0 && done > 0 && done <= pages);
                     prop_assert_eq!(mapped(model, page, done), done);
@@ -95,6 +107,22 @@ fn make(world: &mut World, model: &mut Model, step: &Step) -> Result<(), TestCas
                 }
             }
         }
+        Step::Sync => prop_assert_eq!(world.space.sync(&mut world.source), Ok(())),
+    }
+    hear(world, waiting)
+}
+
+/// Takes what the ledger heard off what waits: in the order of the calls, and all of it once nothing is due.
+fn hear(world: &mut World, waiting: &mut Vec<u64>) -> Result<(), TestCaseError> {
+    let heard = frames(&world.source.unmapped);
+    world.source.unmapped.clear();
+    prop_assert!(heard.len() <= waiting.len());
+    let rest = waiting.split_off(heard.len());
+    prop_assert_eq!(&heard, &*waiting);
+    *waiting = rest;
+    if !world.space.is_sync_due() {
+        prop_assert!(waiting.is_empty());
+        prop_assert_eq!(stale_entries(world.space.selector().vttbr), 0);
     }
     Ok(())
 }
@@ -118,9 +146,9 @@ proptest! {
     fn any_order_of_calls_equals_the_model(steps in prop::collection::vec(step(), 1..40), looks in 0..200u64) {
         let mut world = World::new();
         world.source.looks = looks;
-        let mut model = Model::new();
+        let (mut model, mut waiting) = (Model::new(), Vec::new());
         for step in &steps {
-            make(&mut world, &mut model, step)?;
+            make(&mut world, &mut model, &mut waiting, step)?;
             if let Some((_, above)) = model.iter().next().map(|_| world.space.nearest(ipa(1))) {
                 prop_assert!(above.is_some_and(|region| model.contains_key(&(region.start.bytes() >> 12))));
             }
@@ -128,7 +156,7 @@ proptest! {
         compare(&world, &model)?;
         let mut gone = frames(&world.end());
         gone.sort_unstable();
-        let mut expected: Vec<u64> = model.values().map(|(frame, _)| *frame).collect();
+        let mut expected: Vec<u64> = model.values().map(|(frame, _)| *frame).chain(waiting).collect();
         expected.sort_unstable();
         prop_assert_eq!(gone, expected);
     }

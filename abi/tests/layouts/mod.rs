@@ -70,7 +70,7 @@ pub(crate) fn guest() -> Vec<Layout> {
 pub(crate) fn boot_plan() -> Vec<Layout> {
     layouts! {
         plan::PayloadHeader {
-            magic, version, abi_version, total_len, checksum, records_len, records, vms, log_level, slice_us, reserved, build_id,
+            magic, version, abi_version, total_len, checksum, records_len, records, vms, log_level, slice_us, flags, build_id,
         }
         plan::RecordHeader { kind, size, vm, reserved }
         plan::CreateVm {

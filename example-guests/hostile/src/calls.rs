@@ -195,6 +195,9 @@ pub(crate) fn hc17_wrong_handles_are_refused(info: &Info, scratch: &Scratch) -> 
     }
     for bad in handles([live, peer]) {
         refused("AS.MAP", Call::AsMap, &[0, FREE, bad, 0, 1, 1], &refusals)?;
+        for which in [Call::MemFree, Call::MemSplit, Call::MemInfo] {
+            refused(which.name(), which, &[bad, 4096], &refusals)?;
+        }
     }
     refused("a closed port", Call::EvtSend, &[u64::from(stale)], &[Code::Stale])?;
     for space in [1, 0x1_0000, u64::from(live), u64::from(ram), u64::from(u32::MAX)] {

@@ -11,6 +11,7 @@ mod crashes;
 mod events;
 mod firmware;
 mod leaks;
+mod objects;
 mod pages;
 mod raw;
 mod registers;
@@ -53,6 +54,11 @@ cases! {
         pm09_unmap_hits_what_it_names_alone,
         pm12_random_calls_agree_with_a_model,
         pm16_tables_are_paid_by_the_quota;
+    objects:
+        pm05_sizes_and_types_are_bounded,
+        pm05f_half_freed_memory_is_out_of_reach,
+        ds01_objects_end_at_the_quota,
+        lk09p_memory_of_the_pool_holds_zeros;
     events:
         ev01_sends_to_nowhere_are_refused,
         ev04_a_scribbled_area_harms_its_owner_alone,

@@ -41,6 +41,12 @@ impl Account {
         self.used
     }
 
+    /// Returns the pages that the owner may still take.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+
     /// Adds `pages` to what is used.
     pub(super) fn charge(&mut self, pages: u64) -> Result<(), AllocError> {
         let used = self.used.checked_add(pages).filter(|&used| used <= self.limit).ok_or(AllocError::Quota)?;
@@ -65,7 +71,7 @@ mod tests {
         assert_eq!(account.charge(8), Ok(()));
         assert_eq!(account.charge(3), Err(AllocError::Quota));
         assert_eq!(account.charge(u64::MAX), Err(AllocError::Quota));
-        assert_eq!((account.used(), account.limit()), (8, 10));
+        assert_eq!((account.used(), account.limit(), account.left()), (8, 10, 2));
         assert_eq!(account.charge(2), Ok(()));
         account.refund(10);
         assert_eq!(account.used(), 0);

@@ -2,6 +2,7 @@
 
 use super::ledger::{Entry, Kind, Ledger, NONE, Owner, State};
 use super::{Allocator, MAX_ORDER};
+use crate::arch::ram::Pa;
 
 /// What there is, in pages by use. Two audits are equal when as much is in use for each purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,8 +23,23 @@ pub struct Audit {
     pub mapped: u64,
     /// Handles to Mem objects.
     pub references: u64,
-    /// VMIDs that nobody has.
-    pub vmids: u32,
+}
+
+/// An extent as the ledger has it, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// Its first byte.
+    pub base: Pa,
+    /// Its pages, a power of two.
+    pub pages: u64,
+    /// Whom it belongs to.
+    pub owner: Owner,
+    /// What it is used for.
+    pub kind: Kind,
+    /// Pages of it that are mapped, in all address spaces together.
+    pub mapped: u32,
+    /// Handles to it, in all VMs together.
+    pub references: u16,
 }
 
 /// What does not add up: a bug of the hypervisor.
@@ -51,7 +67,7 @@ impl Allocator {
     /// # Errors
     /// The first thing that does not add up.
     pub fn audit(&self) -> Result<Audit, AuditError> {
-        let mut audit = Audit { total: self.total, vmids: self.vmids.count(), ..Audit::default() };
+        let mut audit = Audit { total: self.total, ..Audit::default() };
         let (mut free, mut vacant) = (0, 0);
         for (index, entry) in entries(&self.ledger) {
             match entry.state {
@@ -75,6 +91,24 @@ impl Allocator {
             return Err(AuditError::List);
         }
         if vacant != self.ledger.vacant() { Err(AuditError::Vacant) } else { Ok(audit) }
+    }
+
+    /// Returns every extent, in no order.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        entries(&self.ledger).filter(|(_, entry)| entry.state != State::Vacant).map(|(_, entry)| Extent {
+            base: entry.slot.base(),
+            pages: 1 << entry.slot.order(),
+            owner: entry.owner,
+            kind: entry.kind,
+            mapped: entry.mapped,
+            references: entry.references,
+        })
+    }
+
+    /// Returns the frames that the ledger had from the start, which are in no extent: the first byte, and how many.
+    #[must_use]
+    pub fn ledger_frames(&self) -> (Pa, u64) {
+        self.ledger.first_frames()
     }
 
     /// Returns the pages that belong to `owner`, to be compared with its account.

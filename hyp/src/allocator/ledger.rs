@@ -2,7 +2,7 @@
 //! the pool, and is not given back. Called by the allocator only; holds no policy.
 
 use crate::arch::page_box::{PageBox, PageSlice};
-use crate::arch::ram::{Pa, Pages};
+use crate::arch::ram::{FRAME_SIZE, Pa, Pages};
 use crate::arch::shared::PagesSlot;
 
 use super::MAX_ORDER;
@@ -124,6 +124,12 @@ impl Ledger {
         let mut ledger = Self { chunks, chunk_count: 0, vacant_head: NONE, vacant_count: 0, index, first_frame };
         ledger.grow(chunk);
         Ok(ledger)
+    }
+
+    /// Returns what [`Ledger::new`] was given: the first byte, and the number of frames.
+    pub(super) fn first_frames(&self) -> (Pa, u64) {
+        let index = size_of_val(&*self.index).div_ceil(FRAME_SIZE);
+        (self.chunks.pa(), Self::FIXED_PAGES.saturating_add(index) as u64)
     }
 
     /// Adds the entries that one more frame holds.

@@ -204,6 +204,60 @@ impl Allocator {
         Ok(Scrub::new(pages.into_dirty()))
     }
 
+    /// Does the same as [`Allocator::mem_free`] together with the only handle to the object.
+    ///
+    /// # Errors
+    /// As for [`Allocator::mem_free`], and [`AllocError::Busy`] when there are other handles; nothing is changed then.
+    pub fn mem_free_held(&mut self, id: MemId, account: &Account) -> Result<Scrub, AllocError> {
+        let entry = self.mem_mut(id)?;
+        if entry.references != 1 {
+            return Err(AllocError::Busy);
+        }
+        entry.references = 0;
+        let freed = self.mem_free(id, account);
+        if freed.is_err() {
+            self.mem_mut(id)?.references = 1;
+        }
+        freed
+    }
+
+    /// Cuts an object with one handle into halves; `id` names the first from now on. Returns the second, with one handle too,
+    /// and its first byte.
+    ///
+    /// # Errors
+    /// [`AllocError::Stale`]; [`AllocError::Busy`] while a page is mapped, there are other handles, or when it is one page or
+    /// belongs to another owner than the account's; [`AllocError::NoMemory`] when the ledger is full. Nothing is changed then.
+    pub fn mem_split(&mut self, id: MemId, account: &Account) -> Result<(MemId, Pa), AllocError> {
+        let entry = self.mem_mut(id)?;
+        let (owner, half) = (entry.owner, 1u64 << entry.slot.order() >> 1);
+        if entry.mapped != 0 || entry.references != 1 || half == 0 || owner != account.owner() {
+            return Err(AllocError::Busy);
+        }
+        self.grow_ledger();
+        if self.ledger.vacant() == 0 {
+            return Err(AllocError::NoMemory);
+        }
+        let pages = self.mem_mut(id)?.slot.take().ok_or(AllocError::Stale)?;
+        let Ok((low, high)) = pages.split_at(usize::try_from(half).unwrap_or(usize::MAX)) else {
+            unreachable!("an object of several pages has two halves")
+        };
+        let base = high.pa();
+        let Some(index) = self.ledger.occupy(base) else { unreachable!("a vacant entry was counted") };
+        self.keep(id.index, low);
+        self.keep(index, high);
+        let Some(second) = self.ledger.get_mut(index) else { unreachable!("an occupied entry exists") };
+        (second.state, second.kind, second.owner, second.references) = (State::Taken, Kind::Mem, owner, 1);
+        Ok((MemId { index, generation: second.generation }, base))
+    }
+
+    /// Puts frames into the empty slot of entry `index`.
+    fn keep(&mut self, index: u16, pages: Pages) {
+        let kept = self.ledger.get_mut(index).map(|entry| entry.slot.put(pages));
+        if !matches!(kept, Some(Ok(()))) {
+            unreachable!("an empty slot takes a half")
+        }
+    }
+
     /// Moves an object, and its charge, from the account of an owner who ends while others still hold handles to another
     /// account, on which the last of them frees it.
     ///

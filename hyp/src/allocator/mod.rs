@@ -11,7 +11,7 @@
 //!
 //! - [`Allocator::take`], [`Allocator::give_back`]: frames for the hypervisor's own use (tables, VMs, vCPUs).
 //! - `mem`: [`Allocator::mem_create`] and the rest: memory that guests map, named by a [`MemId`] that is never reused.
-//! - [`Allocator::take_vmid`], [`Allocator::give_back_vmid`].
+//! - [`Allocator::renew_vmid`]: a VMID for an address space that a core is about to translate by.
 //! - [`Allocator::audit`]: everything added up; equal to a former [`Audit`] when everything was given back.
 
 mod account;
@@ -22,15 +22,16 @@ mod mem;
 mod vmid;
 
 pub use account::Account;
-pub use audit::{Audit, AuditError};
+pub use audit::{Audit, AuditError, Extent};
 pub use ledger::{Kind, Owner};
 pub use mem::{MemId, MemInfo};
-pub use vmid::Vmid;
+pub use vmid::{Selector, Vmids};
 
 pub use crate::arch::ram::Scrub;
 
 use heapless::Vec;
 
+use crate::arch::CoreIndex;
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use free_lists::FreeLists;
 use ledger::{Entry, Ledger, State};
@@ -176,15 +177,13 @@ impl Allocator {
         Ok(())
     }
 
-    /// Returns a VMID that no address space has, or `None` when all 255 are in use.
+    /// Returns `selector` with a VMID that is its own from now on, and says that `core` translates by it.
+    ///
+    /// The core translates by nothing at this moment. In a generation that it has not met before, it forgets everything
+    /// ([`crate::arch::stage2::invalidate_here`]) before it uses the selector.
     #[must_use]
-    pub fn take_vmid(&mut self) -> Option<Vmid> {
-        self.vmids.take()
-    }
-
-    /// Gives a VMID back. The caller has invalidated everything that was ever translated under it, on all cores.
-    pub fn give_back_vmid(&mut self, vmid: Vmid) {
-        self.vmids.give_back(vmid);
+    pub fn renew_vmid(&mut self, vmids: &Vmids, core: CoreIndex, selector: Selector) -> Selector {
+        self.vmids.renew(vmids, core, selector)
     }
 
     /// Returns `1 << order` frames out of the pool, marked as taken; splits the smallest extent that is large enough.

@@ -11,7 +11,7 @@ use super::maintenance;
 use super::mmio::Device;
 use super::mmu::{self, Carve, OutOfTables};
 use super::ram::Pages;
-use super::region::{PAGE, native};
+use super::region::{PAGE, Region, native};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Most separate pieces of free memory; smaller pieces beyond stay unused.
@@ -43,6 +43,19 @@ pub struct Installed {
     pub payload: &'static [u8],
     /// The records of the cores.
     pub cores: Cores,
+    /// Where stacks and tables stand.
+    pub carved: Carved,
+}
+
+/// Where the hypervisor's memory outside of its image stands, for the report.
+#[derive(Debug)]
+pub struct Carved {
+    /// All of it: the cores' records, stacks with a guard page below each, tables.
+    pub whole: Region,
+    /// The stacks of each core; those of the booted one are in the image.
+    pub stacks: Vec<Stacks, MAX_CORES>,
+    /// Tables of the EL2 map.
+    pub tables: Region,
 }
 
 /// The records of the cores, by which they are started.
@@ -115,7 +128,12 @@ pub fn install(layout: &Layout, cpuactlr: u64) -> Result<Installed, InstallError
     let start = core::ptr::with_exposed_provenance(native(layout.payload.start));
     // SAFETY: RAM behind the image, mapped read-only for good, and given to nobody else.
     let payload = unsafe { slice::from_raw_parts(start, native(layout.payload.bytes())) };
-    Ok(Installed { free, devices, payload, cores })
+    let carved = Carved {
+        whole: Region { start: layout.carve.start, end: tables_end },
+        stacks: layout.stacks.clone(),
+        tables: Region { start: layout.tables.start, end: tables_end },
+    };
+    Ok(Installed { free, devices, payload, cores, carved })
 }
 
 /// Writes the record of each core but the booted one into the first carved page, and cleans it to the point of coherency:

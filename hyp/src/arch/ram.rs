@@ -258,11 +258,21 @@ impl Scrub {
         if self.done < self.pages.count() {
             return Err(self);
         }
-        maintenance::ic_iallu_is();
-        maintenance::dsb_ish(); // complete on all cores before anybody owns the frames
-        maintenance::isb();
-        self.pages.scrubbed = true;
+        if !self.pages.scrubbed {
+            // Their former owner may have run code there: what instruction caches kept of it must not outlive the zeros
+            // (DDI 0487, coherency of instruction fetches; the scrub ended with the DSB that has to come before).
+            maintenance::ic_iallu_is();
+            maintenance::dsb_ish(); // complete on all cores before anybody owns the frames
+            maintenance::isb();
+            self.pages.scrubbed = true;
+        }
         Ok(self.pages)
+    }
+
+    /// Returns how many frames are not scrubbed yet.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.pages.count().saturating_sub(self.done)
     }
 
     /// Returns the frames on their way.

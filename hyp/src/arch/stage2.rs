@@ -1,12 +1,14 @@
 //! Stage 2: the registers that select an address space, and the one order in which its entries change.
 //!
-//! Called by `memory::stage2` after it wrote entries, by boot (VTCR_EL2) and by the switch (VTTBR_EL2). Never writes an
-//! entry. The orders below are kept by [`super::watch`] on a PC, and are those of DDI 0487, "TLB maintenance" and
+//! Called by `memory::stage2` after it wrote entries, by the allocator when VMIDs start over, by boot (VTCR_EL2) and by the
+//! switch (VTTBR_EL2). Never writes an entry. The orders below are kept by [`super::watch`] on a PC, and are those of DDI 0487, "TLB maintenance" and
 //! "Break-before-make".
 
 use super::ram::Pa;
-use super::stage2_ops::{dsb_ish, dsb_ishst, isb, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is, write_vttbr};
-use super::table::Table;
+use super::stage2_ops::{
+    dsb_ish, dsb_ishst, dsb_nsh, isb, tlbi_alle1, tlbi_alle1is, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is,
+    write_empty, write_vttbr,
+};
 use super::{errata, watch};
 
 pub use super::stage2_ops::{current_vttbr, set_vtcr, set_vttbr};
@@ -16,11 +18,15 @@ pub use super::stage2_ops::{current_vttbr, set_vtcr, set_vttbr};
 pub struct Vttbr(u64);
 
 impl Vttbr {
-    /// Returns the value for the address space of `root` and `vmid`; CnP is 0, since cores need not share entries.
+    /// The value that selects nothing: no address space has it.
+    pub const NONE: Self = Self(0);
+
+    /// Returns the value for the address space of the table at `root` under `vmid`; CnP is 0, since cores need not share
+    /// entries. VMID 0 stands for none yet.
     #[must_use]
-    pub fn new(root: &Table, vmid: u8) -> Self {
-        watch::rooted(root.pa(), vmid);
-        Self(u64::from(vmid) << 48 | root.pa().bytes())
+    pub fn new(root: Pa, vmid: u8) -> Self {
+        watch::rooted(root, vmid);
+        Self(u64::from(vmid) << 48 | root.bytes())
     }
 
     /// Returns the value with these bits, as read from the register.
@@ -72,8 +78,25 @@ pub const fn vtcr(pa_range: u64) -> u64 {
 /// Selects a table that translates nothing, with the VMID 0 that no address space has: the vCPU that was here is gone, and
 /// its tables may go too.
 pub fn park() {
-    super::stage2_ops::write_parking();
+    write_empty(0);
     isb(); // no walk uses the old tables after this
+}
+
+/// Removes everything that any core holds for any guest: VMIDs start over, and each may go to another address space.
+/// Complete at return.
+pub fn invalidate_everything() {
+    dsb_ishst(); // entries' stores are complete before any walker can refill from them
+    tlbi_alle1is();
+    dsb_ish(); // complete on all cores
+    isb(); // this core forgets what it fetched or translated before
+}
+
+/// Removes everything that this core holds for any guest: between the moment in which others saw that it is about to leave
+/// an address space and the write to VTTBR_EL2, it may have walked that one once more, under a VMID that has gone on.
+pub fn invalidate_here() {
+    tlbi_alle1();
+    dsb_nsh(); // complete on this core; no other one uses its entries, as CnP is 0
+    isb();
 }
 
 /// What an invalidation must reach.
@@ -93,15 +116,22 @@ pub fn publish() {
 
 /// Removes what any core may hold of entries of `space` that were made invalid or narrower; complete at return.
 ///
-/// IPAS2E1IS and the others act on the current VMID, so another address space is made current for the moment.
+/// IPAS2E1IS and the others act on the current VMID, so another one is made current for the moment. What has no VMID of this
+/// generation has no entries on any core; its old number, which may be another's now, is invalidated all the same.
 #[inline]
 pub fn invalidate(space: Vttbr, scope: Scope) {
     let current = current_vttbr();
     if current == space {
         invalidate_current(scope);
     } else {
-        invalidate_other(space, current, scope);
+        invalidate_other(space.vmid(), current, scope);
     }
+}
+
+/// Removes what any core may hold of one page, by its guest-physical address in bytes, of the address space that is current
+/// on this core; complete at return.
+pub fn forget_page(ipa: u64) {
+    invalidate_current(Scope::Page(ipa));
 }
 
 #[inline(always)]
@@ -131,8 +161,10 @@ fn repeat() {
 }
 
 #[cold]
-fn invalidate_other(space: Vttbr, current: Vttbr, scope: Scope) {
-    write_vttbr(space);
+fn invalidate_other(vmid: u8, current: Vttbr, scope: Scope) {
+    // With the empty table: a walk by speculation, which nothing forbids at this moment, must not bring the tables of one
+    // address space under a number that may be another's.
+    write_empty(vmid);
     isb(); // the invalidation uses this VMID
     invalidate_current(scope);
     write_vttbr(current);

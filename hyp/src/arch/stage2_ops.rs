@@ -4,7 +4,9 @@ use core::arch::asm;
 
 use super::stage2::Vttbr;
 
-pub(super) use super::maintenance::{dsb_ish, dsb_ishst, isb, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is};
+pub(super) use super::maintenance::{
+    dsb_ish, dsb_ishst, dsb_nsh, isb, tlbi_alle1, tlbi_alle1is, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is,
+};
 
 /// Returns VTTBR_EL2: the address space that this core's EL1 and EL0 use, and whose VMID invalidations act on.
 #[must_use]
@@ -36,12 +38,12 @@ core::arch::global_asm!(
     ".space 4096"
 );
 
-/// Writes VTTBR_EL2 so that it selects a table of zeros.
-pub(super) fn write_parking() {
-    // SAFETY: EL2 itself does not translate through stage 2; the table is part of the image and never written.
-    unsafe {
-        asm!("adrp {0}, arch_empty_table", "msr vttbr_el2, {0}", out(reg) _, options(nostack, preserves_flags));
-    }
+/// Writes VTTBR_EL2 so that it selects a table of zeros under `vmid`.
+pub(super) fn write_empty(vmid: u8) {
+    let table: u64;
+    // SAFETY: takes the address of a table of the image, which is never written; nothing is accessed.
+    unsafe { asm!("adrp {0}, arch_empty_table", out(reg) table, options(nomem, nostack, preserves_flags)) };
+    write_vttbr(Vttbr::from_bits(u64::from(vmid) << 48 | table));
 }
 
 /// Writes VTCR_EL2, with a value of [`super::stage2::vtcr`]. Once per core, before its first guest.

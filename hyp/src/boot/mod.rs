@@ -11,7 +11,7 @@ use log::{Level, LevelFilter};
 use strato_abi::plan::{PAYLOAD_MAGIC, PayloadHeader};
 use zerocopy::FromBytes;
 
-use crate::arch::install::{Cores, Installed, MAX_FREE};
+use crate::arch::install::{Carved, Cores, Installed, MAX_FREE};
 use crate::arch::layout::{Layout, LayoutError};
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
@@ -25,6 +25,7 @@ mod fdt;
 mod node;
 pub mod panic;
 pub mod plan;
+mod report;
 pub mod secondary;
 pub mod start;
 
@@ -46,6 +47,8 @@ pub struct Parts {
     pub payload: &'static [u8],
     /// The cores' records, by which they are started.
     pub cores: Cores,
+    /// Where the cores' stacks and the tables of the EL2 map stand.
+    pub carved: Carved,
     /// The counter when the first instruction ran.
     pub started_ticks: u64,
 }
@@ -68,7 +71,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     errata::note(arch::midr());
     let is_stock_stub = board.known.has_stock_stub && board.method == CoreMethod::None;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
-    let Installed { free, devices, payload, cores } = install::install(&layout, cpuactlr)
+    let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
 
     let Ok([gic_first, gic_second, uart]) = devices.into_array() else {
@@ -86,7 +89,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     if entry::drain_serror() {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
-    Parts { board, console, gic, free, payload, cores, started_ticks }
+    Parts { board, console, gic, free, payload, cores, carved, started_ticks }
 }
 
 /// Returns the bytes of the payload that this header starts: 0 if it is none. Whether the payload is whole is checked

@@ -5,9 +5,9 @@ use core::mem::size_of;
 
 use strato_abi::info_page::{GroupEntry, InfoPage};
 use strato_abi::plan::{
-    Channel, CreateRegion, CreateVm, GrantRegion, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_REGION,
-    KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start,
-    VM_FLAGS, checksum,
+    Channel, CreateRegion, CreateVm, GrantRegion, HEADER_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM,
+    KIND_GRANT_REGION, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
+    RecordHeader, Start, VM_FLAGS, checksum,
 };
 use strato_abi::version::{ABI_VERSION, major, minor};
 use zerocopy::FromBytes;
@@ -25,6 +25,8 @@ pub enum PlanError {
     Version(u32),
     /// It was packed for an ABI that this hypervisor does not have.
     Abi(u32),
+    /// It asks for something that this version does not know; the bits.
+    Flags(u32),
     /// It is shorter than it says.
     Length,
     /// A bit of it changed since it was packed.
@@ -52,6 +54,7 @@ impl fmt::Display for PlanError {
                     [major(*found), minor(*found), major(ABI_VERSION), minor(ABI_VERSION)].map(u64::from);
                 write!(f, "abi: it needs {major_found}.{minor_found}, this image has {major}.{minor}")
             }
+            Self::Flags(unknown) => write!(f, "flags: its header has bits that this image does not know: {unknown:#x}"),
             Self::Length => f.write_str("length: it is shorter than its header says; the image was cut off"),
             Self::Checksum => f.write_str("checksum: it was damaged after it was packed"),
             Self::Record(n) => write!(f, "record: record {} is unknown or cut off", u64::from(*n)),
@@ -124,6 +127,9 @@ impl<'p> Plan<'p> {
         }
         if major(header.abi_version) != major(ABI_VERSION) || minor(header.abi_version) > minor(ABI_VERSION) {
             return Err(PlanError::Abi(header.abi_version));
+        }
+        if header.flags & !HEADER_FLAGS != 0 {
+            return Err(PlanError::Flags(header.flags & !HEADER_FLAGS));
         }
         let total = usize::try_from(header.total_len).map_err(|_| PlanError::Length)?;
         let body = bytes.get(size_of::<PayloadHeader>()..total).ok_or(PlanError::Length)?;
@@ -219,7 +225,7 @@ mod tests {
             vms: 1,
             log_level: 3,
             slice_us: 1000,
-            reserved: 0,
+            flags: 0,
             build_id: 7,
         };
         [header.as_bytes(), &body].concat()
@@ -250,7 +256,9 @@ mod tests {
         assert_eq!(Plan::check(&[]).unwrap_err(), PlanError::Missing);
         assert_eq!(damaged(0, 0), PlanError::Magic);
         assert_eq!(damaged(8, 9), PlanError::Version(9));
-        assert_eq!(damaged(12, 1), PlanError::Abi(ABI_VERSION + 1));
+        assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
+        assert_eq!(damaged(52, 2), PlanError::Flags(2));
+        assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
         assert_eq!(damaged(70, 1), PlanError::Checksum);
         assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
         assert_eq!(Plan::check(&bytes[..20]).unwrap_err(), PlanError::Length);

@@ -6,12 +6,12 @@ use core::fmt;
 use heapless::Vec;
 use log::{Level, LevelFilter};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{ANY_CORE, CreateVm, PayloadHeader};
+use strato_abi::plan::{ANY_CORE, CreateVm, HEADER_REPORT, PayloadHeader};
 use strato_abi::{Handle, Ipa};
 
 use super::plan::{Plan, PlanError, Record};
-use super::{Parts, refuse};
-use crate::allocator::{Account, Allocator, Kind, MemId};
+use super::{Parts, refuse, report};
+use crate::allocator::{Account, Allocator, Kind, MemId, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Slot, Stay};
 use crate::arch::page_box::PageBox;
@@ -62,6 +62,9 @@ pub fn plan(parts: &Parts) -> Plan<'static> {
         refuse(&error)
     });
     log::set_max_level(level(&plan.header));
+    if wants_report(&plan.header) {
+        report::ground(parts);
+    }
     plan
 }
 
@@ -73,6 +76,7 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
     Machine {
         vms: core::array::from_fn(|_| Slot::new()),
         epochs: Epochs::new(),
+        vmids: Vmids::default(),
         memory: Lock::new(Pool { allocator, own: Account::hypervisor(), baseline: None }),
         mail: core::array::from_fn(|_| Mail::default()),
         cpus: core::array::from_fn(|_| Lock::new(None)),
@@ -87,14 +91,21 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
     }
 }
 
+/// Returns whether boot says where everything stands.
+const fn wants_report(header: &PayloadHeader) -> bool {
+    header.flags & HEADER_REPORT != 0
+}
+
 fn level(header: &PayloadHeader) -> LevelFilter {
-    match header.log_level {
+    let level = match header.log_level {
         0 | 1 => LevelFilter::Error,
         2 => LevelFilter::Warn,
         3 => LevelFilter::Info,
         4 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
-    }
+    };
+    // The report's lines are wanted however little else is.
+    if wants_report(header) { level.max(LevelFilter::Info) } else { level }
 }
 
 fn slice(header: &PayloadHeader) -> u64 {
@@ -118,6 +129,7 @@ fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             deadlines,
             turn: None,
             resident: None,
+            vmid_generation: 0,
             reaping: 0,
             retired: None,
             armed: NEVER,
@@ -160,6 +172,9 @@ pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
             machine.console.flush_polled();
             refuse(&error);
         }
+    }
+    if wants_report(&plan.header) {
+        report::owners(machine, stay, &mut none);
     }
     machine.is_ready.store(true, Ordering::Release);
 }

@@ -4,7 +4,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{leave, service};
 use crate::arch::frame::Frame;
-use crate::arch::{guest, stage2, timer};
+use crate::arch::{guest, timer};
 use crate::machine::{Cpu, Cx};
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
@@ -41,7 +41,7 @@ fn make_resident(cx: &mut Cx<'_>) {
         evict(cx);
     }
     guest::load(&cx.context.el1, cx.me.vcpu());
-    stage2::set_vttbr(cx.vm.vttbr);
+    cx.select_space();
     cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
 }
 

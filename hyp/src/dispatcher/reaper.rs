@@ -1,10 +1,15 @@
 //! Reaper: gives back what ended VMs held, one bounded step per turn, on the core whose vCPU was the last to stop.
 
+use super::service;
+use crate::allocator::AllocError;
 use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
-use crate::lock::Held;
+use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
+use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
+use crate::vm::sharing::Side;
+use crate::vm::stop::Step;
 use crate::vm::{Ending, Vm, stop};
 
 /// Does one step for one VM that this core gives back.
@@ -28,16 +33,53 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         cpu.reaping &= cpu.reaping.wrapping_sub(1);
         return;
     };
-    let mut none = Held::mint();
-    let (mut inner, mut held) = vm.inner.lock(&mut none);
-    let (mut pool, _held) = machine.memory.lock(&mut held);
-    let Pool { allocator, own, .. } = &mut *pool;
     let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
-    match stop::step(vm, &mut inner, allocator, own, &machine.epochs, peer) {
-        Ok(false) => {}
-        Ok(true) => cpu.retired = slot.retire(&machine.epochs),
+    let mut none = Held::mint();
+    // The stage changes here alone; what the step finds of the other VM is looked at again under both locks.
+    let partner = {
+        let (inner, _held) = vm.inner.lock(&mut none);
+        stop::partner(&inner, (0..64).filter(|&place| place != vm.place && peer(place).is_some()))
+    };
+    let is_that =
+        |other: &&Vm| partner.is_some_and(|partner| partner.incarnation.is_none_or(|i| i == other.incarnation));
+    let partner =
+        partner.and_then(|partner| peer(partner.place)).filter(|other| other.place != vm.place && is_that(other));
+    let step = match partner {
+        Some(other) => with_partner(machine, vm, other, &mut none, peer),
+        None => {
+            let (mut inner, mut held) = vm.inner.lock(&mut none);
+            let (mut pool, _held) = machine.memory.lock(&mut held);
+            let Pool { allocator, own, .. } = &mut *pool;
+            stop::step(vm, &mut inner, None, (allocator, own), &machine.epochs, peer)
+        }
+    };
+    match step {
+        Ok(Step { is_done: true, .. }) => cpu.retired = slot.retire(&machine.epochs),
+        Ok(Step { told, .. }) => {
+            if let Some(other) = partner {
+                let told =
+                    (0..8).filter(|vcpu| told >> vcpu & 1 != 0).filter_map(|vcpu| VcpuRef::new(other.place, vcpu));
+                told.for_each(|who| service::tell(machine, cpu, other, who));
+            }
+        }
         Err(_) => panic!("vm {}: the ledger contradicts what the VM holds", vm.label),
     }
+}
+
+/// Does a step that has to do with another VM, under the locks of both.
+fn with_partner<'s>(
+    machine: &'s Machine,
+    vm: &'s Vm,
+    other: &'s Vm,
+    none: &mut Held<'_, 0>,
+    peer: impl Fn(u8) -> Option<&'s Vm>,
+) -> Result<Step, AllocError> {
+    let pair = lock_pair((vm.place, &vm.inner), (other.place, &other.inner), none);
+    let Some((mut inner, mut theirs, mut held)) = pair else { unreachable!("no VM is its own partner") };
+    let (mut pool, _held) = machine.memory.lock(&mut held);
+    let Pool { allocator, own, .. } = &mut *pool;
+    let mut side = Side { vm: other, inner: &mut theirs };
+    stop::step(vm, &mut inner, Some(&mut side), (allocator, own), &machine.epochs, peer)
 }
 
 /// Gives the VM object back once no core can use it any more; until then returns it.

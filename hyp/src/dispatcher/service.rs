@@ -126,7 +126,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
         cpu.turn = None;
     }
     if cpu.resident.is_some_and(|(resident, _)| resident == who) {
-        leave_core(cpu);
+        leave_core(machine, cpu);
     }
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
         let mut none = Held::mint();
@@ -139,9 +139,10 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
 }
 
 /// Forgets whose EL1 state is on this core; nothing translates by the vCPU's tables here any more.
-pub fn leave_core(cpu: &mut Cpu) {
+pub fn leave_core(machine: &Machine, cpu: &mut Cpu) {
     cpu.resident = None;
     stage2::park();
+    machine.vmids.release(cpu.index);
     guest::trap_fp(true);
 }
 

@@ -1,9 +1,11 @@
-//! AS: the guest's MMU. Checks range, attributes and rights; the address space does the rest.
+//! AS, pages: the guest's MMU. Checks range, attributes and rights; the address space does the rest.
 
-use strato_abi::address_space::Attributes;
+use strato_abi::address_space::{Attributes, LastFault, UnmapFlags};
 use strato_abi::call::{AsMap, AsMapReply, AsProtect, AsProtectReply, AsQuery, AsQueryReply, AsUnmap, AsUnmapReply};
 use strato_abi::error::{Code, Error, Reason};
+use strato_abi::handle::Handle as AbiHandle;
 use strato_abi::plan::VM_JIT;
+use strato_abi::share::BORROWED_RANGES;
 use strato_abi::{Ipa, MemHandle};
 
 use super::{CallError, Handle, Outcome, decode};
@@ -12,22 +14,28 @@ use crate::arch;
 use crate::machine::Cx;
 use crate::memory::descriptor::{Attr, MemoryType};
 use crate::memory::source::Charged;
-use crate::memory::stage2::{SpaceError, UNITS};
+use crate::memory::stage2::SpaceError;
 use crate::vm::Inner;
-use crate::vm::handles::MemRef;
+use crate::vm::handles::{Flags, MemRef, Range, Ranges};
 
 /// Returns what the ABI says of an address space's refusal; the address is argument 2.
-fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
+pub(super) fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
     match error {
         SpaceError::BadRange => CallError::of(Code::BadAddress, 2, Reason::Reserved, 0),
         SpaceError::Exists => CallError::of(Code::Exists, 2, Reason::None, 0),
         SpaceError::NotMapped => CallError::of(Code::NotMapped, 2, Reason::None, 0),
         SpaceError::BadAttribute => CallError::of(Code::BadAttribute, attributes_argument, Reason::None, 0),
+        SpaceError::NoRight(missing) => {
+            CallError::of(Code::Denied, attributes_argument, Reason::NoRight, missing.bits())
+        }
         SpaceError::NoMemory => CallError::bare(Code::NoMemory),
         SpaceError::Quota => CallError::bare(Code::Quota),
-        SpaceError::Dying => CallError::bare(Code::State),
+        SpaceError::Dying => CallError::of(Code::State, 1, Reason::None, 0),
     }
 }
+
+/// The VM has no address space in the slot that a handle of it names.
+const NO_SPACE: CallError = CallError::bare(Code::Internal);
 
 /// Returns checked attributes in the form that an entry has.
 fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, CallError> {
@@ -39,105 +47,130 @@ fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, Cal
 
 impl Handle for AsMap {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsMapReply>, CallError> {
-        decode::own_space(self.space)?;
         let range = decode::page_range(self.address, self.pages, 5)?;
         let attr = attributes(cx, self.attributes, 6)?;
         let MemHandle(handle) = self.mem;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
+        let slot = decode::space(inner, cx.context, self.space)?;
         let mem = inner.handles.mem(handle).map_err(|error| CallError::Handle(3, error))?;
+        if mem.flags.intersects(Flags::REVOKED) {
+            return Err(CallError::of(Code::Revoked, 3, Reason::None, 0));
+        }
+        if mem.flags.intersects(Flags::LENT | Flags::FREEING) {
+            return Err(CallError::of(Code::State, 3, Reason::None, 0));
+        }
         decode::within_rights(self.attributes, mem.rights, 6)?;
+        let attr = attr.up_to(Attributes::from_bits_truncate(u64::from(mem.rights.bits())));
         let first = decode::page_offset(self.offset, range.pages, mem.pages)?;
         let pa = mem.base.checked_add(first).ok_or(CallError::bare(Code::Internal))?;
+        let room = borrowed_room(inner, handle, &mem, slot, range)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         // Counted as mapped before it is, so that the object cannot go in between; what was not mapped is taken off again.
         let wanted = u32::try_from(range.pages).map_err(|_| CallError::bare(Code::Internal))?;
         pool.allocator.mem_add_mapped(mem.id, wanted).map_err(|_| CallError::Handle(3, super::HandleError::Stale))?;
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let mapped = inner.space.map(range.start, pa, range.pages, attr, &mut source);
-        let done = mapped.as_ref().map_or(0, |mapped| mapped.pages);
+        let space = inner.spaces.get_mut(slot);
+        let mapped = space.map(|space| space.map(range.start, pa, range.pages, attr, &mut source));
+        let done = mapped.as_ref().and_then(|mapped| mapped.as_ref().ok()).map_or(0, |mapped| mapped.pages);
         let missing = range.pages.saturating_sub(done);
         if missing != 0 {
             let missing = u32::try_from(missing).unwrap_or(0);
             pool.allocator.mem_sub_mapped(mem.id, missing).map_err(|_: AllocError| CallError::bare(Code::Internal))?;
         }
-        let mapped = mapped.map_err(|error| refusal(error, 6))?;
+        let mapped = mapped.ok_or(NO_SPACE)?.map_err(|error| refusal(error, 6))?;
+        if let Some(room) = room {
+            let exact = inner.handles.ranges(handle.index()).with(pages_of(slot, range.start, done));
+            inner.handles.set_ranges(handle.index(), exact.unwrap_or(room));
+        }
         Ok(Outcome::Reply(AsMapReply { level: mapped.level as u64, done }))
     }
 }
 
+/// Returns `pages` pages from `start` on, as the ranges of borrowed memory count them.
+const fn pages_of(space: u8, start: Ipa, pages: u64) -> Range {
+    Range { space, first: start.bytes() >> 12, pages }
+}
+
+/// Returns the ranges of borrowed memory with `range` in them: what its owner looks through when it takes it back. `None` for
+/// other memory.
+fn borrowed_room(
+    inner: &Inner,
+    handle: AbiHandle,
+    mem: &MemRef,
+    slot: u8,
+    range: decode::PageRange,
+) -> Result<Option<Ranges>, CallError> {
+    if !mem.flags.contains(Flags::BORROWED) {
+        return Ok(None);
+    }
+    let room = inner.handles.ranges(handle.index()).with(pages_of(slot, range.start, range.pages));
+    room.map(Some).ok_or(CallError::of(Code::Full, 3, Reason::TableFull, BORROWED_RANGES))
+}
+
 impl Handle for AsUnmap {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsUnmapReply>, CallError> {
-        decode::own_space(self.space)?;
         let range = decode::page_range(self.address, self.pages, 3)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
+        let slot = decode::space(inner, cx.context, self.space)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let done = inner.space.unmap(range.start, range.pages, &mut source).map_err(|error| refusal(error, 0))?;
+        let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
+            let space = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
+            space.unmap_later(range.start, range.pages, &mut source)
+        } else {
+            inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.unmap(range.start, range.pages, &mut source)
+        };
+        let done = done.map_err(|error| refusal(error, 0))?;
+        if !self.flags.contains(UnmapFlags::NO_SYNC) {
+            inner.handles.trim(pages_of(slot, range.start, done)); // what is invalidated later is looked through until then
+        }
         Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
     }
 }
 
 impl Handle for AsProtect {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsProtectReply>, CallError> {
-        decode::own_space(self.space)?;
         let range = decode::page_range(self.address, self.pages, 3)?;
         let attr = attributes(cx, self.attributes, 4)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let pages = check_rights(inner, range.start, range.pages, self.attributes)?;
+        let slot = decode::space(inner, cx.context, self.space)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
-        let done = inner.space.protect(range.start, pages, attr, &mut source).map_err(|error| refusal(error, 4))?;
-        Ok(Outcome::Reply(AsProtectReply { reserved: 0, done }))
+        let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
+            let space = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
+            space.protect_later(range.start, range.pages, attr, &mut source)
+        } else {
+            inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.protect(range.start, range.pages, attr, &mut source)
+        };
+        Ok(Outcome::Reply(AsProtectReply { reserved: 0, done: done.map_err(|error| refusal(error, 4))? }))
     }
-}
-
-/// Looks at the table of handles that one PROTECT makes: each takes time by the table.
-const LOOKS: usize = 4;
-
-/// Checks that what is mapped in `pages` pages from `start` on may be given `wanted` by the rights of its handle. Returns how
-/// many pages that was found of: as many as one call works on, fewer when they belong to ever other objects.
-fn check_rights(inner: &Inner, start: Ipa, pages: u64, wanted: Attributes) -> Result<u64, CallError> {
-    let (mut at, mut left, mut looks) = (start, pages, 0);
-    let mut last: Option<MemRef> = None;
-    for _ in 0..UNITS {
-        if left == 0 {
-            break;
-        }
-        let leaf = inner.space.query(at).ok_or(refusal(SpaceError::NotMapped, 4))?;
-        if !last.is_some_and(|mem| mem.holds(leaf.pa)) {
-            if looks == LOOKS {
-                break;
-            }
-            looks += 1;
-            let found = inner.handles.find_mem(leaf.pa).ok_or(CallError::of(Code::Denied, 4, Reason::NoRight, 0))?;
-            decode::within_rights(wanted, found.1.rights, 4)?;
-            last = Some(found.1);
-        }
-        // To the end of the leaf: its pages belong to one object.
-        let rest = leaf.level.bytes().saturating_sub(at.bytes() & leaf.level.bytes().wrapping_sub(1)) >> 12;
-        let step = rest.clamp(1, left);
-        left = left.saturating_sub(step);
-        match at.checked_add(step << 12) {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    Ok(pages.saturating_sub(left))
 }
 
 impl Handle for AsQuery {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsQueryReply>, CallError> {
-        decode::own_space(self.space)?;
         let page = self.address.page_base();
         let (address, fault) = cx.context.last_fault;
         let fault = if address == page.bytes() { fault } else { 0 };
-        let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let leaf = inner.space.query(page).ok_or(Error::of(Code::NotMapped, 2, Reason::None, fault))?;
-        let (handle, mem) =
-            inner.handles.find_mem(leaf.pa).ok_or(Error::of(Code::BadAddress, 2, Reason::Reserved, 0))?;
+        let (inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+        let slot = decode::space(&inner, cx.context, self.space)?;
+        let space = inner.spaces.get(slot).ok_or(NO_SPACE)?;
+        if space.is_dying() {
+            return Err(refusal(SpaceError::Dying, 0));
+        }
+        let Some(leaf) = space.query(page) else {
+            let was_revoked = inner.handles.was_revoked(slot, page.bytes() >> 12);
+            let fault = if was_revoked { LastFault::Revoked as u64 } else { fault };
+            return Err(Error::of(Code::NotMapped, 2, Reason::None, fault).into());
+        };
+        let object = {
+            let (pool, _held) = cx.machine.memory.lock(&mut held);
+            pool.allocator.mem_at(leaf.pa)
+        };
+        let found = object.and_then(|(id, _)| inner.handles.find_mem(id, leaf.pa, cx.vm.handle_limit));
+        let (handle, mem) = found.ok_or(Error::of(Code::BadAddress, 2, Reason::Reserved, 0))?;
         Ok(Outcome::Reply(AsQueryReply {
             mem: MemHandle(handle),
             offset: leaf.pa.bytes().saturating_sub(mem.base.bytes()),

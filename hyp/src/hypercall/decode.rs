@@ -10,9 +10,9 @@ use super::CallError;
 use crate::events::Link;
 use crate::events::port::{End, Snapshot};
 use crate::machine::Cx;
-use crate::vcpu::Vcpu;
-use crate::vm::Vm;
+use crate::vcpu::{Context, Vcpu};
 use crate::vm::handles::HandleError;
+use crate::vm::{Inner, Vm};
 
 /// Pages of an address space that a call may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +86,16 @@ pub fn within_rights(wanted: Attributes, rights: Rights, argument: u8) -> Result
     if missing == 0 { Ok(()) } else { Err(Error::of(Code::Denied, argument, Reason::NoRight, missing)) }
 }
 
-/// Checks that argument 1 names the caller's address space: the only one a VM has.
+/// Returns the slot of the address space that argument 1 names, which may be the calling vCPU's current one.
 ///
 /// # Errors
-/// `BAD_HANDLE`.
-pub fn own_space(space: AddressSpaceHandle) -> Result<(), CallError> {
-    if space == AddressSpaceHandle::CURRENT { Ok(()) } else { Err(CallError::of(Code::BadHandle, 1, Reason::None, 0)) }
+/// `BAD_HANDLE`, `STALE`, `WRONG_KIND`.
+#[inline]
+pub fn space(inner: &Inner, context: &Context, space: AddressSpaceHandle) -> Result<u8, CallError> {
+    if space == AddressSpaceHandle::CURRENT {
+        return Ok(context.space.slot);
+    }
+    inner.handles.space(space.0).map_err(|error| CallError::Handle(1, error))
 }
 
 /// Returns vCPU number `vcpu` of the caller's VM.

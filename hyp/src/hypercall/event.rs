@@ -31,7 +31,7 @@ pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
 
 /// Returns the VM in `place` if it is still the one of `incarnation`.
 #[inline(always)]
-fn peer_of<'s>(cx: &Cx<'s>, place: u8, incarnation: u32) -> Option<&'s Vm> {
+pub(super) fn peer_of<'s>(cx: &Cx<'s>, place: u8, incarnation: u32) -> Option<&'s Vm> {
     let vm = cx.machine.vms.get(usize::from(place))?.get(cx.stay)?;
     // One that ends closes its ports; until then its records are there and nobody looks at them.
     (vm.incarnation == incarnation).then_some(vm)

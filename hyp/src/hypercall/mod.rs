@@ -5,11 +5,16 @@
 //! build: the table is made from the contract's one list. Never switches a vCPU; it returns what follows.
 
 mod address_space;
+mod bind;
 mod console;
 mod core;
 pub mod decode;
 mod event;
+mod handles;
+mod mem;
 pub mod reply;
+mod share;
+mod space;
 mod vcpu;
 
 use strato_abi::Call;

@@ -12,10 +12,11 @@ pub mod sysreg;
 
 use log::Level;
 use strato_abi::Ipa;
+use strato_abi::address_space::LastFault;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
 
 use crate::arch::frame::Frame;
-use crate::arch::guest;
+use crate::arch::{guest, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
 use crate::memory::stage2::Access as Wish;
@@ -86,17 +87,21 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
         Wanted::Write => Wish::Write,
         Wanted::Fetch => Wish::Execute,
     };
+    let mut fault = abort.last_fault();
     if let Some(ipa) = Ipa::new(abort.ipa)
         && abort.refusal != Refusal::External
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        if inner.space.permits(ipa, wish) {
+        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
-            inner.space.forget(ipa);
+            stage2::forget_page(ipa.page_base().bytes());
             return Next::Resume;
         }
+        if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(cx.context.space.slot, abort.ipa >> 12) {
+            fault = LastFault::Revoked;
+        }
     }
-    cx.context.last_fault = (abort.ipa & !0xfff, abort.last_fault() as u64);
+    cx.context.last_fault = (abort.ipa & !0xfff, fault as u64);
     let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
     if is_deliverable && !is_vector(frame, &abort) {
         inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));

@@ -32,10 +32,11 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
     }
     let Some(ipa) = Ipa::new(abort.ipa) else { return };
     let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-    let (below, mut above) = inner.space.nearest(ipa);
+    let Some(space) = inner.spaces.get(cx.context.space.slot) else { return };
+    let (below, mut above) = space.nearest(ipa);
     // An address inside a region, which refused the access: what stands above is looked for behind it.
     if let Some(end) = below.and_then(|region| region.start.checked_add(region.bytes)).filter(|&end| end > ipa) {
-        above = inner.space.nearest(end).1;
+        above = space.nearest(end).1;
     }
     for (side, region) in [("at or below", below), ("above", above)] {
         match region {

@@ -22,6 +22,10 @@ const INNER_SHAREABLE: u64 = 0b11 << 8;
 const ACCESSED: u64 = 1 << 10;
 /// XN, bits 54:53; without FEAT_XNX bit 54 alone counts and bit 53 is RES0.
 const EXECUTE_NEVER: u64 = 1 << 54;
+/// Bits 55 and 56, free for software: what the permissions may be changed to, by the rights of the handle that it was
+/// mapped with. Reading is always among them.
+const MAY_WRITE: u64 = 1 << 55;
+const MAY_EXECUTE: u64 = 1 << 56;
 
 /// Bits that a change of permissions changes.
 pub(super) const PERMISSIONS: u64 = READABLE | WRITABLE | EXECUTE_NEVER;
@@ -46,7 +50,8 @@ pub enum AttrError {
     ExecutableDevice,
 }
 
-/// Rights and memory type of a mapping, checked to go together: all of a leaf but its address and level.
+/// Rights and memory type of a mapping, checked to go together, and the most rights that it can get: all of a leaf but its
+/// address and level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attr {
     bits: u64,
@@ -90,6 +95,33 @@ impl Attr {
             rights = rights.union(Attributes::EXECUTE);
         }
         rights
+    }
+
+    /// Returns the same as a mapping that can get no more than `most`.
+    #[must_use]
+    pub const fn up_to(self, most: Attributes) -> Self {
+        let write = if most.contains(Attributes::WRITE) { MAY_WRITE } else { 0 };
+        let execute = if most.contains(Attributes::EXECUTE) { MAY_EXECUTE } else { 0 };
+        Self { bits: self.bits & !(MAY_WRITE | MAY_EXECUTE) | write | execute }
+    }
+
+    /// Returns the most rights that the mapping can get.
+    #[must_use]
+    pub const fn most(self) -> Attributes {
+        let mut most = Attributes::READ;
+        if self.bits & MAY_WRITE != 0 {
+            most = most.union(Attributes::WRITE);
+        }
+        if self.bits & MAY_EXECUTE != 0 {
+            most = most.union(Attributes::EXECUTE);
+        }
+        most
+    }
+
+    /// Returns whether the two let a guest do the same now.
+    #[must_use]
+    pub const fn acts_like(self, other: Self) -> bool {
+        (self.bits ^ other.bits) & !(MAY_WRITE | MAY_EXECUTE) == 0
     }
 
     /// Returns the memory type.
@@ -169,7 +201,7 @@ pub(super) const fn decode(entry: u64) -> Option<(Pa, Attr)> {
     if entry & VALID == 0 || owns(entry) {
         return None;
     }
-    const ATTRIBUTES: u64 = MEMORY | PERMISSIONS | INNER_SHAREABLE | ACCESSED;
+    const ATTRIBUTES: u64 = MEMORY | PERMISSIONS | INNER_SHAREABLE | ACCESSED | MAY_WRITE | MAY_EXECUTE;
     Some((Pa::of_entry(entry), Attr { bits: entry & ATTRIBUTES }))
 }
 
@@ -230,6 +262,21 @@ mod tests {
         assert_eq!(entry(Attributes::all(), MemoryType::Normal, true), 0x8000_07ff);
         // MemAttr 0001, SH 00.
         assert_eq!(entry(read_write, MemoryType::Device, false), 0x0040_0000_8000_04c7);
+    }
+
+    #[test]
+    fn the_most_rights_stand_beside_the_rights_and_change_nothing_for_the_walker() {
+        let plain = Attr::new(Attributes::READ, MemoryType::Normal, false).unwrap();
+        assert_eq!(plain.most(), Attributes::READ);
+        for most in (0..8).map(|bits| Attributes::from_bits_truncate(bits | 1)) {
+            let attr = plain.up_to(most);
+            assert_eq!((attr.rights(), attr.most(), attr.acts_like(plain)), (Attributes::READ, most, true));
+            let entry = encode(0x8000_0000, attr, Level::Two);
+            assert_eq!(decode(entry), Some((Pa::new(0x8000_0000).unwrap(), attr)));
+            // Bits 58:55 are the software's.
+            assert_eq!(entry & !(0b1111 << 55), encode(0x8000_0000, plain, Level::Two));
+            assert_eq!(attr.up_to(Attributes::READ), plain);
+        }
     }
 
     #[test]

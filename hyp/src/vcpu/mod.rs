@@ -7,6 +7,7 @@ pub mod state;
 
 use strato_abi::vcpu::RunState;
 
+use crate::allocator::Selector;
 use crate::arch::el1::{El1, FpState, PSTATE_START};
 use crate::arch::frame::Frame;
 use crate::arch::lease::Leased;
@@ -32,6 +33,20 @@ pub struct Owned {
     pub context: Context,
 }
 
+/// The current address space of a vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Its slot among those of the VM.
+    pub slot: u8,
+    /// What selects it, as this core got it last.
+    pub selector: Selector,
+}
+
+impl Current {
+    /// The first one of the VM, which no core has selected for the vCPU yet.
+    pub const FIRST: Self = Self { slot: 0, selector: Selector::NONE };
+}
+
 /// What a vCPU has besides its frame; the frame stays apart so that a call in progress cannot reach it.
 #[derive(Debug)]
 pub struct Context {
@@ -39,6 +54,8 @@ pub struct Context {
     pub el1: El1,
     /// FP registers while they are not loaded.
     pub fp: FpState,
+    /// What the guest translates by.
+    pub space: Current,
     /// WAIT answers when the vCPU runs again.
     pub is_waiting: bool,
     /// Calls of CORE.NOP.
@@ -49,8 +66,14 @@ pub struct Context {
 
 impl Context {
     /// What a vCPU starts with.
-    pub const RESET: Self =
-        Self { el1: El1::RESET, fp: FpState::RESET, is_waiting: false, nops: 0, last_fault: (u64::MAX, 0) };
+    pub const RESET: Self = Self {
+        el1: El1::RESET,
+        fp: FpState::RESET,
+        space: Current::FIRST,
+        is_waiting: false,
+        nops: 0,
+        last_fault: (u64::MAX, 0),
+    };
 }
 
 /// What every core may read, and change one word at a time.

@@ -1,19 +1,23 @@
 //! Attaching: a plan record gives a VM a loaded segment, a shared region, a peer or a channel, before it starts.
 
+use strato_abi::Ipa;
 use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
 
-use super::build::{BuildError, map_all};
-use super::handles::{MemRef, Object};
+use super::build::BuildError;
+use super::handles::{Flags, MemRef, Object};
 use super::info::{self, Named};
+use super::spaces::{self, Spaces};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator, MemId};
+use crate::arch::ram::Pa;
 use crate::events::Link;
 use crate::events::port::End;
-use crate::memory::source::Charged;
+use crate::memory::descriptor::{Attr, MemoryType};
+use crate::memory::source::{Charged, TableSource};
 
 /// Copies `bytes` into the VM's memory and maps the pages that `record` describes.
 ///
@@ -50,7 +54,8 @@ pub fn load(
     allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
     let pa = ram.base.checked_add(offset).ok_or(outside)?;
     let mut source = Charged::new(allocator, &mut inner.account, || false);
-    map_all(&mut inner.space, record.address, pa, pages, rights, vm.flags & VM_JIT != 0, &mut source)
+    let attr = attr(rights, ram.rights, vm.flags & VM_JIT != 0)?;
+    map_all(&mut inner.spaces, record.address, pa, pages, attr, &mut source)
 }
 
 /// Returns a new shared region that belongs to the VM. It is referred to by the handles that [`grant`] gives.
@@ -77,7 +82,7 @@ pub fn grant(
 ) -> Result<(), BuildError> {
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
-    let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights });
+    let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
     let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
     if record.address != 0 {
@@ -87,7 +92,8 @@ pub fn grant(
         )?;
         let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
         let mut source = Charged::new(allocator, &mut inner.account, || false);
-        map_all(&mut inner.space, record.address, info.base, info.pages, wanted, vm.flags & VM_JIT != 0, &mut source)?;
+        let attr = attr(wanted, rights, vm.flags & VM_JIT != 0)?;
+        map_all(&mut inner.spaces, record.address, info.base, info.pages, attr, &mut source)?;
     }
     let size = info.pages << 12;
     announce(
@@ -141,4 +147,31 @@ pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
 fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
     let [page, _] = &vm.pages;
     if info::add(page.frames(), &named) { Ok(()) } else { Err(BuildError::Full) }
+}
+
+/// Returns the attributes of a mapping with `rights` by a handle that allows `most`.
+fn attr(rights: Attributes, most: Rights, jit: bool) -> Result<Attr, BuildError> {
+    let most = Attributes::from_bits_truncate(u64::from(most.bits()));
+    Attr::new(rights, MemoryType::Normal, jit)
+        .map(|attr| attr.up_to(most))
+        .map_err(|_| BuildError::Record("expected rights of a mapping"))
+}
+
+/// Maps `pages` pages in the first address space, however many calls that takes.
+fn map_all(
+    spaces: &mut Spaces,
+    address: u64,
+    pa: Pa,
+    pages: u64,
+    attr: Attr,
+    source: &mut impl TableSource,
+) -> Result<(), BuildError> {
+    let space = spaces.get_mut(spaces::FIRST).ok_or(BuildError::Full)?;
+    let mut done = 0;
+    while done < pages {
+        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
+        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
+        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
+    }
+    Ok(())
 }

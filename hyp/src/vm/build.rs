@@ -6,15 +6,14 @@ use core::fmt;
 
 use heapless::{String, Vec};
 use log::Level;
-use strato_abi::Ipa;
-use strato_abi::addr::{EVENT_AREA, INFO_PAGE, INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE, VCPU_AREA};
-use strato_abi::address_space::Attributes;
+use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::CreateVm;
 
-use super::handles::{HandleTable, MemRef, Object};
+use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
+use super::spaces::{self, Spaces, Window};
 use super::stop::Stage;
 use super::{Inner, VCPUS_MAX, Vm};
 use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
@@ -24,9 +23,8 @@ use crate::arch::shared::SharedPages;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
-use crate::memory::descriptor::{Attr, MemoryType};
 use crate::memory::source::Charged;
-use crate::memory::stage2::{AddressSpace, Progress, SpaceError};
+use crate::memory::stage2::{AddressSpace, SpaceError};
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::vcpu::Vcpu;
 
@@ -133,22 +131,22 @@ fn order_of(bytes: usize) -> u32 {
 /// [`BuildError`]; everything taken is given back then.
 pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> Result<PageBox<Vm>, BuildError> {
     let vcpus = usize::from(record.vcpus);
-    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
+    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(2));
     if record.handles > HANDLES_MAX || layout.pages() as u64 > INFO_PAGES_MAX {
         return Err(BuildError::Record("expected at most 1,024 handles and eight info pages"));
     }
     let is_size_good = record.ram_size.is_power_of_two() && record.ram_size >= PAGE_SIZE;
-    if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles == 0 || record.priority > 31 {
+    if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles < 2 || record.priority > 31 {
         return Err(BuildError::Record("expected number of vCPUs, ram, handles or priority"));
     }
     let label = label(&record.label).ok_or(BuildError::Record("expected label"))?;
     let account = Account::new(Owner::Vm(u16::from(site.place)), u64::from(record.quota_pages));
     let mut stock = Stock { allocator, account, taken: Vec::new() };
     let made = take_all(&mut stock, record, layout).and_then(|ram| {
-        let space = map_own_pages(&mut stock, layout)?;
-        Ok((ram, space))
+        let own = map_own_pages(&mut stock, layout)?;
+        Ok((ram, own))
     });
-    let (ram, (space, info_pages, records, area)) = match made {
+    let (ram, (space, window, info_pages, records, area)) = match made {
         Ok(parts) => parts,
         Err(error) => {
             stock.return_all();
@@ -165,15 +163,16 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
             let _ = boxes.push(vcpu);
         }
     }
-    let named = add_ram(&mut handles, record, stock.allocator, ram)?;
+    let named = [add_ram(&mut handles, record, stock.allocator, ram)?, add_space(&mut handles, record)?];
+    let [_, Named { handle: first, .. }] = named;
     if let Some(mem) = stock.allocator.mem_info(ram) {
         say(Level::Debug, format_args!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size));
     }
     let fits = info::write(info_pages.frames(), layout, record, site.counter_hz, site.command_line);
-    if !fits || !info::add(info_pages.frames(), &named) {
+    if !fits || !named.iter().all(|named| info::add(info_pages.frames(), named)) {
         return Err(BuildError::Full);
     }
-    let (account, vttbr) = (stock.account, space.vttbr());
+    let (account, spaces) = (stock.account, Spaces::new(space, first, window));
     let vm = Vm {
         place: site.place,
         incarnation: site.incarnation,
@@ -184,7 +183,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         ports,
         area: EventArea::new(area),
         pages: [info_pages, records],
-        inner: Lock::new(Inner { space, account, handles, stage: Stage::Ports(0) }),
+        inner: Lock::new(Inner { spaces, account, handles, stage: Stage::Ports(0), work: None }),
         line: Lock::new(LineBuffer::new()),
         calls: record.calls,
         is_ending: AtomicBool::new(false),
@@ -192,7 +191,6 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         attached: AtomicU32::new(u32::from(record.vcpus)),
         awake: AtomicU32::new(0),
         has_run: AtomicBool::new(false),
-        vttbr,
     };
     PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
 }
@@ -214,58 +212,25 @@ fn take_all(stock: &mut Stock<'_>, record: &CreateVm, layout: info::Layout) -> R
     Ok(stock.allocator.mem_create(order, &mut stock.account)?)
 }
 
-type OwnPages = (AddressSpace, SharedPages, SharedPages, SharedPages);
+type OwnPages = (AddressSpace, Window, SharedPages, SharedPages, SharedPages);
 
 /// Makes the address space with the hypervisor's window in it.
 fn map_own_pages(stock: &mut Stock<'_>, layout: info::Layout) -> Result<OwnPages, BuildError> {
-    let Some(vmid) = stock.allocator.take_vmid() else { return Err(BuildError::Memory(AllocError::NoMemory)) };
     let root = stock.next();
-    let Ok(mut space) = AddressSpace::new(root, vmid) else {
-        return Err(BuildError::Record("expected a root table of one frame"));
-    };
     let info = SharedPages::new(stock.next());
     let records = SharedPages::new(stock.next());
     let area = SharedPages::new(stock.next());
-    let own = [
-        (INFO_PAGE, info.pa(), layout.pages() as u64, Attributes::READ),
-        (VCPU_AREA, records.pa(), 1, Attributes::READ),
-        (EVENT_AREA, area.pa(), 1, Attributes::READ | Attributes::WRITE),
-    ];
-    for (address, pa, count, rights) in own {
-        let mut source = Charged::new(stock.allocator, &mut stock.account, || false);
-        if let Err(error) = map_all(&mut space, address, pa, count, rights, false, &mut source) {
-            while space.teardown_step(&mut source) == Progress::More {}
-            if let Ok(vmid) = space.finish(&mut source) {
-                stock.allocator.give_back_vmid(vmid);
-            }
+    let window = Window { info: info.pa(), info_pages: layout.pages() as u64, records: records.pa(), area: area.pa() };
+    let mut source = Charged::new(stock.allocator, &mut stock.account, || false);
+    match spaces::make(root, window, &mut source) {
+        Ok(space) => Ok((space, window, info, records, area)),
+        Err(error) => {
             for pages in [info, records, area] {
                 stock.return_one(pages.into_pages());
             }
-            return Err(error);
+            Err(error.into())
         }
     }
-    Ok((space, info, records, area))
-}
-
-/// Maps `pages` pages, however many calls that takes.
-pub(super) fn map_all(
-    space: &mut AddressSpace,
-    address: u64,
-    pa: crate::arch::ram::Pa,
-    pages: u64,
-    rights: Attributes,
-    jit: bool,
-    source: &mut impl crate::memory::source::TableSource,
-) -> Result<(), BuildError> {
-    let attr =
-        Attr::new(rights, MemoryType::Normal, jit).map_err(|_| BuildError::Record("expected rights of a mapping"))?;
-    let mut done = 0;
-    while done < pages {
-        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
-        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
-        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
-    }
-    Ok(())
 }
 
 fn label(bytes: &[u8]) -> Option<String<31>> {
@@ -283,10 +248,19 @@ fn add_ram(
     let mem = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     allocator.mem_add_reference(id)?;
     let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE | Rights::OWNER;
-    let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights });
+    let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights, flags: Flags::empty() });
     let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
     let (size, address) = (record.ram_size, RAM_BASE);
     Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })
+}
+
+/// Gives the first address space its handle: the last of the table, since ports take low numbers.
+fn add_space(handles: &mut HandleTable, record: &CreateVm) -> Result<Named, BuildError> {
+    let last = record.handles.saturating_sub(1);
+    let handle = handles
+        .insert(Object::Space(spaces::FIRST), record.handles, |index| index == last)
+        .map_err(|_| BuildError::Full)?;
+    Ok(Named { handle, kind: HandleKind::AddressSpace, rights: 0, size: 0, address: 0, name: name("space") })
 }
 
 /// Returns a name as the info page has it.

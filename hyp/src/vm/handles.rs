@@ -1,53 +1,19 @@
 //! Handles: a VM's own table of what it holds. Port number = index, so ports have an entry here too.
 //!
-//! Owns the entries and their generations. Called by `vm::build` and the hypercalls, under the VM's lock. Never touches
-//! the objects that entries name.
+//! Owns the entries and their generations. Called by `vm` and the hypercalls, under the VM's lock. Never touches the
+//! objects that entries name.
 
-use strato_abi::handle::{Handle, Kind, Rights};
-use zerocopy::FromZeros;
+use strato_abi::handle::{Handle, Kind};
+use strato_abi::share::Steps;
 
+use super::entry::Entry;
+pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+use super::index_set::IndexSet;
+pub use super::ranges::{Range, Ranges};
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
-use crate::arch::ram::Pa;
+use crate::arch::ram::{Pa, Pages};
 use crate::arch::{bounded, get_bounded};
-
-/// What an entry names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// The port of the same index.
-    Port,
-    /// Memory.
-    Mem(MemRef),
-    /// The VM in a place, in one incarnation.
-    Peer {
-        /// Place of the VM.
-        place: u8,
-        /// Its incarnation.
-        incarnation: u32,
-    },
-}
-
-/// Memory as a handle names it, with what a mapping needs at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemRef {
-    /// The object.
-    pub id: MemId,
-    /// Its first byte.
-    pub base: Pa,
-    /// Its length in pages.
-    pub pages: u64,
-    /// What the holder may do with it.
-    pub rights: Rights,
-}
-
-impl MemRef {
-    /// Returns whether physical byte `at` belongs to it.
-    #[inline]
-    #[must_use]
-    pub fn holds(&self, at: Pa) -> bool {
-        at.bytes().checked_sub(self.base.bytes()).is_some_and(|offset| offset >> 12 < self.pages)
-    }
-}
 
 /// Why a handle is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,25 +28,17 @@ pub enum HandleError {
     Full(u64),
 }
 
-#[derive(Clone, Copy, Debug, FromZeros)]
-#[repr(C)]
-struct Entry {
-    kind: u16,
-    generation: u16,
-    rights: u16,
-    // Mem: index of its name.
-    index: u16,
-    // Mem: generation of its name. Peer: incarnation.
-    id: u64,
-    // Mem: first byte. Peer: place.
-    base: u64,
-    // Mem: pages.
-    pages: u64,
-}
-
 /// A VM's table of handles.
 pub struct HandleTable {
     entries: PageSlice<Entry>,
+    // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
+    borrowed: IndexSet,
+    shares: IndexSet,
+    peers: IndexSet,
+    // Which are in use or kept, so that a free one is found in a few steps.
+    used: IndexSet,
+    // The one that an object under way will get.
+    kept: Option<u16>,
 }
 
 /// Bytes of one entry.
@@ -88,12 +46,13 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
-    pub fn new(pages: crate::arch::ram::Pages) -> Self {
-        Self { entries: PageSlice::zeroed(pages) }
+    pub fn new(pages: Pages) -> Self {
+        let none = IndexSet::default();
+        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none, used: none, kept: None }
     }
 
     /// Gives up the table's pages.
-    pub fn into_pages(self) -> crate::arch::ram::Pages {
+    pub fn into_pages(self) -> Pages {
         self.entries.into_pages()
     }
 
@@ -104,33 +63,49 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
     pub fn insert(&mut self, object: Object, limit: u16, may_use: impl Fn(u16) -> bool) -> Result<Handle, HandleError> {
-        for (index, entry) in (0..limit).zip(self.entries.iter_mut()) {
-            if entry.kind != 0 || !may_use(index) {
-                continue;
-            }
-            let generation = entry.generation.wrapping_add(1).max(1);
-            *entry = match object {
-                Object::Port => {
-                    Entry { kind: Kind::Port as u16, generation, rights: 0, index: 0, id: 0, base: 0, pages: 0 }
-                }
-                Object::Mem(mem) => {
-                    let (index, id) = mem.id.to_parts();
-                    let (rights, base) = (mem.rights.bits(), mem.base.bytes());
-                    Entry { kind: Kind::Mem as u16, generation, rights, index, id, base, pages: mem.pages }
-                }
-                Object::Peer { place, incarnation } => Entry {
-                    kind: Kind::Peer as u16,
-                    generation,
-                    rights: 0,
-                    index: 0,
-                    id: u64::from(incarnation),
-                    base: u64::from(place),
-                    pages: 0,
-                },
-            };
-            return Ok(Handle::new(index, generation));
+        let full = HandleError::Full(u64::from(limit));
+        let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
+        self.insert_at(index, object).ok_or(full)
+    }
+
+    /// Returns the first free entry below `limit`, for [`HandleTable::insert_at`] or [`HandleTable::keep`].
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] with `limit`.
+    pub fn find_free(&self, limit: u16) -> Result<u16, HandleError> {
+        self.used.others(limit).next().ok_or(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Puts `object` into entry `index`, which [`HandleTable::find_free`] found, and returns its handle; `None` when there is
+    /// no such entry.
+    pub fn insert_at(&mut self, index: u16, object: Object) -> Option<Handle> {
+        let entry = self.entries.get_mut(usize::from(index))?;
+        let generation = entry.generation.wrapping_add(1).max(1);
+        *entry = Entry::new(object, generation);
+        self.used.set(index, true);
+        self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
+        self.shares.set(index, matches!(object, Object::Share(_)));
+        self.peers.set(index, matches!(object, Object::Peer { .. }));
+        Some(Handle::new(index, generation))
+    }
+
+    /// Keeps the free entry `index` for the object that [`HandleTable::insert_kept`] brings.
+    pub fn keep(&mut self, index: u16) {
+        self.kept = Some(index);
+        self.used.set(index, true);
+    }
+
+    /// Keeps no entry any more.
+    pub fn keep_none(&mut self) {
+        if let Some(index) = self.kept.take() {
+            self.used.set(index, false);
         }
-        Err(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Puts `object` into the entry that was kept for it and returns its handle, or `None` when none was.
+    pub fn insert_kept(&mut self, object: Object) -> Option<Handle> {
+        let index = self.kept.take()?;
+        self.insert_at(index, object)
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
@@ -144,22 +119,44 @@ impl HandleTable {
         }
     }
 
+    fn at(&self, index: u16) -> Option<&Entry> {
+        self.entries.get(usize::from(index)).filter(|entry| entry.kind != 0)
+    }
+
+    fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(index)).filter(|entry| entry.kind != 0)
+    }
+
+    /// Returns what kind of object `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn kind(&self, handle: Handle) -> Result<Kind, HandleError> {
+        Kind::from_u16(u16::from(self.entry(handle)?.kind)).ok_or(HandleError::Bad)
+    }
+
     /// Returns the memory that `handle` names.
     ///
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn mem(&self, handle: Handle) -> Result<MemRef, HandleError> {
-        let entry = self.entry(handle)?;
-        if entry.kind != Kind::Mem as u16 {
-            return Err(HandleError::WrongKind);
-        }
-        Self::mem_of(entry).ok_or(HandleError::WrongKind)
+        self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
-    fn mem_of(entry: &Entry) -> Option<MemRef> {
-        let id = MemId::from_parts(entry.index, entry.id);
-        let rights = Rights::from_bits_truncate(entry.rights);
-        Some(MemRef { id, base: Pa::new(entry.base)?, pages: entry.pages, rights })
+    /// Returns the share that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn share(&self, handle: Handle) -> Result<ShareRef, HandleError> {
+        self.entry(handle)?.share().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the slot of the address space that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn space(&self, handle: Handle) -> Result<u8, HandleError> {
+        self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
     /// Returns place and incarnation of the VM that `handle` names.
@@ -167,12 +164,7 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn peer(&self, handle: Handle) -> Result<(u8, u32), HandleError> {
-        let entry = self.entry(handle)?;
-        if entry.kind != Kind::Peer as u16 {
-            return Err(HandleError::WrongKind);
-        }
-        let place = u8::try_from(entry.base).map_err(|_| HandleError::Bad)?;
-        Ok((place, u32::try_from(entry.id).map_err(|_| HandleError::Bad)?))
+        self.entry(handle)?.peer().ok_or(HandleError::WrongKind)
     }
 
     /// Checks that `handle` names a port.
@@ -183,85 +175,165 @@ impl HandleTable {
         let entry = self.entry(handle)?;
         let index = bounded(usize::from(handle.index()), self.entries.len());
         let index = u16::try_from(index).map_err(|_| HandleError::Bad)?;
-        if entry.kind == Kind::Port as u16 { Ok(index) } else { Err(HandleError::WrongKind) }
+        if entry.is(Kind::Port) { Ok(index) } else { Err(HandleError::WrongKind) }
+    }
+
+    /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.
+    #[must_use]
+    pub fn far(&self, index: u16) -> Option<Far> {
+        let entry = self.at(index)?;
+        let peer = || entry.peer().map(|(place, incarnation)| Far { place, incarnation, index: 0 });
+        entry.far().or_else(peer)
+    }
+
+    /// Returns the memory of the entry of number `index`, whatever its generation.
+    #[must_use]
+    pub fn mem_at(&self, index: u16) -> Option<MemRef> {
+        self.at(index)?.mem()
+    }
+
+    /// Returns the share of the entry of number `index`, with its handle.
+    #[must_use]
+    pub fn share_at(&self, index: u16) -> Option<(Handle, ShareRef)> {
+        let entry = self.at(index)?;
+        Some((Handle::new(index, entry.generation), entry.share()?))
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.
     pub fn remove(&mut self, handle: Handle) {
         if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
-            *entry = Entry { kind: 0, generation: entry.generation, rights: 0, index: 0, id: 0, base: 0, pages: 0 };
+            *entry = Entry::free(entry.generation);
+            for set in [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.peers] {
+                set.set(handle.index(), false);
+            }
         }
     }
 
-    /// Returns the handle and the memory of the entry whose object holds physical byte `at`. Time grows with the table.
-    #[must_use]
-    pub fn find_mem(&self, at: Pa) -> Option<(Handle, MemRef)> {
-        (0u16..).zip(self.entries.iter()).filter(|(_, entry)| entry.kind == Kind::Mem as u16).find_map(
-            |(index, entry)| {
-                let mem = Self::mem_of(entry)?;
-                mem.holds(at).then_some((Handle::new(index, entry.generation), mem))
-            },
-        )
+    /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
+    pub fn set_mem(&mut self, index: u16, mem: &MemRef) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
+            *entry = entry.with_mem(mem);
+        }
     }
 
-    /// Takes the memory out of the first entry at or after `from` that names some: for giving everything back.
-    pub fn take_mem(&mut self, from: usize) -> Option<(usize, MemRef)> {
-        let (index, entry) =
-            self.entries.iter_mut().enumerate().skip(from).find(|(_, entry)| entry.kind == Kind::Mem as u16)?;
-        let mem = Self::mem_of(entry)?;
-        entry.kind = 0;
-        Some((index, mem))
+    /// Adds `set` to the flags of a handle to memory and takes `cleared` away.
+    pub fn flag(&mut self, index: u16, set: Flags, cleared: Flags) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
+            entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
+        }
+    }
+
+    /// Replaces a share; a binding stays.
+    pub fn set_share(&mut self, index: u16, share: &ShareRef) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Share)) {
+            let (port, steps) = (entry.port, entry.steps);
+            *entry = Entry::new(Object::Share(*share), entry.generation);
+            (entry.port, entry.steps) = (port, steps);
+        }
+    }
+
+    /// Binds `port` to what happens to the object of entry `index`: the steps of `steps`.
+    #[allow(clippy::cast_possible_truncation, reason = "six bits are defined")]
+    pub fn bind(&mut self, index: u16, port: Handle, steps: Steps) {
+        if let Some(entry) = self.at_mut(index) {
+            (entry.port, entry.steps) = if steps.is_empty() { (0, 0) } else { (port.bits(), steps.bits() as u8) };
+        }
+    }
+
+    /// Returns the port that is raised when `step` happens to the object of entry `index`.
+    #[must_use]
+    pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
+        let entry = self.at(index)?;
+        let is_bound = Steps::from_bits_truncate(u64::from(entry.steps)).contains(step);
+        is_bound.then(|| Handle::from_bits(entry.port))
+    }
+
+    /// Returns the addresses at which the borrowed memory of entry `index` may be mapped.
+    #[must_use]
+    pub fn ranges(&self, index: u16) -> Ranges {
+        self.at(index).filter(|entry| entry.is_borrowed()).map_or(Ranges::default(), Entry::ranges)
+    }
+
+    /// Sets the addresses at which the borrowed memory of entry `index` may be mapped.
+    pub fn set_ranges(&mut self, index: u16, ranges: Ranges) {
+        if let Some(entry) = self.at_mut(index) {
+            entry.set_ranges(ranges);
+        }
+    }
+
+    /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
+    #[inline]
+    pub fn trim(&mut self, gone: Range) {
+        if self.borrowed.count != 0 {
+            self.trim_all(gone);
+        }
+    }
+
+    #[cold]
+    fn trim_all(&mut self, gone: Range) {
+        for index in self.borrowed.iter() {
+            let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
+            // A revoke that is under way counts how far in the ranges it has come.
+            if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
+                entry.set_ranges(entry.ranges().without(gone));
+            }
+        }
+    }
+
+    /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
+    #[must_use]
+    pub fn was_revoked(&self, space: u8, page: u64) -> bool {
+        self.borrowed.count != 0
+            && self.borrowed.iter().any(|index| {
+                self.at(index).is_some_and(|entry| {
+                    Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED)
+                        && entry.ranges().contains(space, page)
+                })
+            })
+    }
+
+    /// Returns the entries that are borrowed memory.
+    pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
+        self.borrowed.iter()
+    }
+
+    /// Returns the entries that are shares.
+    pub fn shares(&self) -> impl Iterator<Item = u16> + use<> {
+        self.shares.iter()
+    }
+
+    /// Returns the entries that are peers.
+    pub fn peers(&self) -> impl Iterator<Item = u16> + use<> {
+        self.peers.iter()
+    }
+
+    /// Returns the handle and the memory of the entry that names a part of the object `id` with physical byte `at` in it. Looks
+    /// at one word of every entry below `limit` at most: a few thousand instructions for the largest table.
+    #[must_use]
+    pub fn find_mem(&self, id: MemId, at: Pa, limit: u16) -> Option<(Handle, MemRef)> {
+        for (index, entry) in (0..limit).zip(self.entries.iter()) {
+            if entry.may_name(id)
+                && let Some(mem) = entry.mem()
+                && mem.id == id
+                && !mem.flags.contains(Flags::OVER)
+                && at.bytes().wrapping_sub(mem.base.bytes()) >> 12 < mem.pages
+            {
+                return Some((Handle::new(index, entry.generation), mem));
+            }
+        }
+        None
+    }
+
+    /// Returns the first entry at or after `from` that names memory: for giving everything back.
+    #[must_use]
+    pub fn next_mem(&self, from: u16) -> Option<(Handle, MemRef)> {
+        (0u16..)
+            .zip(self.entries.iter())
+            .skip(usize::from(from))
+            .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arch::backing;
-    use std::mem::ManuallyDrop;
-
-    fn table() -> ManuallyDrop<HandleTable> {
-        ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
-    }
-
-    const PEER: Object = Object::Peer { place: 3, incarnation: 9 };
-
-    #[test]
-    fn the_handle_zero_names_nothing() {
-        let mut table = table();
-        assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
-        let first = table.insert(PEER, 4, |_| true).unwrap();
-        assert_eq!(first, Handle::new(0, 1));
-        assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
-    }
-
-    #[test]
-    fn a_handle_of_another_kind_is_refused() {
-        let mut table = table();
-        let peer = table.insert(PEER, 4, |_| true).unwrap();
-        assert_eq!(table.peer(peer), Ok((3, 9)));
-        assert_eq!(table.port(peer), Err(HandleError::WrongKind));
-        assert_eq!(table.mem(peer), Err(HandleError::WrongKind));
-    }
-
-    #[test]
-    fn a_handle_is_stale_once_its_entry_was_freed_and_stays_so_when_it_is_used_again() {
-        let mut table = table();
-        let old = table.insert(PEER, 1, |_| true).unwrap();
-        table.remove(old);
-        assert_eq!(table.peer(old), Err(HandleError::Stale));
-        let new = table.insert(Object::Port, 1, |_| true).unwrap();
-        assert_eq!(table.port(old), Err(HandleError::Stale));
-        assert_eq!((new.index(), new.generation()), (0, 2));
-        assert_eq!(table.peer(Handle::new(0, 3)), Err(HandleError::Stale));
-        assert_eq!(table.peer(Handle::new(200, 1)), Err(HandleError::Bad));
-    }
-
-    #[test]
-    fn a_full_table_takes_no_more() {
-        let mut table = table();
-        table.insert(PEER, 2, |_| true).unwrap();
-        table.insert(PEER, 2, |_| true).unwrap();
-        assert_eq!(table.insert(PEER, 2, |_| true), Err(HandleError::Full(2)));
-    }
-}
+#[path = "handles_tests.rs"]
+mod tests;

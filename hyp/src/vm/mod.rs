@@ -5,29 +5,35 @@
 
 pub mod attach;
 pub mod build;
+mod entry;
 pub mod handles;
+mod index_set;
 pub mod info;
+mod ranges;
 mod records;
+pub mod sharing;
+pub mod spaces;
 pub mod stop;
+pub mod work;
 
 use heapless::{String, Vec};
 use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Group, Ipa};
 
-use crate::allocator::Account;
+use crate::allocator::{Account, Allocator};
 use crate::arch::epoch::Epochs;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::shared::SharedPages;
-use crate::arch::stage2::Vttbr;
 use crate::arch::{self, guest};
 use crate::console::LineBuffer;
 use crate::events::port::End;
 use crate::events::{EventArea, Link, Port, Posted};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
-use crate::memory::stage2::AddressSpace;
+use crate::memory::source::Charged;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
 use handles::HandleTable;
+use spaces::Spaces;
 
 /// Most vCPUs of a VM.
 pub const VCPUS_MAX: usize = 8;
@@ -100,20 +106,28 @@ pub struct Vm {
     pub awake: AtomicU32,
     /// Whether a vCPU was ever started.
     pub has_run: AtomicBool,
-    /// What selects its address space.
-    pub vttbr: Vttbr,
 }
 
 /// What changes under a VM's lock.
 pub struct Inner {
     /// What the guest translates by.
-    pub space: AddressSpace,
+    pub spaces: Spaces,
     /// Whose pages count against which limit.
     pub account: Account,
     /// What the VM holds.
     pub handles: HandleTable,
     /// How far giving back has come.
     pub stage: stop::Stage,
+    /// The one object that is being zeroed or scrubbed.
+    pub work: Option<work::Work>,
+}
+
+impl Inner {
+    /// Completes what was left to be invalidated in the address spaces, so that the ledger counts as mapped what is.
+    #[inline]
+    pub fn sync(&mut self, allocator: &mut Allocator) {
+        self.spaces.sync(&mut Charged::new(allocator, &mut self.account, || false));
+    }
 }
 
 impl Vm {

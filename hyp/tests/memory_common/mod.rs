@@ -24,7 +24,7 @@ pub(crate) fn allocator(frames: usize) -> Allocator {
 }
 
 pub(crate) fn attr(rights: Attributes) -> Attr {
-    Attr::new(rights, MemoryType::Normal, true).unwrap()
+    Attr::new(rights, MemoryType::Normal, true).unwrap().up_to(READ | WRITE | EXECUTE)
 }
 
 pub(crate) fn ipa(page: u64) -> Ipa {
@@ -127,8 +127,7 @@ impl World {
         let baseline = allocator.audit().unwrap();
         let mut account = Account::new(Owner::Vm(1), 200);
         let root = allocator.take(0, Kind::Table, &mut account).unwrap();
-        let vmid = allocator.take_vmid().unwrap();
-        let space = AddressSpace::new(root, vmid).unwrap();
+        let space = AddressSpace::new(root).unwrap();
         let source = Source { allocator, account, unmapped: Vec::new(), tables: u64::MAX, looks: u64::MAX };
         Self { space, source, baseline }
     }
@@ -144,8 +143,7 @@ impl World {
                 break;
             }
         }
-        let vmid = space.finish(&mut source).unwrap();
-        source.allocator.give_back_vmid(vmid);
+        space.finish(&mut source).unwrap();
         assert_eq!(source.allocator.audit(), Ok(baseline));
         assert_eq!(source.account.used(), 0);
         source.unmapped

@@ -13,7 +13,7 @@ pub(crate) const RAM: u64 = 1 << 16;
 /// Nothing is mapped from here on.
 pub(crate) const HOLE: u64 = 0x6000_0000;
 pub(crate) const R: u64 = 1;
-const W: u64 = 2;
+pub(crate) const W: u64 = 2;
 const X: u64 = 4;
 
 fn one() -> Story {
@@ -83,13 +83,16 @@ fn blocks_are_used_where_they_fit_and_split_where_they_must() {
 }
 
 #[test]
-fn every_call_on_a_space_names_the_callers_own() {
+fn a_handle_that_names_no_address_space_is_refused() {
     let mut s = one();
-    for space in [1, handle(0), u64::from(u32::MAX)] {
-        assert_eq!(s.refused(A, Call::AsMap, &[space, HOLE, RAM, 0, 1, R]), (Code::BadHandle, 1, Reason::None));
-        assert_eq!(s.refused(A, Call::AsUnmap, &[space, CODE, 1, 0]), (Code::BadHandle, 1, Reason::None));
-        assert_eq!(s.refused(A, Call::AsProtect, &[space, CODE, 1, R, 0]), (Code::BadHandle, 1, Reason::None));
-        assert_eq!(s.refused(A, Call::AsQuery, &[space, CODE]), (Code::BadHandle, 1, Reason::None));
+    for (space, why) in [(1, Code::BadHandle), (u64::from(u32::MAX), Code::BadHandle), (RAM, Code::WrongKind)] {
+        assert_eq!(s.refused(A, Call::AsMap, &[space, HOLE, RAM, 0, 1, R]), (why, 1, Reason::None));
+        assert_eq!(s.refused(A, Call::AsUnmap, &[space, CODE, 1, 0]), (why, 1, Reason::None));
+        assert_eq!(s.refused(A, Call::AsProtect, &[space, CODE, 1, R, 0]), (why, 1, Reason::None));
+        assert_eq!(s.refused(A, Call::AsQuery, &[space, CODE]), (why, 1, Reason::None));
+        for call in [Call::AsSwitch, Call::AsSync, Call::AsDestroy] {
+            assert_eq!(s.refused(A, call, &[space]), (why, 1, Reason::None), "{}", call.name());
+        }
     }
     assert_eq!(s.refused(A, Call::AsMap, &[1 << 32, HOLE, RAM, 0, 1, R]), (Code::Invalid, 1, Reason::TooLarge));
     s.close();
@@ -220,7 +223,7 @@ fn reserved_bits_are_refused() {
         assert_eq!(s.refused(A, Call::AsMap, &map(HOLE, 0, 1, wide)), (Code::Invalid, 6, Reason::ReservedBits));
         assert_eq!(s.refused(A, Call::AsProtect, &[0, CODE, 1, wide, 0]), (Code::Invalid, 4, Reason::ReservedBits));
     }
-    for bit in 0..64 {
+    for bit in 1..64 {
         assert_eq!(s.refused(A, Call::AsUnmap, &[0, CODE, 1, 1 << bit]), (Code::Invalid, 4, Reason::ReservedBits));
         assert_eq!(s.refused(A, Call::AsProtect, &[0, CODE, 1, R, 1 << bit]), (Code::Invalid, 5, Reason::ReservedBits));
     }

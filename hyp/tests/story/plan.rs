@@ -49,11 +49,13 @@ pub(crate) struct System {
     pub(crate) frames: usize,
     /// Whether the machine is powered off behind the last VM.
     pub(crate) powers_off: bool,
+    /// Flags of the header.
+    pub(crate) flags: u32,
 }
 
 impl System {
     pub(crate) fn new(guests: impl Into<Vec<Guest>>) -> Self {
-        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false }
+        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false, flags: 0 }
     }
 
     /// One VM with this many vCPUs.
@@ -96,6 +98,19 @@ impl System {
         self
     }
 
+    /// Makes region 0 of `pages` pages, of `owner` alone and mapped nowhere.
+    pub(crate) fn own(&mut self, owner: u16, pages: u64) -> &mut Self {
+        self.own_region(owner, 0, pages)
+    }
+
+    /// The same as region `region`.
+    pub(crate) fn own_region(&mut self, owner: u16, region: u16, pages: u64) -> &mut Self {
+        self.add(CreateRegion { header: CreateRegion::header(owner), size: pages << 12 }.as_bytes());
+        let header = GrantRegion::header(owner);
+        let name = name("own");
+        self.add(GrantRegion { header, region, rights: 15, reserved: 0, address: 0, name }.as_bytes())
+    }
+
     /// Returns the payload, for the rest of the process.
     pub(crate) fn payload(&self) -> &'static [u8] {
         let mut records = Vec::new();
@@ -126,7 +141,7 @@ impl System {
             vms: vms + u32::from(!self.powers_off),
             log_level: 3,
             slice_us: SLICE_US,
-            reserved: 0,
+            flags: self.flags,
             build_id: 0xb1d,
         };
         [header.as_bytes(), &records].concat().leak()

@@ -67,6 +67,9 @@ fn argument(name: &str, choice: u16, known: &[u64]) -> u64 {
             0x7f_ffff_f000,
             0,
         ]),
+        "mem" | "share" | "object" if kind < 7 => of(&all),
+        "terms" => of(&[1, 3, 0x11, 0x13, 0x23, 2]),
+        "key" if kind < 8 => 0,
         "mem" => of(&[handle(0), handle(0), handle(3), handle(1)]),
         "offset" => of(&[0, 0x1000, 0x2000, 0xf000, 0x1_0000, 0x20_0000]),
         "pages" => of(&[1, 1, 2, 3, 4, 16, 128, 129, 512, 513]),
@@ -117,11 +120,14 @@ impl Play {
             let Some(x) = self.s.answer(who, call) else { continue };
             self.begun[usize::from(number)] = None;
             match Code::from_i64(x[0].cast_signed()) {
-                None if matches!(call, Call::EvtOffer | Call::EvtConnect) => self.known.extend(&x[1..3]),
+                None if matches!(call, Call::EvtOffer | Call::EvtConnect | Call::ShareOffer | Call::ShareAccept) => {
+                    self.known.extend(&x[1..3])
+                }
+                None if matches!(call, Call::MemAlloc | Call::MemSplit) => self.known.extend(&x[1..2]),
                 None => {}
                 Some(code) => {
-                    use Code::{Busy, Cancelled, Empty, Internal, Obsolete, Revoked, Version};
-                    let never = [Busy, Cancelled, Empty, Internal, Obsolete, Revoked, Version];
+                    use Code::{Cancelled, Internal, Obsolete, Version};
+                    let never = [Cancelled, Internal, Obsolete, Version];
                     assert!(!never.contains(&code), "{}: {code:?}", call.name());
                 }
             }

@@ -72,10 +72,10 @@ fn general(call: Call) -> Seen {
     let mut all = Seen::from([entry(call, "DENIED", "NotAllowed")]);
     for argument in call.arguments() {
         match *argument {
-            "port" | "peer" | "mem" => {
+            "port" | "peer" | "mem" | "space" => {
                 all.extend(["BAD_HANDLE", "STALE", "WRONG_KIND"].map(|code| entry(call, code, "*")));
             }
-            "space" => all.extend([entry(call, "BAD_HANDLE", "*")]), // 0 alone is valid in version 1.0
+            "handle" => all.extend(["BAD_HANDLE", "STALE"].map(|code| entry(call, code, "*"))), // of any kind
             "address" | "entry" => all.extend([entry(call, "BAD_ADDR", "TooLarge")]),
             _ => {}
         }

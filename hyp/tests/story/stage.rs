@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
 use strato_hyp::arch::el1::El1;
-use strato_hyp::arch::epoch::Visitor;
+use strato_hyp::arch::epoch::{Stay, Visitor};
 use strato_hyp::arch::frame::{Frame, RawExit};
-use strato_hyp::arch::install::Cores;
+use strato_hyp::arch::install::{Carved, Cores};
 use strato_hyp::arch::mmio::Device;
 use strato_hyp::arch::page_box::PageBox;
 use strato_hyp::arch::region::Region;
@@ -20,6 +20,7 @@ use strato_hyp::gic::Gic;
 use strato_hyp::lock::Held;
 use strato_hyp::machine::{Cpu, Machine};
 use strato_hyp::vm::Vm;
+use strato_hyp::vm::spaces::SPACES_MAX;
 
 use crate::plan::{SLICE, System};
 
@@ -33,8 +34,8 @@ pub(crate) const INTERRUPT: RawExit = RawExit { vector: 1, esr: 0, far: 0, hpfar
 #[derive(Default)]
 struct Actors {
     is_directed: bool,
-    /// VTTBR_EL2 by place: tells who is on the core.
-    spaces: Vec<u64>,
+    /// The root tables of each VM's address spaces, and its place: tells who is on the core.
+    roots: HashMap<u64, u8>,
     steps: HashMap<Who, VecDeque<Step>>,
     /// Whether the last thing one did was a step.
     busy: HashMap<Who, bool>,
@@ -51,10 +52,11 @@ thread_local! {
 /// Plays whoever is on the core: its next step, or an interrupt when it has none.
 fn direct(frame: &mut Frame) -> Deed {
     script(direct);
-    let space = current_vttbr().bits();
+    let root = current_vttbr().root().bytes();
     let step = ACTORS.with_borrow_mut(|actors| {
-        let place = actors.spaces.iter().position(|&known| known == space).expect("a VM of this story is on the core");
-        let who = (place as u8, guest::vcpu());
+        // One that was made and selected since the guest was entered is the same VM's.
+        let place = actors.roots.get(&root).copied().or(actors.ran.last().map(|&(place, _)| place));
+        let who = (place.expect("a VM of this story is on the core"), guest::vcpu());
         actors.ran.push(who);
         let has_more = actors.steps.get(&who).is_some_and(|steps| !steps.is_empty());
         if actors.busy.insert(who, false) == Some(true) && !has_more {
@@ -123,13 +125,11 @@ impl Story {
             let space = Vttbr::from_bits(0);
             Core { cpu, visitor, el1: El1::RESET, vcpu: 0, space, line: false, fp_traps: true }
         });
-        let mut story = Self { machine, cores: cores.collect(), active: 0, pace: SLICE };
+        let story = Self { machine, cores: cores.collect(), active: 0, pace: SLICE };
         guest::init_core();
-        let spaces = (0..system.guests.len() as u8).map(|place| story.vm(place, |vm| vm.vttbr.bits()));
-        let spaces = spaces.collect();
         let was_directed = ACTORS.with_borrow_mut(|actors| {
             let is_directed = std::mem::replace(&mut actors.is_directed, true);
-            *actors = Actors { is_directed: true, spaces, ..Actors::default() };
+            *actors = Actors { is_directed: true, ..Actors::default() };
             is_directed
         });
         if !was_directed {
@@ -174,6 +174,8 @@ impl Story {
         timer::set_now(timer::now() + self.pace);
         let machine = self.machine;
         let Core { cpu, visitor, .. } = &mut self.cores[n];
+        let roots = roots(machine, &visitor.begin());
+        ACTORS.with_borrow_mut(|actors| actors.roots = roots);
         let is_idle = dispatcher::turn(machine, cpu, &visitor.begin());
         if is_idle {
             visitor.outside(|| ());
@@ -259,6 +261,22 @@ impl Story {
     }
 }
 
+/// Returns the root tables of all address spaces, and the places of their VMs.
+fn roots(machine: &Machine, stay: &Stay<'_>) -> HashMap<u64, u8> {
+    let vms = (0u8..).zip(&machine.vms).filter_map(|(place, slot)| Some((place, slot.get(stay)?)));
+    let of_vm = |(place, vm): (u8, &Vm)| {
+        let mut none = Held::for_example();
+        let (inner, _held) = vm.inner.lock(&mut none);
+        let spaces = (0..SPACES_MAX as u8).filter_map(|slot| inner.spaces.get(slot));
+        spaces.map(|space| (space.selector().vttbr.root().bytes(), place)).collect::<Vec<_>>()
+    };
+    vms.flat_map(of_vm).collect()
+}
+
+fn carved() -> Carved {
+    Carved { whole: Region::new(0, 0), stacks: heapless::Vec::new(), tables: Region::new(0, 0) }
+}
+
 fn parts(system: &System, cores: usize) -> Parts {
     let none = Region::new(0, 0);
     let board = BoardInfo {
@@ -277,5 +295,5 @@ fn parts(system: &System, cores: usize) -> Parts {
     let mut free = heapless::Vec::new();
     free.push(backing::ram(system.frames, 1)).expect("there is room");
     let (payload, cores) = (system.payload(), Cores::simulated());
-    Parts { board, console, gic, free, payload, cores, started_ticks: 0 }
+    Parts { board, console, gic, free, payload, cores, carved: carved(), started_ticks: 0 }
 }

@@ -106,7 +106,7 @@ impl Story {
     }
 }
 
-fn refusal(x: &[u64; 18]) -> Option<Refusal> {
+pub(crate) fn refusal(x: &[u64; 18]) -> Option<Refusal> {
     let code = Code::from_i64(x[0].cast_signed())?;
     let detail = Detail::from_bits(x[1]);
     Some((code, detail.argument(), detail.reason().expect("a documented reason")))

@@ -11,6 +11,7 @@ Examples:
   cargo strato check my/system.toml   say what is wrong with a system, line by line
   cargo strato pack demo -o demo.img  make one bootable image
   cargo strato test ping --cores 4    run the scenarios with `ping` in their name on 4 cores
+  cargo strato report demo            show whose each range of memory is, and check it
   cargo strato bench --check          measure, and fail when a bar is missed
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
@@ -105,6 +106,27 @@ pub enum Command {
         /// How many symbols
         #[arg(long, default_value_t = 20)]
         symbols: usize,
+    },
+    /// Show where everything stands in memory and whose it is, and fail when that is not what the system's file says
+    ///
+    /// Boots the system as far as its first guest. The map that the hypervisor then prints is compared with the one that
+    /// follows from the file and the images.
+    Report {
+        /// Name or path of a system
+        #[arg(default_value = "demo")]
+        system: String,
+        /// The machine
+        #[command(flatten)]
+        machine: Machine,
+        /// Cores of the machine [default: as the system says, else 1]
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        cores: Option<u8>,
+        /// Print JSON instead of tables
+        #[arg(long)]
+        json: bool,
+        /// Print the verdict alone
+        #[arg(long, conflicts_with = "json")]
+        check: bool,
     },
     /// Start a system stopped, with a debugger that knows its symbols
     Gdb {

@@ -13,6 +13,7 @@ pub mod lint;
 pub mod pack;
 pub mod project;
 pub mod qemu;
+pub mod report;
 pub mod scenario;
 pub mod system;
 pub mod transcript;

@@ -50,7 +50,7 @@ fn system() -> System {
 
 fn payload(cores: Option<u8>) -> Vec<u8> {
     let image = image::read(&elf::build(&elf::Guest::default())).unwrap();
-    pack::payload(&system(), &[image.clone(), image], cores).unwrap()
+    pack::payload(&system(), &[image.clone(), image], cores, 0).unwrap()
 }
 
 fn header(payload: &[u8]) -> PayloadHeader {
@@ -84,6 +84,15 @@ fn the_header_says_what_follows() {
     assert_eq!(header.total_len % 8, 0);
     assert_eq!(header.checksum, checksum(&payload[64..]));
     assert_eq!(usize::try_from(header.records).unwrap(), records(&payload).len());
+}
+
+#[test]
+fn the_header_asks_for_what_it_is_told_to_ask_for() {
+    let image = image::read(&elf::build(&elf::Guest::default())).unwrap();
+    let asking = pack::payload(&system(), &[image.clone(), image], None, HEADER_REPORT).unwrap();
+    let plain = payload(None);
+    assert_eq!((header(&asking).flags, header(&plain).flags), (HEADER_REPORT, 0));
+    assert_eq!(asking.iter().zip(&plain).filter(|(a, b)| a != b).count(), 1);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub fn current_vttbr() -> Vttbr {
 /// Selects the address space of this thread's core; the caller's ISB or ERET counts as done.
 pub fn set_vttbr(space: Vttbr) {
     VTTBR.set((space.bits(), space.bits()));
+    watch::selected(space);
 }
 
 /// Selects the address space of this thread's core, from the next [`isb`] on.
@@ -30,9 +31,9 @@ pub(super) fn write_vttbr(space: Vttbr) {
     VTTBR.set((space.bits(), VTTBR.get().1));
 }
 
-/// Selects no address space, from the next [`isb`] on.
-pub(super) fn write_parking() {
-    write_vttbr(Vttbr::from_bits(0));
+/// Selects no address space, under `vmid`, from the next [`isb`] on.
+pub(super) fn write_empty(vmid: u8) {
+    write_vttbr(Vttbr::from_bits(u64::from(vmid) << 48));
 }
 
 /// Does nothing on a PC.
@@ -40,7 +41,10 @@ pub fn set_vtcr(_vtcr: u64) {}
 
 /// Lets the last VTTBR_EL2 act.
 pub(super) fn isb() {
-    VTTBR.set((VTTBR.get().0, VTTBR.get().0));
+    let (written, acts) = VTTBR.get();
+    if written != acts {
+        set_vttbr(Vttbr::from_bits(written));
+    }
 }
 
 /// Completes stores and invalidations.
@@ -55,13 +59,13 @@ pub(super) fn dsb_ishst() {
 
 /// Drops the stage-2 entries of one page of the VMID that acts.
 pub(super) fn tlbi_ipas2e1is(ipa: u64) {
-    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::Stage2(ipa));
+    watch::invalidated(acting(), watch::Reach::Stage2(ipa));
 }
 
 /// Drops the stage 1 and combined entries of the VMID that acts.
 pub(super) fn tlbi_vmalle1is() {
     COMBINED.set(COMBINED.get() + 1);
-    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::Combined);
+    watch::invalidated(acting(), watch::Reach::Combined);
 }
 
 /// Returns and forgets how many invalidations of combined entries there were.
@@ -72,5 +76,21 @@ pub(super) fn take_combined() -> u32 {
 
 /// Drops all entries of the VMID that acts.
 pub(super) fn tlbi_vmalls12e1is() {
-    watch::invalidated(Vttbr::from_bits(VTTBR.get().1), watch::Reach::All);
+    watch::invalidated(acting(), watch::Reach::All);
+}
+
+/// Drops all entries of all VMIDs.
+pub(super) fn tlbi_alle1is() {
+    watch::invalidated(acting(), watch::Reach::Everything);
+}
+
+/// Drops all entries of this core, which says nothing of the others.
+pub(super) fn tlbi_alle1() {}
+
+/// Completes what concerns this core.
+pub(super) fn dsb_nsh() {}
+
+/// Returns VTTBR_EL2 as it acts.
+fn acting() -> Vttbr {
+    Vttbr::from_bits(VTTBR.get().1)
 }

@@ -1,8 +1,9 @@
 //! Watch: the page-table monitor of the host tests. It follows every entry of every address space and stops the test that
 //! breaks the order of DDI 0487: write invalid, DSB, TLBI of the right VMID, DSB, and only then reuse.
 //!
-//! Owns what is *stale*: an old entry that some core may still hold. Each thread has a monitor of its own and stands for
-//! one core; tables that another thread made are not known and not judged.
+//! Owns what is *stale*: an old entry that some core may still hold; and which VMIDs are *bound*: some core may hold entries
+//! of one address space under them. Each thread has a monitor of its own and stands for one core; tables that another thread
+//! made are not known and not judged.
 
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -52,10 +53,18 @@ struct Stale {
 
 #[derive(Default)]
 struct Monitor {
+    /// The VMID that each root has, or had last; 0 none yet.
     roots: HashMap<u64, u8>,
+    /// The root whose entries a core may hold under a VMID; [`GONE`] when it is gone.
+    bound: HashMap<u8, u64>,
+    /// The invalidation of everything was sent.
+    is_flushing: bool,
     parents: HashMap<u64, (u64, usize)>,
     stale: Vec<Stale>,
 }
+
+/// Stands for a root that was freed: no table has this address.
+const GONE: u64 = 1;
 
 /// What one TLB invalidation reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,8 @@ pub(super) enum Reach {
     Combined,
     /// All of them.
     All,
+    /// All of them, of every VMID.
+    Everything,
 }
 
 thread_local! {
@@ -99,6 +110,15 @@ impl Monitor {
             start + index as u64 * size
         });
         Some((at, start, size))
+    }
+
+    /// Notes that cores may hold entries of `root` under `vmid`.
+    fn bind(&mut self, root: u64, vmid: u8) -> Result<(), &'static str> {
+        match self.bound.insert(vmid, root) {
+            Some(GONE) => Err("a VMID used again before the flush"),
+            Some(other) if other != root => Err("two address spaces with one VMID"),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Returns what is stale because of `table` or a table above it.
@@ -178,16 +198,25 @@ pub(super) fn freed(table: Pa) {
         if current_vttbr().root() == table {
             return Err("a root freed while VTTBR_EL2 selects it");
         }
+        monitor.bound.values_mut().filter(|root| **root == table.bytes()).for_each(|root| *root = GONE);
         Ok(())
     });
 }
 
-/// A table becomes the root of an address space.
+/// A table becomes the root of an address space, or its address space gets another VMID.
 pub(super) fn rooted(root: Pa, vmid: u8) {
     watch(|monitor| {
-        let taken = monitor.roots.iter().any(|(&other, &id)| other != root.bytes() && id == vmid);
         monitor.roots.insert(root.bytes(), vmid);
-        if taken { Err("two address spaces with one VMID") } else { Ok(()) }
+        if vmid == 0 { Ok(()) } else { monitor.bind(root.bytes(), vmid) }
+    });
+}
+
+/// VTTBR_EL2 acts: this core may walk the tables of `space`, and keep what it finds under its VMID.
+pub(super) fn selected(space: Vttbr) {
+    watch(|monitor| match monitor.roots.get(&space.root().bytes()) {
+        None => Ok(()), // the empty table, or one of another thread
+        Some(&vmid) if vmid == 0 || vmid != space.vmid() => Err("an address space under a VMID that is not its own"),
+        Some(&vmid) => monitor.bind(space.root().bytes(), vmid),
     });
 }
 
@@ -203,20 +232,28 @@ pub(super) fn completed(invalidations: bool) {
             }
             true
         });
+        if invalidations && std::mem::take(&mut monitor.is_flushing) {
+            // What this core selects it may walk again at once; other cores of a story bind theirs when it is their turn.
+            let current = current_vttbr();
+            monitor.bound.retain(|&vmid, &mut root| vmid == current.vmid() && root == current.root().bytes());
+        }
         Ok(())
     });
 }
 
-/// An invalidation was issued while VTTBR_EL2 was `space`.
+/// An invalidation was issued while VTTBR_EL2 was `space`: it acts on the VMID.
 pub(super) fn invalidated(space: Vttbr, reach: Reach) {
     watch(|monitor| {
-        if monitor.roots.get(&space.root().bytes()).is_some_and(|&vmid| vmid != space.vmid()) {
-            return Err("an invalidation under another VMID than the root's");
-        }
-        for stale in monitor.stale.iter_mut().filter(|stale| stale.root == space.root().bytes()) {
+        let is_everything = reach == Reach::Everything;
+        monitor.is_flushing |= is_everything;
+        let roots = &monitor.roots;
+        let is_meant = |root| is_everything || roots.get(&root) == Some(&space.vmid());
+        for stale in monitor.stale.iter_mut().filter(|stale| is_meant(stale.root)) {
             stale.stage = match (stale.stage, reach) {
                 (Stage::Visible, Reach::Stage2(ipa)) if ipa.wrapping_sub(stale.start) < stale.size => Stage::Sent,
-                (Stage::Half, Reach::Combined) | (Stage::Visible | Stage::Half, Reach::All) => Stage::SentAll,
+                (Stage::Half, Reach::Combined) | (Stage::Visible | Stage::Half, Reach::All | Reach::Everything) => {
+                    Stage::SentAll
+                }
                 (stage, _) => stage,
             };
         }

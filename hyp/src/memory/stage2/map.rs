@@ -44,6 +44,7 @@ impl AddressSpace {
             return Err(SpaceError::BadRange);
         }
         self.check_alive()?;
+        self.complete(source);
         match self.map_in_table(start, pa.bytes(), pages, attr, source) {
             Some(result) => result,
             None => self.map_runs(start, pa.bytes(), pages, attr, source),

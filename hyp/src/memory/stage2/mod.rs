@@ -1,4 +1,4 @@
-//! Stage 2: an address space, the guest's only translation. Owns its tables, its VMID and the order of every change.
+//! Stage 2: an address space, the guest's only translation. Owns its tables and the order of every change.
 //!
 //! Called under the lock of the address space by `vm`, by the calls of group AS and by the handling of aborts. Never
 //! decides whose memory it maps, and never runs while an interrupt waits: every function that works on pages does at
@@ -11,11 +11,16 @@
 //! |---|---|---|
 //! | [`AddressSpace::map`] | new leaves, blocks where address and size allow | overlap |
 //! | [`AddressSpace::unmap`] | takes leaves away, splits blocks, gives empty tables back | holes |
+//! | [`AddressSpace::unmap_part`] | takes away what is mapped of some memory | |
 //! | [`AddressSpace::protect`] | rewrites permissions, no break-before-make | holes, another memory type |
+//! | [`AddressSpace::unmap_later`], [`AddressSpace::protect_later`] | the same, without the invalidation | the same |
+//! | [`AddressSpace::sync`] | the invalidation | |
 //! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::nearest`] | read only | |
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
+mod part;
+mod pending;
 mod protect;
 mod run;
 mod split;
@@ -24,15 +29,18 @@ mod unmap;
 mod walk;
 
 pub use map::Mapped;
+pub use part::Part;
 pub use teardown::Progress;
-pub use walk::{Access, Leaf, Region};
+pub use walk::{Access, Leaf, Region, Stretch};
 
 use strato_abi::addr::{IPA_BITS, Ipa, PAGE_SIZE};
+use strato_abi::address_space::Attributes;
 
 use super::source::TableSource;
-use crate::allocator::{AllocError, Vmid};
+use crate::allocator::{AllocError, Allocator, Selector, Vmids};
+use crate::arch::CoreIndex;
 use crate::arch::ram::Pages;
-use crate::arch::stage2::{self, Scope, Vttbr};
+use crate::arch::stage2::{self, Scope};
 use crate::arch::table::Table;
 
 /// Most leaves that one call works on (ABI rule P5).
@@ -53,6 +61,8 @@ pub enum SpaceError {
     NotMapped,
     /// The memory type is not that of the mapping.
     BadAttribute,
+    /// More rights than the mapping can get; the ones that it cannot.
+    NoRight(Attributes),
     /// No frame is left for a table.
     NoMemory,
     /// The account has no page left for a table.
@@ -74,35 +84,39 @@ impl From<AllocError> for SpaceError {
 #[derive(Debug)]
 pub struct AddressSpace {
     root: Table,
-    vmid: Vmid,
-    vttbr: Vttbr,
+    /// What selects it, as the last core got it that did not know it.
+    selector: Selector,
     /// An empty table for the next need, so that a table does not come and go with each page.
     spare: Option<Table>,
     /// Frames that the address space holds: root, tables, spare.
     tables: u64,
+    /// What is to be invalidated.
+    pending: pending::Pending,
     teardown: teardown::State,
 }
 
 impl AddressSpace {
-    /// Returns the empty address space with `root` as its root table.
+    /// Returns the empty address space with `root` as its root table. It has no VMID until a core selects it.
     ///
     /// # Errors
-    /// Both, when `root` is not exactly one frame.
-    pub fn new(root: Pages, vmid: Vmid) -> Result<Self, (Pages, Vmid)> {
-        match Table::new(root) {
-            Ok(root) => {
-                let vttbr = Vttbr::new(&root, vmid.get());
-                Ok(Self { root, vmid, vttbr, spare: None, tables: 1, teardown: teardown::State::Alive })
-            }
-            Err(root) => Err((root, vmid)),
-        }
+    /// The root, when it is not exactly one frame.
+    pub fn new(root: Pages) -> Result<Self, Pages> {
+        let root = Table::new(root)?;
+        let selector = Selector::without_vmid(root.pa());
+        let (pending, teardown) = (pending::Pending::default(), teardown::State::Alive);
+        Ok(Self { root, selector, spare: None, tables: 1, pending, teardown })
     }
 
-    /// Returns the value of VTTBR_EL2 that selects the address space.
+    /// Returns what selects the address space.
     #[must_use]
-    #[inline]
-    pub const fn vttbr(&self) -> Vttbr {
-        self.vttbr
+    pub const fn selector(&self) -> Selector {
+        self.selector
+    }
+
+    /// Returns what selects the address space on `core` from now on; the core translates by nothing at this moment.
+    pub fn renew(&mut self, vmids: &Vmids, core: CoreIndex, allocator: &mut Allocator) -> Selector {
+        self.selector = allocator.renew_vmid(vmids, core, self.selector);
+        self.selector
     }
 
     /// Returns the frames that the address space holds for tables.
@@ -111,9 +125,10 @@ impl AddressSpace {
         self.tables
     }
 
-    /// Invalidates what any core may hold of `ipa` alone: an abort that the entry now permits came from an old one.
-    pub fn forget(&self, ipa: Ipa) {
-        stage2::invalidate(self.vttbr, Scope::Page(ipa.page_base().bytes()));
+    /// Removes what any core may hold of `scope`.
+    #[inline(always)]
+    fn invalidate(&self, scope: Scope) {
+        stage2::invalidate(self.selector.vttbr, scope);
     }
 
     /// Returns an empty table: the spare one, or one on the account.

@@ -2,10 +2,11 @@
 //! that a sibling vCPU never faults on a page that it may use (DDI 0487: permissions need no break-before-make).
 
 use strato_abi::addr::Ipa;
+use strato_abi::address_space::Attributes;
 
 use super::run::{Pace, Run, Runs};
 use super::{AddressSpace, SpaceError, check_range};
-use crate::arch::stage2::{self, Scope};
+use crate::arch::stage2::Scope;
 use crate::arch::table::Edit;
 use crate::memory::descriptor::{Attr, Level, PERMISSIONS, decode};
 use crate::memory::source::TableSource;
@@ -16,7 +17,7 @@ impl AddressSpace {
     ///
     /// # Errors
     /// [`SpaceError::BadRange`], [`SpaceError::NotMapped`], [`SpaceError::Dying`]; [`SpaceError::BadAttribute`] when a
-    /// page has another memory type than `attr`; [`SpaceError::NoMemory`] and [`SpaceError::Quota`] when a block must be
+    /// page has another memory type than `attr`; [`SpaceError::NoRight`] when it cannot get the rights; [`SpaceError::NoMemory`] and [`SpaceError::Quota`] when a block must be
     /// split. All rights are as before then.
     pub fn protect(
         &mut self,
@@ -25,35 +26,58 @@ impl AddressSpace {
         attr: Attr,
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
+        let runs = self.runs_to_protect(ipa, pages, attr, source)?;
+        self.complete(source);
+        let done = self.rewrite_runs(&runs, attr, source);
+        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
+        self.invalidate(if one_page { Scope::Page(ipa.bytes()) } else { Scope::All });
+        Ok(done)
+    }
+
+    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as one call reaches; all of them can
+    /// get `attr`.
+    pub(super) fn runs_to_protect(
+        &mut self,
+        ipa: Ipa,
+        pages: u64,
+        attr: Attr,
+        source: &mut impl TableSource,
+    ) -> Result<Runs, SpaceError> {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
         self.split_around(start, pages, source)?;
         let runs = self.mapped_runs(start, pages)?;
-        if !self.have_type(&runs, attr) {
-            return Err(SpaceError::BadAttribute);
-        }
+        self.check_leaves(&runs, attr)?;
+        Ok(runs)
+    }
+
+    /// Gives the leaves of `runs` the rights of `attr`; returns how many pages before an interrupt waited.
+    pub(super) fn rewrite_runs(&mut self, runs: &Runs, attr: Attr, source: &mut impl TableSource) -> u64 {
         let (mut done, mut pace) = (0u64, Pace::default());
-        for run in &runs {
+        for run in runs {
             let count = self.with_table(*run, |table| rewrite(table, *run, attr, &mut pace, source));
             done = done.saturating_add(Run { count, ..*run }.pages());
             if pace.stopped {
                 break;
             }
         }
-        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
-        stage2::invalidate(self.vttbr, if one_page { Scope::Page(start) } else { Scope::All });
-        Ok(done)
+        done
     }
 
-    /// Returns whether all leaves of `runs` have the memory type of `attr`.
-    fn have_type(&self, runs: &Runs, attr: Attr) -> bool {
-        runs.iter().all(|run| {
+    /// Checks that all leaves of `runs` have the memory type of `attr` and can get its rights.
+    fn check_leaves(&self, runs: &Runs, attr: Attr) -> Result<(), SpaceError> {
+        let mut most = Attributes::all();
+        for run in runs {
             let (table, _) = self.leaf_table(run.ipa);
-            (0..run.count).all(|unit| {
-                let leaf = decode(table.entry(run.index(unit)));
-                leaf.is_some_and(|(_, old)| old.memory() == attr.memory())
-            })
-        })
+            for unit in 0..run.count {
+                match decode(table.entry(run.index(unit))) {
+                    Some((_, old)) if old.memory() == attr.memory() => most = most.intersection(old.most()),
+                    Some(_) | None => return Err(SpaceError::BadAttribute),
+                }
+            }
+        }
+        let missing = attr.rights().difference(most);
+        if missing.is_empty() { Ok(()) } else { Err(SpaceError::NoRight(missing)) }
     }
 
     /// Returns what `change` makes of the table that `run` stands in.

@@ -22,7 +22,7 @@ impl AddressSpace {
     fn split_at(&mut self, at: u64, source: &mut impl TableSource) -> Result<(), SpaceError> {
         while let Some(level) = self.block_across(at) {
             let table = self.take_table(source)?;
-            let vttbr = self.vttbr;
+            let vttbr = self.selector.vttbr;
             let mut root = self.root.edit();
             let top = Level::One.index(at);
             let unused = if level == Level::One {

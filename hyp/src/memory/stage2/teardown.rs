@@ -4,9 +4,8 @@
 //! even if a core still selects the address space. Then the tables are emptied and freed from the lowest address on.
 
 use super::{AddressSpace, SpaceError, TEARDOWN_UNITS};
-use crate::allocator::Vmid;
 use crate::arch::ram::Pa;
-use crate::arch::stage2::{self, Scope};
+use crate::arch::stage2::Scope;
 use crate::arch::table::{ENTRIES, Edit, Table, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
@@ -44,11 +43,20 @@ impl AddressSpace {
         if self.teardown == State::Alive { Ok(()) } else { Err(SpaceError::Dying) }
     }
 
+    /// Returns whether the teardown has begun.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.teardown != State::Alive
+    }
+
     /// Gives back at most [`TEARDOWN_UNITS`] entries' worth of mappings and tables. From the first step on the address
     /// space refuses changes; it may still be selected on a core until [`AddressSpace::finish`].
     pub fn teardown_step(&mut self, source: &mut impl TableSource) -> Progress {
         match self.teardown {
-            State::Alive => self.hide_from(0),
+            State::Alive => {
+                self.leave_pending();
+                self.hide_from(0);
+            }
             State::Hiding(index) => self.hide_from(index),
             State::Freeing(at) => self.free_from(at, source),
             State::Empty => return Progress::Done,
@@ -56,12 +64,12 @@ impl AddressSpace {
         if self.teardown == State::Empty { Progress::Done } else { Progress::More }
     }
 
-    /// Gives the root back and returns the VMID, for the pool: nothing was translated under it since the invalidation.
-    /// No core selects the address space any more.
+    /// Gives the root back. No core selects the address space any more; its VMID is nobody's until the next generation.
     ///
     /// # Errors
     /// The address space, when [`AddressSpace::teardown_step`] has not said `Done` yet.
-    pub fn finish(mut self, source: &mut impl TableSource) -> Result<Vmid, Self> {
+    #[allow(clippy::result_large_err, reason = "the address space itself, which would be lost")]
+    pub fn finish(mut self, source: &mut impl TableSource) -> Result<(), Self> {
         if self.teardown != State::Empty {
             return Err(self);
         }
@@ -69,7 +77,7 @@ impl AddressSpace {
             self.give_table(spare, source);
         }
         source.give_table_back(self.root.into_pages());
-        Ok(self.vmid)
+        Ok(())
     }
 
     fn hide_from(&mut self, index: usize) {
@@ -86,7 +94,7 @@ impl AddressSpace {
         if end < ENTRIES {
             self.teardown = State::Hiding(end);
         } else {
-            stage2::invalidate(self.vttbr, Scope::All);
+            self.invalidate(Scope::All);
             self.teardown = State::Freeing(0);
         }
     }

@@ -9,13 +9,13 @@ use strato_abi::addr::Ipa;
 use super::run::{Pace, Run, Runs};
 use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::ram::Pa;
-use crate::arch::stage2::{self, Scope};
+use crate::arch::stage2::Scope;
 use crate::arch::table::{Edit, Table, VALID};
 use crate::memory::descriptor::{Level, decode};
 use crate::memory::source::TableSource;
 
 /// Tables that became empty in one call: at most one of level 2 and one of level 3 for each run.
-type Emptied = Vec<Table, 16>;
+pub(super) type Emptied = Vec<Table, 16>;
 
 impl AddressSpace {
     /// Takes the mappings of `pages` pages from `ipa` on away; returns how many pages, from the first on. Fewer than
@@ -28,9 +28,10 @@ impl AddressSpace {
     pub fn unmap(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
+        self.complete(source);
         match self.unmap_page(start, pages, source) {
             Some(result) => result,
-            None => self.unmap_runs(start, pages, source),
+            None => self.unmap_runs(ipa, pages, source),
         }
     }
 
@@ -52,7 +53,7 @@ impl AddressSpace {
         }
         third.set_leaf(index, 0);
         second.sub_used(place, 1);
-        stage2::invalidate(self.vttbr, Scope::Page(start));
+        self.invalidate(Scope::Page(start));
         source.unmapped(pa, 1);
         Some(Ok(1))
     }
@@ -60,31 +61,39 @@ impl AddressSpace {
     /// The long way: split at both ends, check, break, invalidate, sweep.
     #[cold]
     #[inline(never)]
-    fn unmap_runs(&mut self, start: u64, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
+    fn unmap_runs(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
+        let runs = self.runs_to_unmap(ipa, pages, source)?;
+        let broken = self.break_runs(&runs, source);
+        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
+        self.invalidate(if one_page { Scope::Page(ipa.bytes()) } else { Scope::All });
+        self.sweep_runs(&broken, source);
+        Ok(broken.iter().fold(0u64, |sum, run| sum.saturating_add(run.pages())))
+    }
+
+    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as one call reaches.
+    pub(super) fn runs_to_unmap(
+        &mut self,
+        ipa: Ipa,
+        pages: u64,
+        source: &mut impl TableSource,
+    ) -> Result<Runs, SpaceError> {
+        let start = check_range(ipa, pages)?;
+        self.check_alive()?;
         self.split_around(start, pages, source)?;
-        let runs = self.mapped_runs(start, pages)?;
+        self.mapped_runs(start, pages)
+    }
+
+    /// Makes the leaves of `runs` invalid; returns those that were before an interrupt waited.
+    pub(super) fn break_runs(&mut self, runs: &Runs, source: &mut impl TableSource) -> Runs {
         let (mut broken, mut pace) = (Runs::new(), Pace::default());
-        for run in &runs {
+        for run in runs {
             let count = self.break_run(*run, &mut pace, source);
             let _ = broken.push(Run { count, ..*run }); // as many as `runs` at most
             if pace.stopped {
                 break;
             }
         }
-        let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
-        stage2::invalidate(self.vttbr, if one_page { Scope::Page(start) } else { Scope::All });
-        let (mut emptied, mut linked, mut done) = (Emptied::new(), false, 0u64);
-        for run in &broken {
-            linked |= self.sweep_run(*run, &mut emptied, source);
-            done = done.saturating_add(run.pages());
-        }
-        if linked {
-            stage2::invalidate(self.vttbr, Scope::All); // a table of level 2 that walkers could reach until now
-        }
-        for table in emptied {
-            self.put_table(table, source);
-        }
-        Ok(done)
+        broken
     }
 
     /// Makes the leaves of `run` invalid, and hides the tables that become empty by that; returns how many leaves before
@@ -118,7 +127,7 @@ impl AddressSpace {
 
     /// Clears the broken leaves of `run`, tells the source, and takes empty tables out; returns whether one of those was
     /// still visible to walkers.
-    fn sweep_run(&mut self, run: Run, emptied: &mut Emptied, source: &mut impl TableSource) -> bool {
+    pub(super) fn sweep_run(&mut self, run: Run, emptied: &mut Emptied, source: &mut impl TableSource) -> bool {
         let mut root = self.root.edit();
         let top = Level::One.index(run.ipa);
         if run.level == Level::One {

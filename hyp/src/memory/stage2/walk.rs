@@ -33,13 +33,26 @@ pub enum Access {
     Execute,
 }
 
-/// Mapped pages in a row with the same attributes.
+/// Mapped pages in a row with the same rights and memory type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Region {
     /// First guest-physical address.
     pub start: Ipa,
     /// Bytes: at least this many, since a region is followed over a bounded number of leaves.
     pub bytes: u64,
+    /// Rights and memory type.
+    pub attr: Attr,
+}
+
+/// Mapped pages in a row with the same attributes, whose frames stand in a row too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stretch {
+    /// First guest-physical address.
+    pub start: Ipa,
+    /// Bytes: at least this many, since a stretch is followed over a bounded number of leaves.
+    pub bytes: u64,
+    /// First physical address.
+    pub pa: Pa,
     /// Rights and memory type.
     pub attr: Attr,
 }
@@ -55,7 +68,7 @@ impl AddressSpace {
     }
 
     /// Returns whether the entries permit `access` to `ipa`: then an abort came from an older entry, and the guest
-    /// retries after [`AddressSpace::forget`].
+    /// retries once that is forgotten.
     #[must_use]
     pub fn permits(&self, ipa: Ipa, access: Access) -> bool {
         let right = match access {
@@ -77,13 +90,30 @@ impl AddressSpace {
         )
     }
 
+    /// Returns the stretch that holds `at`, a number of bytes, or the first one above it, from its first whole leaf on. For
+    /// the report at boot.
+    #[must_use]
+    pub fn stretch_from(&self, at: u64) -> Option<Stretch> {
+        let leaf = self.leaf_from(at)?;
+        let mut bytes = leaf.level.bytes();
+        for _ in 0..REGION_LEAVES {
+            let Some(next) = self.leaf_from(leaf.start.saturating_add(bytes)) else { break };
+            let in_row = next.start == leaf.start.saturating_add(bytes) && leaf.pa.checked_add(bytes) == Some(next.pa);
+            if !in_row || next.attr != leaf.attr {
+                break;
+            }
+            bytes = bytes.saturating_add(next.level.bytes());
+        }
+        Some(Stretch { start: Ipa::new(leaf.start)?, bytes, pa: leaf.pa, attr: leaf.attr })
+    }
+
     /// Returns the region of `leaf`, followed upwards or downwards.
     fn region(&self, leaf: Found, upwards: bool) -> Option<Region> {
         let (mut start, mut end) = (leaf.start, leaf.start.saturating_add(leaf.level.bytes()));
         for _ in 0..REGION_LEAVES {
             let next =
                 if upwards { self.leaf_from(end) } else { start.checked_sub(1).and_then(|at| self.leaf_up_to(at)) };
-            let Some(next) = next.filter(|next| next.attr == leaf.attr) else { break };
+            let Some(next) = next.filter(|next| next.attr.acts_like(leaf.attr)) else { break };
             let next_end = next.start.saturating_add(next.level.bytes());
             match upwards {
                 true if next.start == end => end = next_end,
@@ -110,6 +140,7 @@ impl AddressSpace {
 struct Found {
     start: u64,
     level: Level,
+    pa: Pa,
     attr: Attr,
 }
 
@@ -150,5 +181,5 @@ fn found(entry: u64, level: Level, start: u64) -> Option<Found> {
     if entry & VALID == 0 {
         return None;
     }
-    decode(entry).map(|(_, attr)| Found { start, level, attr })
+    decode(entry).map(|(pa, attr)| Found { start, level, pa, attr })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use strato_abi::plan::HEADER_REPORT;
 
 use super::{Ready, ready};
 use crate::exit::PASSED;
@@ -65,6 +66,18 @@ pub fn pack(project: &mut Project, system: &str, output: &Path) -> anyhow::Resul
 /// # Errors
 /// The hypervisor does not build, or is no image.
 pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+    packed(project, ready, cores, 0)
+}
+
+/// As [`image`], of a system whose boot says where everything stands.
+///
+/// # Errors
+/// As [`image`].
+pub fn reporting_image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+    packed(project, ready, cores, HEADER_REPORT)
+}
+
+fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::read(project.hypervisor()?)?;
     let mut hypervisor = hypervisor::flatten(&file)?;
     let code = ready.system.damage.map_or(&[][..], Damage::code);
@@ -72,5 +85,5 @@ pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow:
         hypervisor.overwrite(&file, FUNCTION, code)?;
     }
     let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
-    Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores)?))
+    Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores, flags)?))
 }

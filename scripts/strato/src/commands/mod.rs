@@ -16,6 +16,7 @@ pub mod build;
 pub mod count;
 pub mod gdb;
 pub mod lint;
+pub mod report;
 pub mod run;
 pub mod test;
 
@@ -38,6 +39,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Size { symbols } => bench::size(&mut project, symbols),
         Command::Gdb { system, machine, cores } => gdb::gdb(&mut project, &system, &machine, cores),
+        Command::Report { system, machine, cores, json, check } => {
+            report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
+        }
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
         Command::Test { filter, json, gic, cores, counted, jobs } => {
             test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, is_counted: counted, jobs })

@@ -13,6 +13,8 @@ pub enum Damage {
     Version,
     /// The guests are for a later ABI.
     Abi,
+    /// The header asks for what no version knows.
+    Flags,
     /// The length is no whole number of words.
     Length,
     /// A bit of the last segment is flipped.
@@ -34,10 +36,11 @@ pub const FUNCTION: &str = "strato_hyp::dispatcher::service::end_vm";
 
 impl Damage {
     /// Every kind by its name: the one that boot says, or what becomes of the hypervisor.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
+        ("flags", Self::Flags),
         ("length", Self::Length),
         ("checksum", Self::Checksum),
         ("record", Self::Record),
@@ -62,6 +65,7 @@ impl Damage {
             Self::Missing
             | Self::Version
             | Self::Abi
+            | Self::Flags
             | Self::Length
             | Self::Checksum
             | Self::Record
@@ -76,6 +80,7 @@ impl Damage {
             Self::Missing => with_header(payload, |header| header.magic ^= 1),
             Self::Version => with_header(payload, |header| header.version += 1),
             Self::Abi => with_header(payload, |header| header.abi_version += 1 << 16),
+            Self::Flags => with_header(payload, |header| header.flags |= 1 << 31),
             Self::Length => with_header(payload, |header| header.total_len -= 4),
             Self::Checksum => payload.iter_mut().rev().take(1).for_each(|byte| *byte ^= 0x10),
             Self::Record => {

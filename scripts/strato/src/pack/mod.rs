@@ -22,11 +22,12 @@ pub fn image(hypervisor: &hypervisor::Flat, payload: &[u8]) -> Vec<u8> {
     image
 }
 
-/// Returns the payload of `system`, whose VMs run `images`; home cores count modulo `cores`, if given.
+/// Returns the payload of `system`, whose VMs run `images`; home cores count modulo `cores`, if given. `flags` are the
+/// header's.
 ///
 /// # Errors
 /// A number of the system is beyond what a record can say.
-pub fn payload(system: &System, images: &[Image], cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+pub fn payload(system: &System, images: &[Image], cores: Option<u8>, flags: u32) -> anyhow::Result<Vec<u8>> {
     let mut plan = Plan::default();
     // Offsets count from the payload's first byte: records first, so their length is needed before any offset.
     let records_len = records_len(system, images);
@@ -53,7 +54,7 @@ pub fn payload(system: &System, images: &[Image], cores: Option<u8>) -> anyhow::
         plan.record(&Start { header: Start::header(u16::try_from(number)?) });
     }
     debug_assert_eq!(plan.records.len(), records_len);
-    finish(system, plan)
+    finish(system, plan, flags)
 }
 
 fn records_len(system: &System, images: &[Image]) -> usize {
@@ -177,7 +178,7 @@ fn links(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn finish(system: &System, plan: Plan) -> anyhow::Result<Vec<u8>> {
+fn finish(system: &System, plan: Plan, flags: u32) -> anyhow::Result<Vec<u8>> {
     let mut body = plan.records;
     let records_len = u32::try_from(body.len())?;
     body.extend_from_slice(&plan.data);
@@ -193,7 +194,7 @@ fn finish(system: &System, plan: Plan) -> anyhow::Result<Vec<u8>> {
         vms: u32::try_from(system.vms.len())?,
         log_level: system.log_level,
         slice_us: system.slice_us,
-        reserved: 0,
+        flags,
         build_id: sum,
     };
     let mut payload = header.as_bytes().to_vec();

@@ -89,6 +89,7 @@ fn death(damage: Damage) -> &'static [&'static str] {
         Damage::Missing
         | Damage::Version
         | Damage::Abi
+        | Damage::Flags
         | Damage::Length
         | Damage::Checksum
         | Damage::Record

@@ -82,7 +82,7 @@ fn memory(vm: &Vm, problems: &Problems) {
     power_of_two(&format!("the memory of `{}`", vm.label.value), &vm.memory, 64 << 10, problems);
 }
 
-// `ram`, then a handle for each region, peer and channel end; entry 0 is never given out.
+// `ram` and `space`, then a handle for each region, peer and channel end.
 fn handles(system: &System, number: usize, vm: &Vm, problems: &Problems) {
     let regions =
         system.regions.iter().flat_map(|region| &region.grants).filter(|grant| grant.vm.value == number).count();

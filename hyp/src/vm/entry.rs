@@ -1,0 +1,276 @@
+//! Entry: one handle as it stands in the table, 64 bytes, and the words it is taken apart into.
+//!
+//! Pure. Used by `handles` alone, which re-exports what others see.
+
+use strato_abi::handle::{Handle, Kind, Rights};
+use strato_abi::regs::Argument;
+use strato_abi::share::{ShareState, Terms};
+use zerocopy::FromZeros;
+
+use super::ranges::Ranges;
+use crate::allocator::MemId;
+use crate::arch::ram::Pa;
+
+bitflags::bitflags! {
+    /// How a handle to memory stands.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Flags: u8 {
+        /// Own: lent, or offered to be lent or donated: it cannot be mapped.
+        const LENT = 1;
+        /// It is being freed or given back: nothing can be done but to go on with that.
+        const FREEING = 2;
+        /// Borrowed: its owner takes it back, or has.
+        const REVOKED = 4;
+        /// It was got by accepting an offer, and is not owned.
+        const BORROWED = 8;
+        /// Borrowed: nothing of it is mapped any more and the ledger no longer counts the handle.
+        const OVER = 16;
+        /// Borrowed: its owner has ended, and there is no share to go with it.
+        const ORPHANED = 32;
+    }
+}
+
+/// What an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// The port of the same index.
+    Port,
+    /// Memory: an object of the VM's own, or one that the manifest shares.
+    Mem(MemRef),
+    /// Memory that a peer shares or lends; the peer's share.
+    Borrowed(MemRef, Far),
+    /// An offer of memory to a peer.
+    Share(ShareRef),
+    /// The address space in this slot of the VM.
+    Space(u8),
+    /// The VM in a place, in one incarnation.
+    Peer {
+        /// Place of the VM.
+        place: u8,
+        /// Its incarnation.
+        incarnation: u32,
+    },
+}
+
+/// Memory as a handle names it, with what a mapping needs at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemRef {
+    /// The object.
+    pub id: MemId,
+    /// Its first byte, or that of the part that was shared.
+    pub base: Pa,
+    /// Its length, or that of the part, in pages.
+    pub pages: u64,
+    /// What the holder may do with it.
+    pub rights: Rights,
+    /// How it stands.
+    pub flags: Flags,
+}
+
+/// An entry in the table of another VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Far {
+    /// Place of the VM; below 64.
+    pub place: u8,
+    /// Its incarnation; below 2^30.
+    pub incarnation: u32,
+    /// Index of the entry there.
+    pub index: u16,
+}
+
+const INCARNATION: u64 = (1 << 30) - 1;
+
+impl Far {
+    pub(super) fn pack(self) -> u64 {
+        u64::from(self.place & 0x3f) | (u64::from(self.incarnation) & INCARNATION) << 6 | u64::from(self.index) << 36
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
+    pub(super) const fn unpack(word: u64) -> Self {
+        Self {
+            place: (word & 0x3f) as u8,
+            incarnation: (word >> 6 & INCARNATION) as u32,
+            index: (word >> 36 & 0xffff) as u16,
+        }
+    }
+}
+
+/// An offer of memory, as its owner holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareRef {
+    /// The object.
+    pub id: MemId,
+    /// First byte of the part that is shared.
+    pub base: Pa,
+    /// Its pages.
+    pub pages: u64,
+    /// The peer, and once it has accepted, its handle.
+    pub far: Far,
+    /// The tag that goes with the offer.
+    pub tag: u64,
+    /// What was offered.
+    pub terms: Terms,
+    /// The owner's own handle to the object.
+    pub mem: Handle,
+    /// How it stands.
+    pub state: ShareState,
+    /// How far a revoke has come: the range that is next, and the page in it.
+    pub cursor: (u8, u32),
+}
+
+/// A handle's entry.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C)]
+pub(super) struct Entry {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) generation: u16,
+    rights: u8,
+    /// Steps for which the port `port` is raised.
+    pub(super) steps: u8,
+    /// Mem, Share: index of the object's name. Space: slot.
+    index: u16,
+    /// Mem, Share: generation of its name. Peer: incarnation.
+    id: u64,
+    /// Mem, Share: first byte. Peer: place.
+    base: u64,
+    /// Mem, Share: pages.
+    pages: u32,
+    /// Bits of the handle to the port that is bound to the object; 0 is none.
+    pub(super) port: u32,
+    /// Borrowed: the owner's share. Share: the borrower's handle.
+    link: u64,
+    /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
+    words: [u64; 3],
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+impl Entry {
+    /// Returns whether the entry, when it names memory, may name `id`: a quick look before a closer one.
+    #[inline(always)]
+    pub(super) fn may_name(&self, id: MemId) -> bool {
+        self.index == id.to_parts().0
+    }
+
+    /// Returns the entry that names `object`.
+    #[allow(clippy::cast_possible_truncation, reason = "rights have four bits, an object at most 2^18 pages")]
+    pub(super) fn new(object: Object, generation: u16) -> Self {
+        let free = Self::free(generation);
+        match object {
+            Object::Port => Self { kind: Kind::Port as u8, ..free },
+            Object::Mem(mem) => free.with_mem(&mem),
+            Object::Borrowed(mem, far) => {
+                let flags = mem.flags | Flags::BORROWED;
+                Self { link: far.pack(), ..free.with_mem(&MemRef { flags, ..mem }) }
+            }
+            Object::Share(share) => {
+                let (index, id) = share.id.to_parts();
+                let words = [
+                    share.tag,
+                    share.terms.bits() | u64::from(share.cursor.0) << 8 | u64::from(share.cursor.1) << 32,
+                    u64::from(share.mem.bits()) | (share.state as u64) << 32,
+                ];
+                let (base, pages, link) = (share.base.bytes(), share.pages as u32, share.far.pack());
+                Self { kind: Kind::Share as u8, index, id, base, pages, link, words, ..free }
+            }
+            Object::Space(slot) => Self { kind: Kind::AddressSpace as u8, index: u16::from(slot), ..free },
+            Object::Peer { place, incarnation } => {
+                Self { kind: Kind::Peer as u8, id: u64::from(incarnation), base: u64::from(place), ..free }
+            }
+        }
+    }
+
+    pub(super) const fn free(generation: u16) -> Self {
+        Self {
+            kind: 0,
+            flags: 0,
+            generation,
+            rights: 0,
+            steps: 0,
+            index: 0,
+            id: 0,
+            base: 0,
+            pages: 0,
+            port: 0,
+            link: 0,
+            words: [0; 3],
+        }
+    }
+
+    /// Returns the entry with its memory replaced by `mem`.
+    #[allow(clippy::cast_possible_truncation, reason = "rights have four bits, an object at most 2^18 pages")]
+    pub(super) fn with_mem(self, mem: &MemRef) -> Self {
+        let (index, id) = mem.id.to_parts();
+        let (rights, flags) = (mem.rights.bits() as u8, mem.flags.bits());
+        Self {
+            kind: Kind::Mem as u8,
+            flags,
+            rights,
+            index,
+            id,
+            base: mem.base.bytes(),
+            pages: mem.pages as u32,
+            ..self
+        }
+    }
+
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        u16::from(self.kind) == kind as u16
+    }
+
+    pub(super) fn mem(&self) -> Option<MemRef> {
+        let rights = Rights::from_bits_truncate(u16::from(self.rights));
+        self.is(Kind::Mem).then_some(MemRef {
+            id: MemId::from_parts(self.index, self.id),
+            base: Pa::new(self.base)?,
+            pages: u64::from(self.pages),
+            rights,
+            flags: Flags::from_bits_truncate(self.flags),
+        })
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the handle is the lower half of its word")]
+    pub(super) fn share(&self) -> Option<ShareRef> {
+        let [tag, terms, state] = self.words;
+        self.is(Kind::Share).then_some(ShareRef {
+            id: MemId::from_parts(self.index, self.id),
+            base: Pa::new(self.base)?,
+            pages: u64::from(self.pages),
+            far: Far::unpack(self.link),
+            tag,
+            terms: Terms::take(&[terms & 0xff]).ok()?,
+            mem: Handle::from_bits(state as u32),
+            state: ShareState::from_u64(state >> 32)?,
+            cursor: ((terms >> 8 & 0xff) as u8, (terms >> 32) as u32),
+        })
+    }
+
+    pub(super) fn space(&self) -> Option<u8> {
+        if self.is(Kind::AddressSpace) { u8::try_from(self.index).ok() } else { None }
+    }
+
+    pub(super) fn peer(&self) -> Option<(u8, u32)> {
+        let (place, incarnation) = (u8::try_from(self.base).ok()?, u32::try_from(self.id).ok()?);
+        self.is(Kind::Peer).then_some((place, incarnation))
+    }
+
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.is(Kind::Mem) && Flags::from_bits_truncate(self.flags).contains(Flags::BORROWED)
+    }
+
+    /// Returns the entry at the other end, of a share or of borrowed memory.
+    pub(super) fn far(&self) -> Option<Far> {
+        (self.is(Kind::Share) || self.is_borrowed()).then(|| Far::unpack(self.link))
+    }
+
+    pub(super) const fn ranges(&self) -> Ranges {
+        Ranges::from_words(self.words)
+    }
+
+    pub(super) fn set_ranges(&mut self, ranges: Ranges) {
+        if self.is_borrowed() {
+            self.words = ranges.to_words();
+        }
+    }
+}

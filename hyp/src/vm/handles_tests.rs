@@ -1,0 +1,139 @@
+//! The table of handles: what is refused, and what comes back out of an entry.
+
+use super::*;
+use crate::allocator::MemId;
+use crate::arch::backing;
+use std::mem::ManuallyDrop;
+use strato_abi::Rights;
+use strato_abi::address_space::Attributes;
+use strato_abi::share::{ShareState, Terms, Verb};
+
+fn table() -> ManuallyDrop<HandleTable> {
+    ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
+}
+
+const PEER: Object = Object::Peer { place: 3, incarnation: 9 };
+
+#[test]
+fn the_handle_zero_names_nothing() {
+    let mut table = table();
+    assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
+    let first = table.insert(PEER, 4, |_| true).unwrap();
+    assert_eq!(first, Handle::new(0, 1));
+    assert_eq!(table.peer(Handle::from_bits(0)), Err(HandleError::Bad));
+}
+
+#[test]
+fn a_handle_of_another_kind_is_refused() {
+    let mut table = table();
+    let peer = table.insert(PEER, 4, |_| true).unwrap();
+    assert_eq!(table.peer(peer), Ok((3, 9)));
+    assert_eq!(table.port(peer), Err(HandleError::WrongKind));
+    assert_eq!(table.mem(peer), Err(HandleError::WrongKind));
+}
+
+#[test]
+fn a_handle_is_stale_once_its_entry_was_freed_and_stays_so_when_it_is_used_again() {
+    let mut table = table();
+    let old = table.insert(PEER, 1, |_| true).unwrap();
+    table.remove(old);
+    assert_eq!(table.peer(old), Err(HandleError::Stale));
+    let new = table.insert(Object::Port, 1, |_| true).unwrap();
+    assert_eq!(table.port(old), Err(HandleError::Stale));
+    assert_eq!((new.index(), new.generation()), (0, 2));
+    assert_eq!(table.peer(Handle::new(0, 3)), Err(HandleError::Stale));
+    assert_eq!(table.peer(Handle::new(200, 1)), Err(HandleError::Bad));
+}
+
+#[test]
+fn a_full_table_takes_no_more() {
+    let mut table = table();
+    table.insert(PEER, 2, |_| true).unwrap();
+    table.insert(PEER, 2, |_| true).unwrap();
+    assert_eq!(table.insert(PEER, 2, |_| true), Err(HandleError::Full(2)));
+}
+
+fn mem(base: u64) -> MemRef {
+    let id = MemId::from_parts(0xabcd, 0x1234_5678_9abc_def0);
+    let rights = Rights::READ | Rights::EXECUTE | Rights::OWNER;
+    MemRef { id, base: Pa::new(base).unwrap(), pages: 1 << 18, rights, flags: Flags::LENT }
+}
+
+const FAR: Far = Far { place: 63, incarnation: (1 << 30) - 1, index: 1023 };
+
+fn share() -> ShareRef {
+    let MemRef { id, base, pages, .. } = mem(0x4000_0000);
+    let terms = Terms { verb: Verb::Donate, rights: Attributes::READ | Attributes::EXECUTE };
+    ShareRef {
+        id,
+        base,
+        pages,
+        far: FAR,
+        tag: u64::MAX,
+        terms,
+        mem: Handle::new(9, 0xffff),
+        state: ShareState::Asked,
+        cursor: (3, 1 << 18),
+    }
+}
+
+#[test]
+fn every_kind_of_object_comes_back_out_of_its_entry() {
+    let mut table = table();
+    let own = table.insert(Object::Mem(mem(0x4000_0000)), 9, |_| true).unwrap();
+    let borrowed = table.insert(Object::Borrowed(mem(0x8000_0000), FAR), 9, |_| true).unwrap();
+    let offer = table.insert(Object::Share(share()), 9, |_| true).unwrap();
+    let space = table.insert(Object::Space(7), 9, |_| true).unwrap();
+    assert_eq!(table.mem(own), Ok(mem(0x4000_0000)));
+    let flags = Flags::LENT | Flags::BORROWED;
+    assert_eq!(table.mem(borrowed), Ok(MemRef { flags, ..mem(0x8000_0000) }));
+    assert_eq!(table.share(offer), Ok(share()));
+    assert_eq!(table.space(space), Ok(7));
+    assert_eq!([own, borrowed, offer, space].map(|h| table.far(h.index())), [None, Some(FAR), Some(FAR), None]);
+    let kinds = [own, borrowed, offer, space].map(|h| table.kind(h).unwrap());
+    assert_eq!(kinds, [Kind::Mem, Kind::Mem, Kind::Share, Kind::AddressSpace]);
+    assert_eq!(table.find_mem(mem(0).id, Pa::new(0x8000_1000).unwrap(), 9).map(|(handle, _)| handle), Some(borrowed));
+    assert_eq!((table.space(own), table.share(space)), (Err(HandleError::WrongKind), Err(HandleError::WrongKind)));
+}
+
+#[test]
+fn what_changes_in_an_entry_leaves_its_binding_and_ranges() {
+    let mut table = table();
+    let borrowed = table.insert(Object::Borrowed(mem(0x8000_0000), FAR), 9, |_| true).unwrap().index();
+    let offer = table.insert(Object::Share(share()), 9, |_| true).unwrap().index();
+    let (port, range) = (Handle::new(3, 5), Range { space: 1, first: 7, pages: 9 });
+    table.bind(borrowed, port, Steps::ASKED | Steps::ENDED);
+    let ranges = table.ranges(borrowed).with(range).unwrap();
+    table.set_ranges(borrowed, ranges);
+    table.flag(borrowed, Flags::REVOKED, Flags::LENT);
+    assert_eq!(table.mem_at(borrowed).unwrap().flags, Flags::BORROWED | Flags::REVOKED);
+    assert_eq!(table.bound(borrowed, Steps::ENDED), Some(port));
+    assert_eq!(table.bound(borrowed, Steps::REVOKED), None);
+    table.trim(Range { space: 1, first: 7, pages: 8 });
+    assert_eq!(table.ranges(borrowed), ranges, "a revoke that is under way counts in them");
+    table.flag(borrowed, Flags::OVER, Flags::empty());
+    table.trim(Range { space: 1, first: 7, pages: 8 });
+    assert_eq!(table.ranges(borrowed).iter().collect::<Vec<_>>(), [Range { space: 1, first: 15, pages: 1 }]);
+    table.bind(offer, port, Steps::ACCEPTED);
+    table.set_share(offer, &ShareRef { state: ShareState::Revoked, far: Far { index: 5, ..FAR }, ..share() });
+    let (_, changed) = table.share_at(offer).unwrap();
+    assert_eq!(changed, ShareRef { state: ShareState::Revoked, far: Far { index: 5, ..FAR }, ..share() });
+    assert_eq!(table.bound(offer, Steps::ACCEPTED), Some(port));
+    table.bind(offer, port, Steps::empty());
+    assert_eq!(table.bound(offer, Steps::ACCEPTED), None);
+}
+
+#[test]
+fn entries_are_found_by_their_kind_until_they_are_freed() {
+    let mut table = ManuallyDrop::new(HandleTable::new(backing::ram(16, 16)));
+    for n in 0..200 {
+        let object = if n % 3 == 0 { Object::Share(share()) } else { PEER };
+        table.insert(object, 1024, |_| true).unwrap();
+    }
+    let borrowed = table.insert(Object::Borrowed(mem(0x8000_0000), FAR), 1024, |index| index > 1000).unwrap();
+    assert_eq!(table.shares().count(), 67);
+    assert!(table.peers().all(|index| index % 3 != 0) && table.peers().count() == 133);
+    assert_eq!(table.borrowed().collect::<Vec<_>>(), [1001]);
+    table.remove(borrowed);
+    assert_eq!(table.borrowed().count(), 0);
+}

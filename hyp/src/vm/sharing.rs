@@ -1,0 +1,288 @@
+//! Sharing: what a share's moves do to the handles, the ledger and the mappings of its two VMs.
+//!
+//! Called by the calls of group SHARE and by `stop`, with both VMs locked (see `lock::lock_pair`) where both change. Which
+//! moves are legal is `memory::sharing`'s. Returns whom to tell, and tells nobody.
+
+use strato_abi::Ipa;
+use strato_abi::handle::{Handle, Rights};
+use strato_abi::share::{RevokePolicy, ShareState, Steps, Verb};
+
+use super::handles::{Far, Flags, HandleError, MemRef, Object, Range, ShareRef};
+use super::{Inner, Vm};
+use crate::allocator::{AllocError, Allocator};
+use crate::memory::sharing::{Move, after};
+use crate::memory::source::Charged;
+use crate::memory::stage2::{Progress, SpaceError};
+
+/// Why a move is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShareError {
+    /// The share's state does not allow it.
+    State(ShareState),
+    /// No entry is free; how many there are.
+    Full(u64),
+    /// The ledger refuses: a quota, or a contradiction.
+    Memory(AllocError),
+    /// A block cannot be split.
+    Space(SpaceError),
+    /// The two ends contradict each other: a bug of the hypervisor.
+    Broken,
+}
+
+impl From<AllocError> for ShareError {
+    fn from(error: AllocError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<HandleError> for ShareError {
+    fn from(error: HandleError) -> Self {
+        if let HandleError::Full(limit) = error { Self::Full(limit) } else { Self::Broken }
+    }
+}
+
+/// A VM with its lock held.
+pub struct Side<'a> {
+    /// The VM.
+    pub vm: &'a Vm,
+    /// What its lock covers.
+    pub inner: &'a mut Inner,
+}
+
+impl Side<'_> {
+    /// Raises the port that is bound to `step` of the object of entry `index`; returns whom to tell, one bit per vCPU.
+    #[must_use]
+    pub fn raise(&self, index: u16, step: Steps) -> u8 {
+        let Some(port) = self.inner.handles.bound(index, step) else { return 0 };
+        let word = self.vm.ports.get(usize::from(port.index())).map(super::Port::read);
+        // One that was closed since, or is another port by now, is nobody's business.
+        let is_same = word.is_some_and(|word| word.is_open() && word.generation() == port.generation());
+        if is_same { self.vm.raise(port.index()).map_or(0, |vcpu| 1 << (vcpu & 7)) } else { 0 }
+    }
+
+    /// Raises the ports that are bound to `step` of the peer `peer`.
+    #[must_use]
+    pub fn raise_peer(&self, peer: &Vm, step: Steps) -> u8 {
+        let is_peer = |far: Far| far.place == peer.place && far.incarnation == peer.incarnation;
+        let peers = self.inner.handles.peers().filter(|&index| self.inner.handles.far(index).is_some_and(is_peer));
+        peers.fold(0, |told, index| told | self.raise(index, step))
+    }
+
+    fn far(&self, index: u16) -> Far {
+        Far { place: self.vm.place, incarnation: self.vm.incarnation, index }
+    }
+}
+
+/// Makes the offer `share` of memory that the caller may offer.
+///
+/// # Errors
+/// [`ShareError::Full`]; [`ShareError::Memory`] when the object has as many holders as can be counted.
+pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -> Result<Handle, ShareError> {
+    let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit, |_| true)?;
+    if let Err(error) = allocator.mem_add_reference(share.id) {
+        owner.inner.handles.remove(handle);
+        return Err(error.into());
+    }
+    if share.terms.verb != Verb::Share {
+        owner.inner.handles.flag(share.mem.index(), Flags::LENT, Flags::empty());
+    }
+    Ok(handle)
+}
+
+/// Gives the borrower what the share of entry `index` offers. Returns its handle, and whom to tell at the owner.
+///
+/// # Errors
+/// [`ShareError`]; nothing changed then.
+pub fn accept(
+    owner: &mut Side<'_>,
+    borrower: &mut Side<'_>,
+    index: u16,
+    rights: Rights,
+    allocator: &mut Allocator,
+) -> Result<(Handle, u8), ShareError> {
+    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
+    let state = after(share.state, Move::Accept(share.terms.verb)).ok_or(ShareError::State(share.state))?;
+    let (id, base, pages) = (share.id, share.base, share.pages);
+    let limit = borrower.vm.handle_limit;
+    let handle = if share.terms.verb == Verb::Donate {
+        let rights = owner.inner.handles.mem(share.mem)?.rights;
+        let mem = MemRef { id, base, pages, rights, flags: Flags::empty() };
+        let handle = borrower.inner.handles.insert(Object::Mem(mem), limit, |_| true)?;
+        if let Err(error) = allocator.mem_hand_over(id, &mut owner.inner.account, &mut borrower.inner.account) {
+            borrower.inner.handles.remove(handle);
+            return Err(error.into());
+        }
+        // The offer's count is the new owner's from now on, the giver's own goes with its handle.
+        owner.inner.handles.remove(share.mem);
+        allocator.mem_drop_reference(id)?;
+        handle
+    } else {
+        let mem = MemRef { id, base, pages, rights, flags: Flags::BORROWED };
+        borrower.inner.handles.insert(Object::Borrowed(mem, owner.far(index)), limit, |_| true)?
+    };
+    owner.inner.handles.set_share(index, &ShareRef { state, far: borrower.far(handle.index()), ..share });
+    Ok((handle, owner.raise(index, Steps::ACCEPTED)))
+}
+
+/// What a revoke came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The state of the share.
+    pub state: ShareState,
+    /// Pages unmapped at the borrower.
+    pub pages: u64,
+    /// vCPUs of the borrower to tell.
+    pub told: u8,
+}
+
+/// Takes an offer back that nobody has accepted.
+///
+/// # Errors
+/// [`ShareError`].
+pub fn withdraw(owner: &mut Side<'_>, index: u16, allocator: &mut Allocator) -> Result<Revoked, ShareError> {
+    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
+    let state = after(share.state, Move::Revoke(RevokePolicy::Ask)).ok_or(ShareError::State(share.state))?;
+    end(owner, index, share, state, allocator)?;
+    Ok(Revoked { state, pages: 0, told: 0 })
+}
+
+/// Asks the borrower for the memory, or takes the next part of it away.
+///
+/// # Errors
+/// [`ShareError`].
+pub fn revoke(
+    owner: &mut Side<'_>,
+    borrower: &mut Side<'_>,
+    index: u16,
+    policy: RevokePolicy,
+    allocator: &mut Allocator,
+    interrupt_pending: fn() -> bool,
+) -> Result<Revoked, ShareError> {
+    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
+    let state = after(share.state, Move::Revoke(policy)).ok_or(ShareError::State(share.state))?;
+    let theirs = share.far.index;
+    if borrower.inner.handles.far(theirs) != Some(owner.far(index)) {
+        return Err(ShareError::Broken);
+    }
+    if state == ShareState::Asked {
+        owner.inner.handles.set_share(index, &ShareRef { state, ..share });
+        return Ok(Revoked { state, pages: 0, told: borrower.raise(theirs, Steps::ASKED) });
+    }
+    let mem = borrower.inner.handles.mem_at(theirs).ok_or(ShareError::Broken)?;
+    // While the borrower gives it back itself, what is left stands in the ranges; else they stay for AS.QUERY to tell of.
+    let gives_back = mem.flags.contains(Flags::FREEING);
+    let (pages, cursor) = if gives_back {
+        (take_part(borrower.inner, theirs, &mem, allocator, interrupt_pending)?, share.cursor)
+    } else {
+        follow(borrower.inner, theirs, &mem, share.cursor, allocator, interrupt_pending)?
+    };
+    borrower.inner.handles.flag(theirs, Flags::REVOKED, Flags::empty());
+    let ranges = borrower.inner.handles.ranges(theirs);
+    let is_done = if gives_back { ranges.is_empty() } else { usize::from(cursor.0) >= ranges.iter().count() };
+    let share = ShareRef { cursor, ..share };
+    if !is_done {
+        owner.inner.handles.set_share(index, &ShareRef { state, ..share });
+        return Ok(Revoked { state, pages, told: 0 });
+    }
+    let state = after(state, Move::Unmapped).ok_or(ShareError::Broken)?;
+    borrower.inner.handles.flag(theirs, Flags::OVER, Flags::empty());
+    end(owner, index, share, state, allocator)?;
+    Ok(Revoked { state, pages, told: borrower.raise(theirs, Steps::REVOKED) })
+}
+
+/// Ends a share at its owner: the count of the handle that was lent goes, and the memory can be mapped again.
+fn end(
+    owner: &mut Side<'_>,
+    index: u16,
+    share: ShareRef,
+    state: ShareState,
+    allocator: &mut Allocator,
+) -> Result<(), ShareError> {
+    owner.inner.handles.set_share(index, &ShareRef { state, ..share });
+    if share.terms.verb != Verb::Share && owner.inner.handles.mem(share.mem).is_ok() {
+        owner.inner.handles.flag(share.mem.index(), Flags::empty(), Flags::LENT);
+    }
+    allocator.mem_drop_reference(share.id)?;
+    Ok(())
+}
+
+/// Unmaps a part of borrowed memory that its borrower gives back; what is left stands in the ranges. Returns the pages.
+///
+/// # Errors
+/// [`ShareError::Space`].
+pub fn take_part(
+    inner: &mut Inner,
+    index: u16,
+    mem: &MemRef,
+    allocator: &mut Allocator,
+    interrupt_pending: fn() -> bool,
+) -> Result<u64, ShareError> {
+    let Some(range) = inner.handles.ranges(index).iter().next() else { return Ok(0) };
+    let (pages, settled) = clear(inner, range, mem, allocator, interrupt_pending)?;
+    let left = inner.handles.ranges(index).without(Range { pages: settled, ..range });
+    inner.handles.set_ranges(index, left);
+    Ok(pages)
+}
+
+/// Unmaps the part of borrowed memory that `cursor` points to. Returns the pages, and where to go on.
+fn follow(
+    inner: &mut Inner,
+    index: u16,
+    mem: &MemRef,
+    (number, page): (u8, u32),
+    allocator: &mut Allocator,
+    interrupt_pending: fn() -> bool,
+) -> Result<(u64, (u8, u32)), ShareError> {
+    let Some(range) = inner.handles.ranges(index).iter().nth(usize::from(number)) else { return Ok((0, (number, 0))) };
+    let done = u64::from(page);
+    let rest = Range { first: range.first.saturating_add(done), pages: range.pages.saturating_sub(done), ..range };
+    let (pages, settled) = clear(inner, rest, mem, allocator, interrupt_pending)?;
+    let page = u32::try_from(done.saturating_add(settled)).map_err(|_| ShareError::Broken)?;
+    let next = if settled >= rest.pages { (number.saturating_add(1), 0) } else { (number, page) };
+    Ok((pages, next))
+}
+
+/// Unmaps what is mapped of `mem` in the first part of `range`. Returns the pages, and how many of the range are settled.
+fn clear(
+    inner: &mut Inner,
+    range: Range,
+    mem: &MemRef,
+    allocator: &mut Allocator,
+    interrupt_pending: fn() -> bool,
+) -> Result<(u64, u64), ShareError> {
+    let mut source = Charged::new(allocator, &mut inner.account, interrupt_pending);
+    let start = range.first.checked_shl(12).and_then(Ipa::new).ok_or(ShareError::Broken)?;
+    // Nothing is mapped in an address space that is not there any more.
+    let Some(space) = inner.spaces.get_mut(range.space) else { return Ok((0, range.pages)) };
+    match space.unmap_part(start, range.pages, (mem.base, mem.pages), &mut source) {
+        Ok(part) => Ok((part.pages, part.settled)),
+        // One that is torn down anyway gets on by this call, so that no borrower can hold its owner up.
+        Err(SpaceError::Dying) => match space.teardown_step(&mut source) {
+            Progress::More => Ok((0, 0)),
+            Progress::Done => Ok((0, range.pages)),
+        },
+        Err(error) => Err(ShareError::Space(error)),
+    }
+}
+
+/// Ends the share of borrowed memory, which is mapped nowhere at the borrower any more: its owner has it back, and the
+/// handle at the borrower counts no longer. Returns whom to tell at the owner.
+///
+/// # Errors
+/// [`ShareError::Broken`], [`ShareError::Memory`].
+pub fn give_back(owner: &mut Side<'_>, index: u16, allocator: &mut Allocator) -> Result<u8, ShareError> {
+    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
+    let state = after(share.state, Move::GiveBack).ok_or(ShareError::Broken)?;
+    end(owner, index, share, state, allocator)?;
+    Ok(owner.raise(index, Steps::RELINQUISHED))
+}
+
+/// Cuts borrowed memory off from the share of entry `index`, whose owner ends. Returns whom to tell at the borrower.
+#[must_use]
+pub fn orphan(owner: &Side<'_>, index: u16, far: Far, borrower: &mut Side<'_>) -> u8 {
+    if borrower.inner.handles.far(far.index) != Some(owner.far(index)) {
+        return 0;
+    }
+    borrower.inner.handles.flag(far.index, Flags::ORPHANED, Flags::empty());
+    borrower.raise(far.index, Steps::ENDED)
+}

@@ -1,0 +1,73 @@
+//! `strato report`: boots a system as far as its first guest, and compares what the hypervisor says about memory with what
+//! the file and the images promise. Called by `commands::run`.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::boot::Scratch;
+use super::{build, ready};
+use crate::cli::Machine;
+use crate::exit::{FAILED, PASSED};
+use crate::project::Project;
+use crate::qemu::{Qemu, Virt, session};
+use crate::report::{facts, join, predict, show};
+use crate::transcript::Transcript;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name or path of the system.
+    pub system: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Cores, or as the system says.
+    pub cores: Option<u8>,
+    /// Whether the report is JSON.
+    pub is_json: bool,
+    /// Whether only the verdict is shown.
+    pub is_check: bool,
+}
+
+/// Shows the report; a contradiction gives status 1.
+///
+/// # Errors
+/// QEMU or the toolchain is missing, the system is refused, a build failed, or the hypervisor does not report.
+pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
+    let qemu = Qemu::find()?;
+    let ready = ready(project, &request.system)?;
+    let cores = request.cores.unwrap_or(ready.system.cores);
+    let images = ready.images.iter().map(|loaded| &loaded.image);
+    let promises = predict::promises(&ready.system, images, &std::fs::read(project.hypervisor()?)?)?;
+    let machine = Virt {
+        gic: request.machine.gic,
+        cores,
+        cpu: request.machine.cpu.clone(),
+        is_counted: request.machine.counted,
+        gdb_port: None,
+    };
+    let file = Scratch::new(&build::reporting_image(project, &ready, Some(cores))?)?;
+    let mut transcript = Transcript::default();
+    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
+    let end = session::run(qemu.command(&machine, ready.system.entered_at, file.path()), limit, |line| {
+        transcript.lines.push(line.to_owned());
+        if line.strip_prefix("strato: ") == Some(facts::END) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    let facts = facts::read(transcript.hypervisor())
+        .map_err(|why| anyhow!("{why} ({end:?})\n{}", transcript.lines.join("\n")))?;
+    let report = join::join(&ready.system.name, &machine.board(), &promises, &facts);
+    match (request.is_json, request.is_check) {
+        (true, _) => println!("{}", serde_json::to_string_pretty(&report)?),
+        (false, false) => println!("{}\n{}", show::text(&report), show::verdict(&report)),
+        (false, true) => println!("{}", show::verdict(&report)),
+    }
+    for contradiction in &report.contradictions {
+        eprintln!("contradiction: {contradiction}");
+    }
+    Ok(if report.contradictions.is_empty() { PASSED } else { FAILED })
+}
