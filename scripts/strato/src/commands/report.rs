@@ -43,7 +43,7 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let machine = Virt {
         gic: request.machine.gic,
         cores,
-        cpu: request.machine.cpu.clone(),
+        cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
         is_counted: request.machine.counted,
         gdb_port: None,
     };
