@@ -45,10 +45,13 @@ impl AddressSpace {
     /// Returns the table with the entry of page `ipa`.
     #[inline(always)]
     fn table_of(&mut self, ipa: Ipa) -> Option<Counted<'_>> {
-        let is_good = ipa.is_page_aligned() && ipa.bytes() >= PAGE_SIZE;
-        let is_settled = self.teardown == State::Alive && !self.is_sync_due();
-        let root = (is_good && is_settled).then(|| self.root.edit())?;
-        root.into_child(Level::One.index(ipa.bytes()))?.into_counted(Level::Two.index(ipa.bytes()))
+        if self.teardown != State::Alive || self.is_sync_due() {
+            return None;
+        }
+        if !ipa.is_page_aligned() || ipa.bytes() < PAGE_SIZE {
+            return None;
+        }
+        self.root.edit().into_child(Level::One.index(ipa.bytes()))?.into_counted(Level::Two.index(ipa.bytes()))
     }
 }
 
