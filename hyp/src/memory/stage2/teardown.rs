@@ -10,11 +10,13 @@ use crate::arch::table::{ENTRIES, Edit, Table, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
 
-/// How far the end has come.
+/// How it stands, and how far its end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     /// In use.
     Alive,
+    /// In use, and something is left to be invalidated.
+    Late,
     /// Root entries from this index on are still visible to walkers.
     Hiding(usize),
     /// Nothing is visible; everything from this address on is still held.
@@ -40,20 +42,20 @@ impl AddressSpace {
     /// Refuses an address space that is being torn down.
     #[inline]
     pub(super) fn check_alive(&self) -> Result<(), SpaceError> {
-        if self.teardown == State::Alive { Ok(()) } else { Err(SpaceError::Dying) }
+        if self.is_dying() { Err(SpaceError::Dying) } else { Ok(()) }
     }
 
     /// Returns whether the teardown has begun.
     #[must_use]
     pub fn is_dying(&self) -> bool {
-        self.teardown != State::Alive
+        !matches!(self.state, State::Alive | State::Late)
     }
 
     /// Gives back at most [`TEARDOWN_UNITS`] entries' worth of mappings and tables. From the first step on the address
     /// space refuses changes; it may still be selected on a core until [`AddressSpace::finish`].
     pub fn teardown_step(&mut self, source: &mut impl TableSource) -> Progress {
-        match self.teardown {
-            State::Alive => {
+        match self.state {
+            State::Alive | State::Late => {
                 self.leave_pending();
                 self.hide_from(0);
             }
@@ -61,7 +63,7 @@ impl AddressSpace {
             State::Freeing(at) => self.free_from(at, source),
             State::Empty => return Progress::Done,
         }
-        if self.teardown == State::Empty { Progress::Done } else { Progress::More }
+        if self.state == State::Empty { Progress::Done } else { Progress::More }
     }
 
     /// Gives the root back. No core selects the address space any more; its VMID is nobody's until the next generation.
@@ -70,7 +72,7 @@ impl AddressSpace {
     /// The address space, when [`AddressSpace::teardown_step`] has not said `Done` yet.
     #[allow(clippy::result_large_err, reason = "the address space itself, which would be lost")]
     pub fn finish(mut self, source: &mut impl TableSource) -> Result<(), Self> {
-        if self.teardown != State::Empty {
+        if self.state != State::Empty {
             return Err(self);
         }
         if let Some(spare) = self.spare.take() {
@@ -92,10 +94,10 @@ impl AddressSpace {
             }
         }
         if end < ENTRIES {
-            self.teardown = State::Hiding(end);
+            self.state = State::Hiding(end);
         } else {
             self.invalidate(Scope::All);
-            self.teardown = State::Freeing(0);
+            self.state = State::Freeing(0);
         }
     }
 
@@ -112,7 +114,7 @@ impl AddressSpace {
             }
         }
         tell(&mut gone, source);
-        self.teardown = if at >= END { State::Empty } else { State::Freeing(at) };
+        self.state = if at >= END { State::Empty } else { State::Freeing(at) };
     }
 }
 
