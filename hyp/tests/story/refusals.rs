@@ -72,7 +72,7 @@ fn general(call: Call) -> Seen {
     let mut all = Seen::from([entry(call, "DENIED", "NotAllowed")]);
     for argument in call.arguments() {
         match *argument {
-            "port" | "peer" | "mem" | "space" => {
+            "port" | "peer" | "mem" | "space" | "share" => {
                 all.extend(["BAD_HANDLE", "STALE", "WRONG_KIND"].map(|code| entry(call, code, "*")));
             }
             "handle" => all.extend(["BAD_HANDLE", "STALE"].map(|code| entry(call, code, "*"))), // of any kind
@@ -92,7 +92,9 @@ fn every_refusal_of_the_specification_is_met_and_no_other() {
     let mut wrong = Vec::new();
     for call in Call::ALL {
         let listed: Seen = rows(*call).union(&general(*call)).cloned().collect();
-        wrong.extend(listed.iter().filter(|want| !is_seen(want)).map(|want| format!("no story is refused so: {want:?}")));
+        wrong.extend(
+            listed.iter().filter(|want| !is_seen(want)).map(|want| format!("no story is refused so: {want:?}")),
+        );
         for has in seen.iter().filter(|has| has.0 == call.name()) {
             let any = entry(*call, &has.1, "*");
             let is_narrow = (has.1.as_str(), has.2.as_str()) == ("INVALID", "TooLarge"); // of any argument (2.5)
