@@ -122,7 +122,7 @@ fn eight_spaces_are_the_most_and_one_that_ended_makes_room() {
     let spaces: Vec<u64> = (1..8).map(|_| create(&mut s)).collect();
     assert_eq!(s.refused(A, Call::AsCreate, &[]), (Code::Full, 0, Reason::TableFull));
     let (calls, pages) = destroy(&mut s, spaces[3]);
-    assert!(calls > 1 && pages == WINDOW, "{calls} {pages}");
+    assert!(calls <= 4 && pages == WINDOW, "{calls} {pages}");
     assert_eq!(s.refused(A, Call::AsDestroy, &[spaces[3]]), (Code::Stale, 1, Reason::None));
     let again = create(&mut s);
     assert_eq!(again, spaces[3] + (1 << 16), "the entry of its handle, in the next generation");
