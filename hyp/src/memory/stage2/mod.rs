@@ -49,8 +49,6 @@ use crate::arch::table::Table;
 pub const UNITS: usize = 128;
 /// Leaves between two looks at the interrupt line.
 const UNITS_PER_LOOK: usize = 16;
-/// Most table entries that one step of a teardown visits.
-pub const TEARDOWN_UNITS: usize = 64;
 
 /// Why an address space refused. Nothing has changed then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -97,11 +97,6 @@ impl AddressSpace {
         self.sweep_runs(&pending, source);
     }
 
-    /// Forgets what was left: everything is invalidated, and every leaf cleared, by the teardown.
-    pub(super) fn leave_pending(&mut self) {
-        self.pending = Pending::new();
-    }
-
     /// Clears the leaves of `broken`, whose invalidation is complete, and gives the tables back that this empties.
     pub(super) fn sweep_runs(&mut self, broken: &[Run], source: &mut impl TableSource) {
         let (mut emptied, mut is_linked): (Emptied, _) = (Vec::new(), false);
