@@ -137,6 +137,29 @@ impl Attr {
     }
 }
 
+/// What [`Attr::new`] says of RAM, by rights: for where a look must do.
+#[derive(Debug)]
+pub struct RamAttrs([u64; 8]);
+
+impl RamAttrs {
+    /// Returns the table for a VM that may or may not have what is both writable and executable.
+    #[must_use]
+    pub fn new(jit: bool) -> Self {
+        Self(core::array::from_fn(|rights| {
+            let rights = Attributes::from_bits_truncate(rights as u64);
+            Attr::new(rights, MemoryType::Normal, jit).map_or(0, Attr::bits)
+        }))
+    }
+
+    /// Returns the attributes with `rights`, or `None` when these do not go together.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, rights: Attributes) -> Option<Attr> {
+        let bits = *self.0.get(usize::try_from(rights.bits()).ok()?)?;
+        (bits != 0).then_some(Attr { bits })
+    }
+}
+
 /// Level of a table in the walk, which starts at level 1: what one of its entries translates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
