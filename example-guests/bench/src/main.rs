@@ -5,6 +5,7 @@
 //! Two VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+mod demand;
 mod pages;
 mod partner;
 
@@ -12,7 +13,7 @@ use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::{Failure, Info, Needs, core, event, println, time, vcpu};
 
-strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet"));
+strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler());
 
 /// Operations of each figure, and how often each is measured; the last time counts.
 const COUNT: u64 = 128;
@@ -87,14 +88,14 @@ fn report(name: &str, ticks: u64) {
 }
 
 /// Returns the ticks of [`COUNT`] operations without the loop around them.
-fn measure(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+fn measure<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
     let empty = timed(|_| Ok(()))?;
     Ok(timed(operation)?.saturating_sub(empty))
 }
 
 /// Returns the ticks of a loop of [`COUNT`] operations.
 #[inline(always)]
-fn timed(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+fn timed<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
     let start = time::counter();
     for n in 0..COUNT {
         // The black box keeps the empty loop a loop.

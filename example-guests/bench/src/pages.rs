@@ -1,4 +1,4 @@
-//! What AS.MAP and AS.UNMAP cost, a page, a batch and a block a call.
+//! What AS.MAP and AS.UNMAP cost, a page, a batch and a block a call; `demand.rs` has the page that is mapped on a fault.
 //!
 //! Every figure has the tables it needs: a neighbor stays mapped.
 
@@ -7,7 +7,7 @@ use strato_guest::abi::{Ipa, MemHandle};
 use strato_guest::memory::{self, READ_WRITE};
 use strato_guest::{Failure, Info, Result, ensure, time};
 
-use crate::{COUNT, PASSES, measure, report};
+use crate::{COUNT, PASSES, demand, measure, report};
 
 /// Where pages are mapped and unmapped.
 const PLACE: Ipa = Ipa::new(0x8000_0000).unwrap();
@@ -19,9 +19,9 @@ const BATCH: u64 = 128;
 
 /// The VM's memory behind its image.
 #[derive(Clone, Copy)]
-struct Free {
-    ram: MemHandle,
-    offset: u64,
+pub(crate) struct Free {
+    pub(crate) ram: MemHandle,
+    pub(crate) offset: u64,
 }
 
 /// Prints every figure of pages.
@@ -33,7 +33,8 @@ pub(crate) fn run(info: &Info) -> ::core::result::Result<(), Failure> {
     memory::map(ram, offset + COUNT * PAGE_SIZE, PLACE, 1, READ_WRITE)?;
     single(free)?;
     batches(free)?;
-    blocks(free)
+    blocks(free)?;
+    demand::run(free)
 }
 
 /// Returns the `n`th place of `size` bytes behind `from`.
