@@ -34,6 +34,7 @@ mod panic;
 pub mod print;
 #[cfg(not(target_os = "none"))]
 pub mod recorder;
+pub mod ring;
 pub mod share;
 pub mod smccc;
 pub mod space;
