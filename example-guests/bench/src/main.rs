@@ -80,8 +80,9 @@ fn spans(operation: impl Fn() -> strato_guest::Result<()>) -> Result<u64, Failur
 
 /// Measures mapping and unmapping one page of 4 KiB.
 fn pages(ram: MemHandle, free: u64) -> Result<(), Failure> {
-    let place = |n: u64| PLACE.checked_add((n + 1) * 4096).unwrap_or(PLACE);
-    let map = |n: u64| memory::map(ram, free + n * 4096, place(n), 1, READ_WRITE);
+    // Few instructions besides the call; `bench` has checked that `ram` is large enough.
+    let place = |n: u64| Ipa::new(PLACE.bytes().wrapping_add(n.wrapping_add(1) << 12)).unwrap_or(PLACE);
+    let map = |n: u64| memory::map(ram, free.wrapping_add(n << 12), place(n), 1, READ_WRITE);
     let unmap = |n: u64| memory::unmap(place(n), 1);
     memory::map(ram, free + COUNT * 4096, PLACE, 1, READ_WRITE)?;
     let (mut mapped, mut unmapped) = (0, 0);

@@ -9,7 +9,7 @@ use log::Level;
 use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::CreateVm;
+use strato_abi::plan::{CreateVm, VM_JIT};
 
 use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
@@ -23,6 +23,7 @@ use crate::arch::shared::SharedPages;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
+use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, SpaceError};
 use crate::sync::{AtomicBool, AtomicU32};
@@ -178,6 +179,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         incarnation: site.incarnation,
         label,
         flags: record.flags,
+        attrs: RamAttrs::new(record.flags & VM_JIT != 0),
         handle_limit: record.handles,
         vcpus: boxes,
         ports,

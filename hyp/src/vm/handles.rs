@@ -7,7 +7,7 @@ use strato_abi::handle::{Handle, Kind};
 use strato_abi::share::Steps;
 
 use super::entry::Entry;
-pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
 use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
 use crate::allocator::MemId;
@@ -143,6 +143,13 @@ impl HandleTable {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
+    /// Returns the memory that `handle` names, when it does and nothing is going on with it.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_mem(&self, handle: Handle) -> Option<Plain<'_>> {
+        get_bounded(&self.entries, usize::from(handle.index())).filter(|entry| entry.is_plain_mem(handle)).map(Plain)
+    }
+
     /// Returns the share that `handle` names.
     ///
     /// # Errors
@@ -261,8 +268,15 @@ impl HandleTable {
         }
     }
 
+    /// Returns whether the VM has borrowed memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_borrowed(&self) -> bool {
+        self.borrowed.count != 0
+    }
+
     /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
-    #[inline]
+    #[inline(always)]
     pub fn trim(&mut self, gone: Range) {
         if self.borrowed.count != 0 {
             self.trim_all(gone);

@@ -19,6 +19,7 @@
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
+mod page;
 mod part;
 mod pending;
 mod protect;
@@ -29,6 +30,7 @@ mod unmap;
 mod walk;
 
 pub use map::Mapped;
+pub use page::Vacant;
 pub use part::Part;
 pub use teardown::Progress;
 pub use walk::{Access, Leaf, Region, Stretch};
