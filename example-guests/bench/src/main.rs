@@ -6,6 +6,8 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod partner;
+mod shares;
+mod stream;
 
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::abi::{Ipa, MemHandle, PortHandle};
@@ -24,6 +26,9 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
+        let peer = info.peer("a")?;
+        stream::receive(peer, other, quiet)?;
+        shares::offer(info, peer, other)?;
         println!("bench: ok");
         return Ok(());
     }
@@ -51,6 +56,11 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     event::wait(other)?;
     figure("event_round_trip_two_vms_one_core", |_| partner::turn(other))?;
     event::send(other)?;
+
+    // It reads what is sent, then offers what is accepted.
+    let peer = info.peer("b")?;
+    stream::send(peer, other, quiet)?;
+    shares::accept(info, peer, other)?;
     println!("bench: ok");
     Ok(())
 }

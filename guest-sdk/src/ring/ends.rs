@@ -15,37 +15,47 @@ struct Line<'c, C> {
     conduit: &'c C,
     port: PortHandle,
     ended: Option<PortHandle>,
+    /// The far end wants an event that it was not sent yet.
+    owes: bool,
 }
 
-impl<C: Conduit> Line<'_, C> {
-    /// Tells the far end if it `wants` to be told.
-    #[inline(always)]
-    fn tell(&self, wants: bool) -> Result<(), RingError> {
-        if wants { Ok(event::via::send(self.conduit, self.port)?) } else { Ok(()) }
+impl<'c, C: Conduit> Line<'c, C> {
+    const fn new(conduit: &'c C, port: PortHandle) -> Self {
+        Self { conduit, port, ended: None, owes: false }
     }
 
-    /// Tells the far end if it `wants` to be told, and waits for an event of it. One that came before counts.
+    /// Sends the event that is owed.
     #[inline(always)]
-    fn tell_and_wait(&self, mut wants: bool) -> Result<(), RingError> {
+    fn tell(&mut self) -> Result<(), RingError> {
+        if self.owes {
+            self.owes = false;
+            event::via::send(self.conduit, self.port)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the event that is owed, and waits for one of the far end. One that came before counts.
+    #[inline(always)]
+    fn wait(&mut self) -> Result<(), RingError> {
         let cells = EventCells::of_this_vcpu();
         while !cells.take(self.port.0.index()) {
             if self.ended.is_some_and(|ended| cells.is_pending(ended.0.index())) {
                 return Err(RingError::Ended);
             }
-            if wants {
+            if self.owes {
+                self.owes = false;
                 vcpu::via::signal_wait(self.conduit, self.port, NO_DEADLINE)?;
-                wants = false;
             } else {
                 vcpu::via::wait(self.conduit, NO_DEADLINE)?;
             }
         }
-        self.tell(wants)
+        self.tell()
     }
 }
 
 /// The end that sends. Its port is bound to the vCPU that uses it.
 #[derive(Debug)]
-pub struct Sender<'c, const WORDS: usize, M = Window, C = Hvc> {
+pub struct Sender<'c, const WORDS: usize, M: Memory = Window, C: Conduit = Hvc> {
     producer: Producer<WORDS, M>,
     line: Line<'c, C>,
 }
@@ -60,7 +70,7 @@ impl<const WORDS: usize, M: Memory> Sender<'static, WORDS, M> {
 impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
     /// Does the same as [`Sender::new`] over a conduit of the caller's choice.
     pub const fn new_on(conduit: &'c C, producer: Producer<WORDS, M>, port: PortHandle) -> Self {
-        Self { producer, line: Line { conduit, port, ended: None } }
+        Self { producer, line: Line::new(conduit, port) }
     }
 
     /// Ends waits with `Ended` once `port` was raised, which is bound to the end of the far VM (EVT.BIND_OBJECT, `ENDED`)
@@ -81,8 +91,8 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
     /// `Corrupt`, a refused access or call.
     pub fn try_send(&mut self, messages: &[[u64; WORDS]]) -> Result<usize, RingError> {
         let count = self.producer.write(messages)?;
-        let wants = self.producer.publish()?;
-        self.line.tell(wants)?;
+        self.line.owes |= self.producer.publish()?;
+        self.line.tell()?;
         Ok(count)
     }
 
@@ -90,26 +100,54 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
     ///
     /// # Errors
     /// Those of [`Sender::try_send`], `Ended`.
-    pub fn send(&mut self, mut messages: &[[u64; WORDS]]) -> Result<(), RingError> {
+    pub fn send(&mut self, messages: &[[u64; WORDS]]) -> Result<(), RingError> {
+        self.queue(messages)?;
+        self.flush()
+    }
+
+    /// Sends as [`Sender::send`], for one who sends on: a far end that sleeps may hear of it with the next call only, which
+    /// tells and waits by one trap when there is no room. After the last one comes [`Sender::flush`], or a drop.
+    ///
+    /// # Errors
+    /// Those of [`Sender::send`].
+    #[inline(always)]
+    pub fn queue(&mut self, mut messages: &[[u64; WORDS]]) -> Result<(), RingError> {
         loop {
             let count = self.producer.write(messages)?;
-            let wants = self.producer.publish()?;
             messages = messages.split_at(count).1;
             if messages.is_empty() {
-                return self.line.tell(wants);
+                // What the call before owes; this one may owe again.
+                self.line.tell()?;
+            }
+            self.line.owes |= self.producer.publish()?;
+            if messages.is_empty() {
+                return Ok(());
             }
             if self.producer.want(messages.len())? {
-                self.line.tell_and_wait(wants)?;
-            } else {
-                self.line.tell(wants)?;
+                self.line.wait()?;
             }
         }
+    }
+
+    /// Tells the far end of what was sent, if it sleeps and was not told yet.
+    ///
+    /// # Errors
+    /// A refused call.
+    pub fn flush(&mut self) -> Result<(), RingError> {
+        self.line.tell()
+    }
+}
+
+impl<const WORDS: usize, M: Memory, C: Conduit> Drop for Sender<'_, WORDS, M, C> {
+    fn drop(&mut self) {
+        // A far end that has ended need not be told.
+        let _ = self.flush();
     }
 }
 
 /// The end that receives. Its port is bound to the vCPU that uses it.
 #[derive(Debug)]
-pub struct Receiver<'c, const WORDS: usize, M = Window, C = Hvc> {
+pub struct Receiver<'c, const WORDS: usize, M: Memory = Window, C: Conduit = Hvc> {
     consumer: Consumer<WORDS, M>,
     line: Line<'c, C>,
 }
@@ -124,7 +162,7 @@ impl<const WORDS: usize, M: Memory> Receiver<'static, WORDS, M> {
 impl<'c, const WORDS: usize, M: Memory, C: Conduit> Receiver<'c, WORDS, M, C> {
     /// Does the same as [`Receiver::new`] over a conduit of the caller's choice.
     pub const fn new_on(conduit: &'c C, consumer: Consumer<WORDS, M>, port: PortHandle) -> Self {
-        Self { consumer, line: Line { conduit, port, ended: None } }
+        Self { consumer, line: Line::new(conduit, port) }
     }
 
     /// Does as [`Sender::watch`].
@@ -138,31 +176,48 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Receiver<'c, WORDS, M, C> {
         self.consumer.capacity()
     }
 
-    /// Copies the next messages to the front of `into`, as many as there are and fit, gives their slots back and returns how
-    /// many.
+    /// Copies the next messages to the front of `into`, as many as there are and fit, and returns how many. Their slots are
+    /// given back with the next call, so that a ring of two batches keeps both ends busy, or by [`Receiver::release`].
     ///
     /// # Errors
     /// `Corrupt`, a refused access or call.
     pub fn try_receive(&mut self, into: &mut [[u64; WORDS]]) -> Result<usize, RingError> {
-        let count = self.consumer.read(into)?;
-        let wants = self.consumer.release()?;
-        self.line.tell(wants)?;
-        Ok(count)
+        self.release()?;
+        self.consumer.read(into)
     }
 
     /// Receives as [`Receiver::try_receive`], after waiting until there is a message. Nothing fits into an empty `into`.
     ///
     /// # Errors
     /// Those of [`Receiver::try_receive`], `Ended`.
+    #[inline(always)]
     pub fn receive(&mut self, into: &mut [[u64; WORDS]]) -> Result<usize, RingError> {
         loop {
-            let count = self.try_receive(into)?;
+            self.line.owes |= self.consumer.release()?;
+            let count = self.consumer.read(into)?;
             if count != 0 || into.is_empty() {
+                self.line.tell()?;
                 return Ok(count);
             }
             if self.consumer.want(1)? {
-                self.line.tell_and_wait(false)?;
+                self.line.wait()?;
             }
         }
+    }
+
+    /// Gives the slots of what was received back, for one who comes back late.
+    ///
+    /// # Errors
+    /// A refused access or call.
+    pub fn release(&mut self) -> Result<(), RingError> {
+        self.line.owes |= self.consumer.release()?;
+        self.line.tell()
+    }
+}
+
+impl<const WORDS: usize, M: Memory, C: Conduit> Drop for Receiver<'_, WORDS, M, C> {
+    fn drop(&mut self) {
+        // A far end that has ended, or memory that was taken back, needs no slots.
+        let _ = self.release();
     }
 }

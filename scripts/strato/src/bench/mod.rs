@@ -63,6 +63,9 @@ pub const FIGURES: &[Figure] = &[
     figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(900), From::Guest),
     figure("map_4k", Unit::Instructions, Some(400), From::Guest),
     figure("unmap_4k", Unit::Instructions, Some(500), From::Guest),
+    figure("share_accept_map", Unit::Instructions, Some(420), From::Guest),
+    figure("share_relinquish", Unit::Instructions, Some(450), From::Guest),
+    figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
     figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
@@ -197,7 +200,8 @@ mod tests {
     }
 
     const BENCH: &str = "[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
-        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3";
+        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
+        [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6";
 
     #[test]
     fn every_figure_is_found_and_held_against_its_bar() {
