@@ -274,7 +274,7 @@ fn one_who_sends_on_tells_with_the_next_call_a_flush_or_a_drop() {
 }
 
 #[test]
-fn what_was_received_is_given_back_by_the_next_call_a_release_or_a_drop() {
+fn what_was_received_is_given_back_by_the_next_call_or_a_release_and_a_drop_touches_nothing() {
     let (mut to, consumer, page) = ends(4);
     let recorder = Recorder::new().answer(EvtSendReply {}).answer(EvtSendReply {}).answer(EvtSendReply {});
     let mut from = Receiver::new_on(&recorder, consumer, port(45));
@@ -291,6 +291,7 @@ fn what_was_received_is_given_back_by_the_next_call_a_release_or_a_drop() {
     }
     send(&mut to, 12..13);
     from.receive(&mut into).unwrap();
+    page.touched();
     drop(from);
-    assert_eq!(page.get(HEAD), 13);
+    assert_eq!((page.get(HEAD), page.touched()), (12, vec![]), "the memory may be unmapped by now");
 }

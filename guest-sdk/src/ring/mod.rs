@@ -6,7 +6,8 @@
 //!
 //! The far end is not trusted. Both ends keep their own numbers, so whatever it writes, whenever it does: no word of its
 //! leads outside the slots, each is read once, a number that cannot be is [`RingError::Corrupt`], a message is just words, and
-//! memory that was taken back is [`RingError::Access`]. It can still stop sending, or send nonsense: that is the program's to judge.
+//! memory that was taken back is [`RingError::Access`] in a program that declares a fault handler (any other ends by that fault,
+//! as by every one). It can still stop sending, or send nonsense: that is the program's to judge.
 
 mod consumer;
 mod ends;
