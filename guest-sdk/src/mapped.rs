@@ -11,7 +11,7 @@ use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
 
 use crate::conduit::Conduit;
 use crate::memory::{Window, unmap_on};
-use crate::{Error, Hvc, Owned, address_space};
+use crate::{Error, Hvc, Owned, address_space, image};
 
 mod sealed {
     pub trait Sealed {}
@@ -60,6 +60,9 @@ impl<'c, C: Conduit, O: Object> Mapped<'c, C, O> {
     /// Maps all of `object` at `address` in the current address space.
     pub(crate) fn new(conduit: &'c C, object: O, address: Ipa, attributes: Attributes) -> Result<Self, (O, Error)> {
         let (mem, pages) = (object.handle(), object.pages());
+        if let Err(error) = image::check_place(address, pages) {
+            return Err((object, error));
+        }
         let mut done = 0;
         while done < pages {
             let (bytes, left) = (done * PAGE_SIZE, pages - done);
