@@ -32,7 +32,7 @@ pub(super) fn map(call: AsMap, cx: &mut Cx<'_>) -> Option<AsMapReply> {
     let inner = &mut *inner;
     let mem = inner.handles.plain_mem(handle)?;
     let (pa, attr) = (mem.page(call.offset)?, vm.attrs.get(call.attributes, mem.rights())?);
-    let vacant = inner.spaces.get_mut(FIRST)?.vacant(call.address)?;
+    let vacant = inner.spaces.first_settled()?.vacant(call.address)?;
     pool.allocator.mem_page_mapped(mem.id()).ok()?;
     vacant.fill(pa, attr);
     Some(AsMapReply { level: Level::Three as u64, done: 1 })
@@ -51,7 +51,7 @@ pub(super) fn unmap(call: AsUnmap, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {
     if inner.handles.has_borrowed() {
         return None; // their ranges would have to be trimmed
     }
-    let space = inner.spaces.get_mut(FIRST)?;
+    let space = inner.spaces.first_settled()?;
     let pa = space.take_page(call.address)?;
     pool.allocator.mem_page_unmapped(pa);
     Some(AsUnmapReply { reserved: 0, done: 1 })
