@@ -22,8 +22,14 @@
 //! | 264 | the `TAIL` at which the consumer wants an event | the consumer |
 //! | 512 | the slots: message `n` is in slot `n % slots`, its words in order | the producer |
 //!
-//! Little-endian words of 64 bits; the others below 512 are zero. Two lines of 64 bytes separate what one end writes from what
-//! the other one writes, for caches that fetch lines in pairs. A page holds 32 messages of 64 bytes.
+//! Little-endian words of 64 bits; the others below 512 are not used. Two lines of 64 bytes separate what one end writes from
+//! what the other one writes, for caches that fetch lines in pairs. A page holds 32 messages of 64 bytes.
+//!
+//! An end that publishes stores its counter with release order, passes a full barrier, and loads the number that the far end
+//! wants; it owes an event when the counter reached that number by this step. An end that sleeps stores the number that it
+//! wants, passes a full barrier, and loads the far end's counter with acquire order; it waits when that is not there yet. So
+//! one of the two sees the other, and nobody sleeps on news; an end that does not sleep wants a number that has passed, and
+//! costs no event. An event may come for nothing: who wakes looks again.
 
 mod consumer;
 mod ends;
