@@ -48,6 +48,10 @@ pub fn map_on<C: Conduit + ?Sized>(
     attributes: Attributes,
 ) -> Result<()> {
     image::check(mem, offset, address, pages, attributes)?;
+    if pages == 1 {
+        // A call that succeeds does one page at least: no need to look how many.
+        return via::map(conduit, AddressSpaceHandle::CURRENT, address, mem, offset, 1, attributes).map(drop);
+    }
     all(pages, |done, left| {
         let offset = offset.saturating_add(done.saturating_mul(PAGE_SIZE));
         let at = behind(address, done);
