@@ -99,7 +99,7 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
     /// Sends all of `messages`, in batches when they do not fit at once, and waits for room in between.
     ///
     /// # Errors
-    /// Those of [`Sender::try_send`], `Ended`.
+    /// Those of [`Sender::try_send`], `Ended`. Some of the messages may go out all the same: there is no sending them again.
     pub fn send(&mut self, messages: &[[u64; WORDS]]) -> Result<(), RingError> {
         self.queue(messages)?;
         self.flush()
