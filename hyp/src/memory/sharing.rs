@@ -12,7 +12,7 @@ pub enum Move {
     Revoke(RevokePolicy),
     /// Nothing is mapped at the borrower any more, by the calls of the owner.
     Unmapped,
-    /// The borrower has given it back, or has ended.
+    /// The borrower has given it back, or the peer has ended.
     GiveBack,
 }
 
@@ -26,7 +26,7 @@ pub const fn after(state: ShareState, step: Move) -> Option<ShareState> {
         (Accepted | Asked, Move::Revoke(RevokePolicy::Ask)) => Asked,
         // Once begun, a revoke goes on by either policy: a caller that repeats until it is over comes to an end.
         (Accepted | Asked, Move::Revoke(RevokePolicy::Force)) | (Revoking, Move::Revoke(_)) => Revoking,
-        (Accepted | Asked | Revoking, Move::GiveBack) => Relinquished,
+        (Offered | Accepted | Asked | Revoking, Move::GiveBack) => Relinquished,
         (Offered | Accepted | Asked | Revoking, _) | (Relinquished | Revoked | Donated, _) => return None,
     })
 }
@@ -57,7 +57,7 @@ mod tests {
         let no = None;
         let table = [
             // share, lend, donate, ask, force, unmapped, given back
-            [Some(Accepted), Some(Accepted), Some(Donated), Some(Revoked), Some(Revoked), no, no],
+            [Some(Accepted), Some(Accepted), Some(Donated), Some(Revoked), Some(Revoked), no, Some(Relinquished)],
             [no, no, no, Some(Asked), Some(Revoking), no, Some(Relinquished)],
             [no, no, no, Some(Asked), Some(Revoking), no, Some(Relinquished)],
             [no, no, no, Some(Revoking), Some(Revoking), Some(Revoked), Some(Relinquished)],

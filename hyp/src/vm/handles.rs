@@ -5,7 +5,7 @@
 
 use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
-use strato_abi::share::Steps;
+use strato_abi::share::{BORROWED_OBJECTS, OPEN_OFFERS, ShareState, Steps};
 
 use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
@@ -36,6 +36,9 @@ pub struct HandleTable {
     // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
     borrowed: IndexSet,
     shares: IndexSet,
+    // Of those: borrowed memory that has ranges, and shares that nobody has accepted.
+    mapped: IndexSet,
+    offers: IndexSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -53,7 +56,16 @@ impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
         let none = IndexSet::default();
-        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none, used: none, kept: None }
+        Self {
+            entries: PageSlice::zeroed(pages),
+            borrowed: none,
+            shares: none,
+            mapped: none,
+            offers: none,
+            peers: none,
+            used: none,
+            kept: None,
+        }
     }
 
     /// Gives up the table's pages.
@@ -90,6 +102,7 @@ impl HandleTable {
         self.used.set(index, true);
         self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
         self.shares.set(index, matches!(object, Object::Share(_)));
+        self.offers.set(index, is_open(&object));
         self.peers.set(index, matches!(object, Object::Peer { .. }));
         Some(Handle::new(index, generation))
     }
@@ -221,7 +234,8 @@ impl HandleTable {
     pub fn remove(&mut self, handle: Handle) {
         if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
             *entry = Entry::free(entry.generation);
-            for set in [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.peers] {
+            let sets = [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.mapped, &mut self.offers];
+            for set in sets.into_iter().chain([&mut self.peers]) {
                 set.set(handle.index(), false);
             }
         }
@@ -247,6 +261,7 @@ impl HandleTable {
             let (port, steps) = (entry.port, entry.steps);
             *entry = Entry::new(Object::Share(*share), entry.generation);
             (entry.port, entry.steps) = (port, steps);
+            self.offers.set(index, is_open(&Object::Share(*share)));
         }
     }
 
@@ -274,33 +289,36 @@ impl HandleTable {
 
     /// Sets the addresses at which the borrowed memory of entry `index` may be mapped.
     pub fn set_ranges(&mut self, index: u16, ranges: Ranges) {
-        if let Some(entry) = self.at_mut(index) {
+        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is_borrowed()) {
             entry.set_ranges(ranges);
+            self.mapped.set(index, !ranges.is_empty());
         }
     }
 
-    /// Returns whether the VM has borrowed memory.
+    /// Returns whether borrowed memory of the VM is mapped, or was until it was taken back.
     #[inline(always)]
     #[must_use]
     pub const fn has_borrowed(&self) -> bool {
-        self.borrowed.count != 0
+        self.mapped.count != 0
     }
 
     /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
     #[inline(always)]
     pub fn trim(&mut self, gone: Range) {
-        if self.borrowed.count != 0 {
+        if self.has_borrowed() {
             self.trim_all(gone);
         }
     }
 
     #[cold]
     fn trim_all(&mut self, gone: Range) {
-        for index in self.borrowed.iter() {
+        for index in self.mapped.iter() {
             let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
             // A revoke that is under way counts how far in the ranges it has come.
             if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
-                entry.set_ranges(entry.ranges().without(gone));
+                let left = entry.ranges().without(gone);
+                entry.set_ranges(left);
+                self.mapped.set(index, !left.is_empty());
             }
         }
     }
@@ -308,8 +326,8 @@ impl HandleTable {
     /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
     #[must_use]
     pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.borrowed.count != 0
-            && self.borrowed.iter().any(|index| {
+        self.has_borrowed()
+            && self.mapped.iter().any(|index| {
                 self.at(index).is_some_and(|entry| {
                     Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED)
                         && entry.ranges().contains(space, page)
@@ -320,6 +338,24 @@ impl HandleTable {
     /// Returns the entries that are borrowed memory.
     pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
         self.borrowed.iter()
+    }
+
+    /// Returns whether one object more of borrowed memory can be mapped.
+    #[must_use]
+    pub fn has_room_to_map(&self) -> bool {
+        u64::from(self.mapped.count) < BORROWED_OBJECTS
+    }
+
+    /// Returns whether one offer more can be open.
+    #[must_use]
+    pub fn has_room_to_offer(&self) -> bool {
+        u64::from(self.offers.count) < OPEN_OFFERS
+    }
+
+    /// Returns the entries that are offers to the VM in `place`, in this incarnation, which nobody has accepted.
+    pub fn offers_to(&self, place: u8, incarnation: u32) -> impl Iterator<Item = u16> + use<'_> {
+        let is_theirs = move |far: Far| far.place == place && far.incarnation == incarnation;
+        self.offers.iter().filter(move |&index| self.far(index).is_some_and(is_theirs))
     }
 
     /// Returns the entries that are shares.
@@ -357,6 +393,11 @@ impl HandleTable {
             .skip(usize::from(from))
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
     }
+}
+
+/// Returns whether `object` is an offer that nobody has accepted.
+const fn is_open(object: &Object) -> bool {
+    matches!(object, Object::Share(ShareRef { state: ShareState::Offered, .. }))
 }
 
 /// Returns why a handle whose index is past the end of the table names none of its entries.

@@ -5,7 +5,7 @@
 
 use strato_abi::Ipa;
 use strato_abi::handle::{Handle, Rights};
-use strato_abi::share::{RevokePolicy, ShareState, Steps, Verb};
+use strato_abi::share::{OPEN_OFFERS, RevokePolicy, ShareState, Steps, Verb};
 
 use super::handles::{Far, Flags, HandleError, MemRef, Object, Range, ShareRef};
 use super::{Inner, Vm};
@@ -13,6 +13,9 @@ use crate::allocator::{AllocError, Allocator};
 use crate::memory::sharing::{Move, after};
 use crate::memory::source::Charged;
 use crate::memory::stage2::{Progress, SpaceError};
+
+/// Offers that one step ends.
+const OFFERS_PER_STEP: usize = 16;
 
 /// Why a move is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,9 @@ impl Side<'_> {
 /// # Errors
 /// [`ShareError::Full`]; [`ShareError::Memory`] when the object has as many holders as can be counted.
 pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -> Result<Handle, ShareError> {
+    if !owner.inner.handles.has_room_to_offer() {
+        return Err(ShareError::Full(OPEN_OFFERS));
+    }
     let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit, |_| true)?;
     if let Err(error) = allocator.mem_add_reference(share.id) {
         owner.inner.handles.remove(handle);
@@ -189,6 +195,21 @@ pub fn revoke(
     borrower.inner.handles.flag(theirs, Flags::OVER, Flags::empty());
     end(owner, index, share, state, allocator)?;
     Ok(Revoked { state, pages, told: borrower.raise(theirs, Steps::REVOKED) })
+}
+
+/// Ends the next offers that are open to `peer`, which has ended. Returns whom to tell at the owner, and whether none is left.
+///
+/// # Errors
+/// [`ShareError::Broken`], [`ShareError::Memory`].
+pub fn lose_peer(owner: &mut Side<'_>, peer: &Vm, allocator: &mut Allocator) -> Result<(u8, bool), ShareError> {
+    let mut told = 0;
+    for _ in 0..OFFERS_PER_STEP {
+        let Some(index) = owner.inner.handles.offers_to(peer.place, peer.incarnation).next() else {
+            return Ok((told, true));
+        };
+        told |= give_back(owner, index, allocator)?;
+    }
+    Ok((told, false))
 }
 
 /// Ends a share at its owner: the count of the handle that was lent goes, and the memory can be mapped again.
