@@ -7,6 +7,7 @@
 
 mod partner;
 
+use strato_guest::abi::addr::IPA_BITS;
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::abi::{Ipa, MemHandle, PortHandle};
 use strato_guest::memory::{self, READ_WRITE};
@@ -19,6 +20,7 @@ const COUNT: u64 = 128;
 const PASSES: u64 = 2;
 /// Where pages are mapped and unmapped; their neighbor stays mapped, so that the tables are there.
 const PLACE: Ipa = Ipa::new(0x8000_0000).unwrap();
+const IPA_MASK: u64 = (1 << IPA_BITS) - 1;
 
 fn bench(info: &'static Info) -> Result<(), Failure> {
     let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
@@ -80,8 +82,9 @@ fn spans(operation: impl Fn() -> strato_guest::Result<()>) -> Result<u64, Failur
 
 /// Measures mapping and unmapping one page of 4 KiB.
 fn pages(ram: MemHandle, free: u64) -> Result<(), Failure> {
-    let place = |n: u64| PLACE.checked_add((n + 1) * 4096).unwrap_or(PLACE);
-    let map = |n: u64| memory::map(ram, free + n * 4096, place(n), 1, READ_WRITE);
+    // Few instructions besides the call; `bench` has checked that `ram` is large enough.
+    let place = |n: u64| Ipa::new((PLACE.bytes() + 4096).wrapping_add(n << 12) & IPA_MASK).unwrap_or(PLACE);
+    let map = |n: u64| memory::map(ram, free.wrapping_add(n << 12), place(n), 1, READ_WRITE);
     let unmap = |n: u64| memory::unmap(place(n), 1);
     memory::map(ram, free + COUNT * 4096, PLACE, 1, READ_WRITE)?;
     let (mut mapped, mut unmapped) = (0, 0);

@@ -91,6 +91,13 @@ impl Spaces {
         self.slot_mut(slot).map(|slot| &mut slot.space)
     }
 
+    /// Returns the VM's first address space, for changes, if it is in use and has nothing left to be invalidated.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_settled(&mut self) -> Option<&mut AddressSpace> {
+        self.get_mut(FIRST).filter(|space| space.is_settled())
+    }
+
     /// Returns the address space in `slot` for a change that is invalidated later, with what another one of the VM had left
     /// completed.
     #[must_use]

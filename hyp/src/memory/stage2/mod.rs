@@ -90,9 +90,9 @@ pub struct AddressSpace {
     spare: Option<Table>,
     /// Frames that the address space holds: root, tables, spare.
     tables: u64,
-    /// What is to be invalidated.
+    /// Leaves that are broken and wait for their invalidation.
     pending: pending::Pending,
-    teardown: teardown::State,
+    state: teardown::State,
 }
 
 impl AddressSpace {
@@ -103,8 +103,8 @@ impl AddressSpace {
     pub fn new(root: Pages) -> Result<Self, Pages> {
         let root = Table::new(root)?;
         let selector = Selector::without_vmid(root.pa());
-        let (pending, teardown) = (pending::Pending::default(), teardown::State::Alive);
-        Ok(Self { root, selector, spare: None, tables: 1, pending, teardown })
+        let (pending, state) = (pending::Pending::new(), teardown::State::Alive);
+        Ok(Self { root, selector, spare: None, tables: 1, pending, state })
     }
 
     /// Returns what selects the address space.

@@ -11,11 +11,13 @@ use crate::arch::table::{ENTRIES, Edit, Table, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
 
-/// How far the end has come.
+/// How it stands, and how far its end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     /// In use.
     Alive,
+    /// In use, and something is left to be invalidated.
+    Late,
     /// Refuses changes; the root's entries are still visible to walkers.
     Hiding,
     /// Nothing is visible; everything from this address on is still held.
@@ -51,28 +53,28 @@ impl AddressSpace {
     /// Refuses an address space that is being torn down.
     #[inline]
     pub(super) fn check_alive(&self) -> Result<(), SpaceError> {
-        if self.teardown == State::Alive { Ok(()) } else { Err(SpaceError::Dying) }
+        if self.is_dying() { Err(SpaceError::Dying) } else { Ok(()) }
     }
 
     /// Returns whether the teardown has begun.
     #[must_use]
     pub fn is_dying(&self) -> bool {
-        self.teardown != State::Alive
+        !matches!(self.state, State::Alive | State::Late)
     }
 
     /// Does a bounded part of the way. From the first step on the address space refuses changes; it may still be selected on a
     /// core until [`AddressSpace::finish`].
     pub fn teardown_step(&mut self, source: &mut impl TableSource) -> Progress {
-        match self.teardown {
-            State::Alive if self.is_sync_due() => {
+        match self.state {
+            State::Late => {
                 self.complete(source);
-                self.teardown = State::Hiding;
+                self.state = State::Hiding;
             }
             State::Alive | State::Hiding => self.hide_all(),
             State::Freeing(at) => self.free_from(at, source),
             State::Empty => return Progress::Done,
         }
-        if self.teardown == State::Empty { Progress::Done } else { Progress::More }
+        if self.state == State::Empty { Progress::Done } else { Progress::More }
     }
 
     /// Gives the root back. No core selects the address space any more; its VMID is nobody's until the next generation.
@@ -81,7 +83,7 @@ impl AddressSpace {
     /// The address space, when [`AddressSpace::teardown_step`] has not said `Done` yet.
     #[allow(clippy::result_large_err, reason = "the address space itself, which would be lost")]
     pub fn finish(mut self, source: &mut impl TableSource) -> Result<(), Self> {
-        if self.teardown != State::Empty {
+        if self.state != State::Empty {
             return Err(self);
         }
         if let Some(spare) = self.spare.take() {
@@ -105,7 +107,7 @@ impl AddressSpace {
             }
         }
         self.invalidate(Scope::All);
-        self.teardown = State::Freeing(0);
+        self.state = State::Freeing(0);
     }
 
     fn free_from(&mut self, start: u64, source: &mut impl TableSource) {
@@ -133,7 +135,7 @@ impl AddressSpace {
             budget = budget.saturating_sub(TELL.saturating_mul(core::mem::take(&mut gone.told)));
         }
         gone.tell(source);
-        self.teardown = if at >= END { State::Empty } else { State::Freeing(at) };
+        self.state = if at >= END { State::Empty } else { State::Freeing(at) };
     }
 
     /// Returns the first address from `at` on whose entry is used, or where the budget ended.
