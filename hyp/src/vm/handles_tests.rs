@@ -3,10 +3,11 @@
 use super::*;
 use crate::allocator::MemId;
 use crate::arch::backing;
+use crate::arch::ram::Pa;
 use std::mem::ManuallyDrop;
 use strato_abi::Rights;
 use strato_abi::address_space::Attributes;
-use strato_abi::share::{ShareState, Terms, Verb};
+use strato_abi::share::{ShareState, Steps, Terms, Verb};
 
 fn table() -> ManuallyDrop<HandleTable> {
     ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
