@@ -3,6 +3,7 @@
 use strato_abi::address_space::LastFault;
 
 use crate::arch::frame::RawExit;
+use crate::memory::stage2::Access;
 
 /// What a guest wanted of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,16 @@ impl Abort {
         const LOWER_TO_SAME: u64 = 1 << 26;
         let esr = self.esr & 0xffff_ffff & !(0x7ff << 14 | 1 << 7);
         if from_el0 { esr } else { esr | LOWER_TO_SAME }
+    }
+
+    /// Returns what stage 2 is asked for.
+    #[must_use]
+    pub const fn wish(&self) -> Access {
+        match self.wanted {
+            Wanted::Read => Access::Read,
+            Wanted::Write => Access::Write,
+            Wanted::Fetch => Access::Execute,
+        }
     }
 
     /// Returns the reason as AS.QUERY reports it.

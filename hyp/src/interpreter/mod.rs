@@ -15,11 +15,10 @@ use strato_abi::Ipa;
 use strato_abi::address_space::LastFault;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
 
-use crate::arch::frame::Frame;
+use crate::arch::frame::{Answer, Frame, Place, RawExit};
 use crate::arch::{guest, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
-use crate::memory::stage2::Access as Wish;
 use abort::{Abort, Refusal, Wanted};
 use inject::SYNDROME_UNDEFINED;
 use sysreg::Access;
@@ -29,7 +28,7 @@ pub use smccc::service;
 /// Answers a trapped register access: a value that the table defines, or an undefined instruction at EL1.
 pub fn register(frame: &mut Frame, cx: &Cx<'_>, access: Access) -> Next {
     match sysreg::read(access.register, cx.vm.flags) {
-        Some(value) if access.is_read && !inject::is_el0(frame.pstate) => {
+        Some(value) if access.is_read && !frame.place().is_el0() => {
             frame.write(usize::from(access.rt), value);
             skip(frame);
         }
@@ -80,45 +79,47 @@ pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
     Next::Stop
 }
 
-/// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
-pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
-    let wish = match abort.wanted {
-        Wanted::Read => Wish::Read,
-        Wanted::Write => Wish::Write,
-        Wanted::Fetch => Wish::Execute,
-    };
+/// Answers a refused access, from the vector: it is tried again when the address space permits it, and delivered to the
+/// guest's own fault handler. Else the guest leaves for [`refused`].
+pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: &mut Place) -> Answer {
+    let abort = Abort::decode(&RawExit { vector: 0, esr, far, hpfar });
+    if place.is_aarch32() || abort.refusal == Refusal::External {
+        return Answer::Leave;
+    }
     let mut fault = abort.last_fault();
-    if let Some(ipa) = Ipa::new(abort.ipa)
-        && abort.refusal != Refusal::External
-    {
+    if let Some(ipa) = Ipa::new(abort.ipa) {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {
+        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, abort.wish())) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
             stage2::forget_page(ipa.page_base().bytes());
-            return Next::Resume;
+            return Answer::Stay;
         }
         if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(cx.context.space.slot, abort.ipa >> 12) {
             fault = LastFault::Revoked;
         }
     }
     cx.context.last_fault = (abort.ipa & !0xfff, fault as u64);
-    let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
-    if is_deliverable && !is_vector(frame, &abort) {
-        inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));
-        return Next::Resume;
+    if cx.vm.flags & VM_FAULT_HANDLER == 0 || is_vector(*place, &abort) {
+        return Answer::Leave;
     }
-    report::abort(cx, frame, &abort);
-    if is_deliverable {
+    *place = inject::synchronous(*place, abort.guest_syndrome(place.is_el0()), Some(abort.far));
+    Answer::Stay
+}
+
+/// Answers a refused access that [`abort`] did not settle: the VM is stopped with a report.
+pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &Abort) -> Next {
+    report::abort(cx, frame, abort);
+    if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {
         report::first_of_two(cx);
     }
     Next::Stop
 }
 
 /// Returns whether the guest faulted in its own vectors, or could not fetch them: delivering that would go round for ever.
-fn is_vector(frame: &Frame, abort: &Abort) -> bool {
+fn is_vector(place: Place, abort: &Abort) -> bool {
     const VECTORS: u64 = 0x800;
     let is_inside = |address: u64| address.wrapping_sub(guest::vector_base()) < VECTORS;
-    is_inside(frame.pc) || (abort.wanted == Wanted::Fetch && is_inside(abort.far))
+    is_inside(place.pc) || (abort.wanted == Wanted::Fetch && is_inside(abort.far))
 }
 
 /// Makes the guest take an undefined instruction exception.
@@ -126,7 +127,7 @@ fn is_vector(frame: &Frame, abort: &Abort) -> bool {
 #[inline(never)]
 fn undefined(frame: &mut Frame, cx: &Cx<'_>, what: &str) {
     say(Level::Debug, format_args!("{}: undefined {what} at {:#x}", cx.vm.label, frame.pc));
-    inject::synchronous(frame, SYNDROME_UNDEFINED, None);
+    frame.set_place(inject::synchronous(frame.place(), SYNDROME_UNDEFINED, None));
 }
 
 /// Moves the guest behind the instruction that trapped; AArch64 instructions are four bytes.

@@ -70,14 +70,16 @@ impl HandleTable {
 
     /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
     #[must_use]
+    #[inline(always)]
     pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.has_borrowed()
-            && self.mapped.iter().any(|index| {
-                self.at(index).is_some_and(|entry| {
-                    Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED)
-                        && entry.ranges().contains(space, page)
-                })
-            })
+        self.has_borrowed() && self.any_revoked(space, page)
+    }
+
+    #[inline(never)]
+    fn any_revoked(&self, space: u8, page: u64) -> bool {
+        let is_revoked = |entry: &Entry| Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED);
+        let is_there = |entry: &Entry| is_revoked(entry) && entry.ranges().contains(space, page);
+        self.mapped.iter().any(|index| self.at(index).is_some_and(is_there))
     }
 
     /// Returns the entries that are borrowed memory.
