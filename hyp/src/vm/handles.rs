@@ -34,11 +34,10 @@ pub enum HandleError {
 /// A VM's table of handles.
 pub struct HandleTable {
     entries: PageSlice<Entry>,
-    // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
-    borrowed: IndexSet,
-    shares: IndexSet,
-    // Of those: borrowed memory that has ranges, and shares that nobody has accepted.
+    // Which entries are borrowed memory that has ranges, shares, of those the ones that nobody has accepted, peers: so that these
+    // are found without a look at every entry.
     mapped: IndexSet,
+    shares: IndexSet,
     offers: IndexSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
@@ -59,7 +58,6 @@ impl HandleTable {
         let none = IndexSet::default();
         Self {
             entries: PageSlice::zeroed(pages),
-            borrowed: none,
             shares: none,
             mapped: none,
             offers: none,
@@ -101,10 +99,15 @@ impl HandleTable {
         let generation = entry.generation.wrapping_add(1).max(1);
         *entry = Entry::new(object, generation);
         self.used.set(index, true);
-        self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
-        self.shares.set(index, matches!(object, Object::Share(_)));
-        self.offers.set(index, is_open(&object));
-        self.peers.set(index, matches!(object, Object::Peer { .. }));
+        // A free entry is in no set; borrowed memory comes into one with its first range.
+        match object {
+            Object::Share(share) => {
+                self.shares.set(index, true);
+                self.offers.set(index, is_open(&share));
+            }
+            Object::Peer { .. } => self.peers.set(index, true),
+            Object::Port | Object::Mem(_) | Object::Borrowed(..) | Object::Space(_) => {}
+        }
         Some(Handle::new(index, generation))
     }
 
@@ -233,11 +236,19 @@ impl HandleTable {
 
     /// Frees the entry of a handle that was checked; its generation is over.
     pub fn remove(&mut self, handle: Handle) {
-        if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
+        let index = handle.index();
+        if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+            let kind = Kind::from_u16(u16::from(entry.kind));
             *entry = Entry::free(entry.generation);
-            let sets = [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.mapped, &mut self.offers];
-            for set in sets.into_iter().chain([&mut self.peers]) {
-                set.set(handle.index(), false);
+            self.used.set(index, false);
+            match kind {
+                Some(Kind::Mem) => self.mapped.set(index, false),
+                Some(Kind::Share) => {
+                    self.shares.set(index, false);
+                    self.offers.set(index, false);
+                }
+                Some(Kind::Peer) => self.peers.set(index, false),
+                _ => {}
             }
         }
     }
@@ -262,14 +273,14 @@ impl HandleTable {
             let (port, steps) = (entry.port, entry.steps);
             *entry = Entry::new(Object::Share(*share), entry.generation);
             (entry.port, entry.steps) = (port, steps);
-            self.offers.set(index, is_open(&Object::Share(*share)));
+            self.offers.set(index, is_open(share));
         }
     }
 }
 
-/// Returns whether `object` is an offer that nobody has accepted.
-const fn is_open(object: &Object) -> bool {
-    matches!(object, Object::Share(ShareRef { state: ShareState::Offered, .. }))
+/// Returns whether nobody has accepted `share`.
+const fn is_open(share: &ShareRef) -> bool {
+    matches!(share.state, ShareState::Offered)
 }
 
 /// Returns why a handle whose index is past the end of the table names none of its entries.

@@ -82,11 +82,6 @@ impl HandleTable {
         self.mapped.iter().any(|index| self.at(index).is_some_and(is_there))
     }
 
-    /// Returns the entries that are borrowed memory.
-    pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
-        self.borrowed.iter()
-    }
-
     /// Returns whether one object more of borrowed memory can be mapped.
     #[must_use]
     pub fn has_room_to_map(&self) -> bool {
