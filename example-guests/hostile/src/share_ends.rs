@@ -16,8 +16,7 @@ pub(crate) fn gs13_races_leave_nothing_mapped(info: &Info, _: &Scratch) -> Resul
     let (puppet, peer, mem) = (Puppet::new(info)?, peer_of(info)?, object(32)?);
     puppet.churn(400, THERE)?;
     let deadline = time::deadline_in(2_000_000);
-    for round in 0..400_u64 {
-        let terms = [RW, LEND | RW, R][(round % 3) as usize % 3];
+    for (round, terms) in (0..400_u64).zip([RW, LEND | RW, R].into_iter().cycle()) {
         let [share, ..] = succeeds("OFFER", Call::ShareOffer, &[peer, mem, 0, 32, terms, round])?;
         if round % 2 == 0 {
             vcpu::yield_now();
