@@ -121,14 +121,15 @@ impl Checked for ShareOffer {
 
 /// Returns the open offer to `me` that `key` names: the first one when it is 0.
 fn find_offer(handles: &HandleTable, key: u64, me: &Vm) -> Result<(u16, ShareRef), CallError> {
+    if key == 0 {
+        let mut open = handles.offers_to(me.place, me.incarnation);
+        let first = open.next().and_then(|index| Some((index, handles.share_at(index)?.1)));
+        return first.ok_or(CallError::of(Code::Empty, 2, Reason::None, 0));
+    }
     let is_open = |share: &ShareRef| {
         let is_mine = share.far.place == me.place && share.far.incarnation == me.incarnation;
         is_mine && share.state == ShareState::Offered
     };
-    if key == 0 {
-        let open = |index| handles.share_at(index).filter(|(_, share)| is_open(share)).map(|(_, share)| (index, share));
-        return handles.shares().find_map(open).ok_or(CallError::of(Code::Empty, 2, Reason::None, 0));
-    }
     let handle = u32::try_from(key).ok().map(AbiHandle::from_bits);
     let found = handle.and_then(|handle| Some((handle.index(), handles.share(handle).ok().filter(is_open)?)));
     found.ok_or(CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0))

@@ -3,10 +3,11 @@
 use super::*;
 use crate::allocator::MemId;
 use crate::arch::backing;
+use crate::arch::ram::Pa;
 use std::mem::ManuallyDrop;
 use strato_abi::Rights;
 use strato_abi::address_space::Attributes;
-use strato_abi::share::{ShareState, Terms, Verb};
+use strato_abi::share::{ShareState, Steps, Terms, Verb};
 
 fn table() -> ManuallyDrop<HandleTable> {
     ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
@@ -133,7 +134,16 @@ fn entries_are_found_by_their_kind_until_they_are_freed() {
     let borrowed = table.insert(Object::Borrowed(mem(0x8000_0000), FAR), 1024, |index| index > 1000).unwrap();
     assert_eq!(table.shares().count(), 67);
     assert!(table.peers().all(|index| index % 3 != 0) && table.peers().count() == 133);
-    assert_eq!(table.borrowed().collect::<Vec<_>>(), [1001]);
+    assert!(!table.has_borrowed());
+    let range = Range { space: 1, first: 7, pages: 9 };
+    table.set_ranges(1001, Ranges::default().with(range).unwrap());
+    assert!(table.has_borrowed());
     table.remove(borrowed);
-    assert_eq!(table.borrowed().count(), 0);
+    assert!(!table.has_borrowed());
+    let offers: Vec<_> = table.offers_to(FAR.place, FAR.incarnation).collect();
+    assert_eq!(offers, [], "they were asked for already");
+    let open = ShareRef { state: ShareState::Offered, ..share() };
+    table.set_share(3, &open);
+    assert_eq!(table.offers_to(FAR.place, FAR.incarnation).collect::<Vec<_>>(), [3]);
+    assert_eq!(table.offers_to(FAR.place, FAR.incarnation - 1).count(), 0);
 }

@@ -3,16 +3,21 @@
 //! Called by the calls of group SHARE and by `stop`, with both VMs locked (see `lock::lock_pair`) where both change. Which
 //! moves are legal is `memory::sharing`'s. Returns whom to tell, and tells nobody.
 
-use strato_abi::Ipa;
-use strato_abi::handle::{Handle, Rights};
-use strato_abi::share::{RevokePolicy, ShareState, Steps, Verb};
+mod part;
 
-use super::handles::{Far, Flags, HandleError, MemRef, Object, Range, ShareRef};
+pub use part::take_part;
+
+use strato_abi::handle::{Handle, Rights};
+use strato_abi::share::{OPEN_OFFERS, RevokePolicy, ShareState, Steps, Verb};
+
+use super::handles::{Far, Flags, HandleError, MemRef, Object, ShareRef};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator};
 use crate::memory::sharing::{Move, after};
-use crate::memory::source::Charged;
-use crate::memory::stage2::{Progress, SpaceError};
+use crate::memory::stage2::SpaceError;
+
+/// Offers that one step ends.
+const OFFERS_PER_STEP: usize = 16;
 
 /// Why a move is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,9 @@ impl Side<'_> {
 /// # Errors
 /// [`ShareError::Full`]; [`ShareError::Memory`] when the object has as many holders as can be counted.
 pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -> Result<Handle, ShareError> {
+    if !owner.inner.handles.has_room_to_offer() {
+        return Err(ShareError::Full(OPEN_OFFERS));
+    }
     let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit, |_| true)?;
     if let Err(error) = allocator.mem_add_reference(share.id) {
         owner.inner.handles.remove(handle);
@@ -175,7 +183,7 @@ pub fn revoke(
     let (pages, cursor) = if gives_back {
         (take_part(borrower.inner, theirs, &mem, allocator, interrupt_pending)?, share.cursor)
     } else {
-        follow(borrower.inner, theirs, &mem, share.cursor, allocator, interrupt_pending)?
+        part::follow(borrower.inner, theirs, &mem, share.cursor, allocator, interrupt_pending)?
     };
     borrower.inner.handles.flag(theirs, Flags::REVOKED, Flags::empty());
     let ranges = borrower.inner.handles.ranges(theirs);
@@ -189,6 +197,21 @@ pub fn revoke(
     borrower.inner.handles.flag(theirs, Flags::OVER, Flags::empty());
     end(owner, index, share, state, allocator)?;
     Ok(Revoked { state, pages, told: borrower.raise(theirs, Steps::REVOKED) })
+}
+
+/// Ends the next offers that are open to `peer`, which has ended. Returns whom to tell at the owner, and whether none is left.
+///
+/// # Errors
+/// [`ShareError::Broken`], [`ShareError::Memory`].
+pub fn lose_peer(owner: &mut Side<'_>, peer: &Vm, allocator: &mut Allocator) -> Result<(u8, bool), ShareError> {
+    let mut told = 0;
+    for _ in 0..OFFERS_PER_STEP {
+        let Some(index) = owner.inner.handles.offers_to(peer.place, peer.incarnation).next() else {
+            return Ok((told, true));
+        };
+        told |= give_back(owner, index, allocator)?;
+    }
+    Ok((told, false))
 }
 
 /// Ends a share at its owner: the count of the handle that was lent goes, and the memory can be mapped again.
@@ -205,66 +228,6 @@ fn end(
     }
     allocator.mem_drop_reference(share.id)?;
     Ok(())
-}
-
-/// Unmaps a part of borrowed memory that its borrower gives back; what is left stands in the ranges. Returns the pages.
-///
-/// # Errors
-/// [`ShareError::Space`].
-pub fn take_part(
-    inner: &mut Inner,
-    index: u16,
-    mem: &MemRef,
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<u64, ShareError> {
-    inner.sync(allocator); // what was unmapped without that is in no range any more
-    let Some(range) = inner.handles.ranges(index).iter().next() else { return Ok(0) };
-    let (pages, settled) = clear(inner, range, mem, allocator, interrupt_pending)?;
-    let left = inner.handles.ranges(index).without(Range { pages: settled, ..range });
-    inner.handles.set_ranges(index, left);
-    Ok(pages)
-}
-
-/// Unmaps the part of borrowed memory that `cursor` points to. Returns the pages, and where to go on.
-fn follow(
-    inner: &mut Inner,
-    index: u16,
-    mem: &MemRef,
-    (number, page): (u8, u32),
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<(u64, (u8, u32)), ShareError> {
-    let Some(range) = inner.handles.ranges(index).iter().nth(usize::from(number)) else { return Ok((0, (number, 0))) };
-    let done = u64::from(page);
-    let rest = Range { first: range.first.saturating_add(done), pages: range.pages.saturating_sub(done), ..range };
-    let (pages, settled) = clear(inner, rest, mem, allocator, interrupt_pending)?;
-    let page = u32::try_from(done.saturating_add(settled)).map_err(|_| ShareError::Broken)?;
-    let next = if settled >= rest.pages { (number.saturating_add(1), 0) } else { (number, page) };
-    Ok((pages, next))
-}
-
-/// Unmaps what is mapped of `mem` in the first part of `range`. Returns the pages, and how many of the range are settled.
-fn clear(
-    inner: &mut Inner,
-    range: Range,
-    mem: &MemRef,
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<(u64, u64), ShareError> {
-    let mut source = Charged::new(allocator, &mut inner.account, interrupt_pending);
-    let start = range.first.checked_shl(12).and_then(Ipa::new).ok_or(ShareError::Broken)?;
-    // Nothing is mapped in an address space that is not there any more.
-    let Some(space) = inner.spaces.get_mut(range.space) else { return Ok((0, range.pages)) };
-    match space.unmap_part(start, range.pages, (mem.base, mem.pages), &mut source) {
-        Ok(part) => Ok((part.pages, part.settled)),
-        // One that is torn down anyway gets on by this call, so that no borrower can hold its owner up.
-        Err(SpaceError::Dying) => match space.teardown_step(&mut source) {
-            Progress::More => Ok((0, 0)),
-            Progress::Done => Ok((0, range.pages)),
-        },
-        Err(error) => Err(ShareError::Space(error)),
-    }
 }
 
 /// Ends the share of borrowed memory, which is mapped nowhere at the borrower any more: its owner has it back, and the
