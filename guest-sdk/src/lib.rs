@@ -25,6 +25,7 @@ pub mod exception;
 pub mod failure;
 pub mod fault;
 pub mod info;
+mod load_store;
 mod logger;
 pub mod mem;
 pub mod memory;

@@ -3,11 +3,12 @@
 
 mod discovery;
 mod events;
+mod faults;
 mod trouble;
 
 use strato_guest::{Failure, Info, Needs, println};
 
-strato_guest::entry!(selftest, Needs::new().fault_handler().stack(8192));
+strato_guest::entry!(selftest, Needs::new().fault_handler().stack(8192).stack_room(16384));
 
 fn selftest(info: &'static Info) -> Result<(), Failure> {
     match info.option("case") {
@@ -23,6 +24,10 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("panic") => trouble::panic(),
         Some("panic_elsewhere") => trouble::panic_elsewhere()?,
         Some("fault") => trouble::fault()?,
+        Some("stack_grows") => faults::stack_grows()?,
+        Some("told") => faults::told(info)?,
+        Some("in_the_handler") => faults::in_the_handler()?,
+        Some("on_the_handlers_stack") => faults::on_the_handlers_stack()?,
         Some("error") => return Err("I was told to".into()),
         _ => return Err("the command line names no case".into()),
     }

@@ -56,6 +56,12 @@ pub(crate) fn image_range() -> Range<u64> {
 pub(crate) fn stack_guard() -> Range<u64> {
     0..0
 }
+pub(crate) fn stack_room() -> Range<u64> {
+    0..0
+}
+pub(crate) fn instruction(_: u64) -> Option<u32> {
+    None
+}
 pub(crate) fn vcpu_entry() -> usize {
     0
 }
