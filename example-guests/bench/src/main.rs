@@ -8,6 +8,8 @@
 mod demand;
 mod pages;
 mod partner;
+mod shares;
+mod stream;
 
 use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
@@ -23,6 +25,9 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
+        let peer = info.peer("a")?;
+        stream::receive(peer, other, quiet)?;
+        shares::offer(info, peer, other)?;
         println!("bench: ok");
         return Ok(());
     }
@@ -46,6 +51,11 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     event::wait(other)?;
     figure("event_round_trip_two_vms_one_core", |_| partner::turn(other))?;
     event::send(other)?;
+
+    // It reads what is sent, then offers what is accepted.
+    let peer = info.peer("b")?;
+    stream::send(peer, other, quiet)?;
+    shares::accept(info, peer, other)?;
     println!("bench: ok");
     Ok(())
 }

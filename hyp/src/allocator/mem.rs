@@ -161,7 +161,6 @@ impl Allocator {
     pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
         let entry = self.mem_mut(id)?;
         entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
-        self.recent = id.index;
         Ok(())
     }
 
@@ -174,7 +173,6 @@ impl Allocator {
         let entry = self.ledger.get_mut(id.index).filter(|entry| entry.generation == id.generation);
         let entry = entry.ok_or(AllocError::Stale)?;
         entry.mapped = entry.mapped.checked_add(1).ok_or(AllocError::Busy)?;
-        self.recent = id.index;
         Ok(())
     }
 

@@ -137,9 +137,8 @@ impl Handle for AsUnmap {
             inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.unmap(range.start, range.pages, &mut source)
         };
         let done = done.map_err(|error| refusal(error, 0))?;
-        if !self.flags.contains(UnmapFlags::NO_SYNC) {
-            inner.handles.trim(pages_of(slot, range.start, done)); // what is invalidated later is looked through until then
-        }
+        // With `NO_SYNC` too: before borrowed memory is its owner's alone again, what was left is completed.
+        inner.handles.trim(pages_of(slot, range.start, done));
         Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
     }
 }

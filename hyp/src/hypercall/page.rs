@@ -4,7 +4,7 @@
 //! reason. Where one fails, nothing has changed, and `address_space` answers the call from the start.
 
 use strato_abi::MemHandle;
-use strato_abi::address_space::{Attributes, UnmapFlags};
+use strato_abi::address_space::UnmapFlags;
 use strato_abi::call::{AsMap, AsMapReply, AsUnmap, AsUnmapReply};
 use strato_abi::handle::AddressSpaceHandle;
 
@@ -23,17 +23,18 @@ fn is_current(space: AddressSpaceHandle, cx: &Cx<'_>) -> bool {
 #[inline(always)]
 pub(super) fn map(call: AsMap, cx: &mut Cx<'_>) -> Option<AsMapReply> {
     let is_page = call.pages == 1 && is_current(call.space, cx) && decode::is_open(call.address);
-    let attr = cx.vm.attrs.get(call.attributes).filter(|_| is_page)?;
-    let MemHandle(handle) = call.mem;
-    let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+    if !is_page {
+        return None;
+    }
+    let (vm, MemHandle(handle)) = (cx.vm, call.mem);
+    let (mut inner, mut held) = vm.inner.lock(&mut cx.locks);
+    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
     let inner = &mut *inner;
     let mem = inner.handles.plain_mem(handle)?;
-    decode::within_rights(call.attributes, mem.rights(), 6).ok()?;
-    let pa = mem.page(call.offset)?;
-    let vacant = inner.spaces.get_mut(FIRST)?.vacant(call.address)?;
-    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+    let (pa, attr) = (mem.page(call.offset)?, vm.attrs.get(call.attributes, mem.rights())?);
+    let vacant = inner.spaces.first_settled()?.vacant(call.address)?;
     pool.allocator.mem_page_mapped(mem.id()).ok()?;
-    vacant.fill(pa, attr.up_to(Attributes::from_bits_truncate(u64::from(mem.rights().bits()))));
+    vacant.fill(pa, attr);
     Some(AsMapReply { level: Level::Three as u64, done: 1 })
 }
 
@@ -45,12 +46,12 @@ pub(super) fn unmap(call: AsUnmap, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {
         return None;
     }
     let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
+    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
     let inner = &mut *inner;
     if inner.handles.has_borrowed() {
         return None; // their ranges would have to be trimmed
     }
-    let space = inner.spaces.get_mut(FIRST)?;
-    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+    let space = inner.spaces.first_settled()?;
     let pa = space.take_page(call.address)?;
     pool.allocator.mem_page_unmapped(pa);
     Some(AsUnmapReply { reserved: 0, done: 1 })

@@ -84,7 +84,7 @@ impl Plain<'_> {
     #[inline(always)]
     #[must_use]
     pub const fn rights(self) -> Rights {
-        Rights::from_bits_truncate(self.0.rights as u16)
+        Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
     }
 
     /// Returns the page at byte `offset`, or `None` when none begins there.

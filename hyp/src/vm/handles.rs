@@ -3,6 +3,7 @@
 //! Owns the entries and their generations. Called by `vm` and the hypercalls, under the VM's lock. Never touches the
 //! objects that entries name.
 
+use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::share::Steps;
 
@@ -10,6 +11,7 @@ use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
 use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
+use super::spaces::FIRST;
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
@@ -40,6 +42,9 @@ pub struct HandleTable {
     // The one that an object under way will get.
     kept: Option<u16>,
 }
+
+/// What the first address space is called, without an entry: so it costs none.
+const FIRST_SPACE: Handle = AddressSpaceHandle::FIRST.0;
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = size_of::<Entry>();
@@ -109,7 +114,7 @@ impl HandleTable {
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
-        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or(HandleError::Bad)?;
+        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or_else(|| past_end(handle))?;
         match entry.kind {
             _ if handle.generation() == 0 => Err(HandleError::Bad),
             0 if entry.generation == 0 => Err(HandleError::Bad),
@@ -132,6 +137,9 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn kind(&self, handle: Handle) -> Result<Kind, HandleError> {
+        if handle == FIRST_SPACE {
+            return Ok(Kind::AddressSpace);
+        }
         Kind::from_u16(u16::from(self.entry(handle)?.kind)).ok_or(HandleError::Bad)
     }
 
@@ -163,6 +171,9 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn space(&self, handle: Handle) -> Result<u8, HandleError> {
+        if handle == FIRST_SPACE {
+            return Ok(FIRST);
+        }
         self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
@@ -348,6 +359,12 @@ impl HandleTable {
             .skip(usize::from(from))
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
     }
+}
+
+/// Returns why a handle whose index is past the end of the table names none of its entries.
+#[cold]
+fn past_end(handle: Handle) -> HandleError {
+    if handle == FIRST_SPACE { HandleError::WrongKind } else { HandleError::Bad }
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ pub struct Vacant<'a> {
 }
 
 impl AddressSpace {
-    /// Returns page `ipa` when it only needs an entry: `None` when it is not page aligned, is page 0, is mapped, has no table
-    /// of pages, or when something is left to be invalidated.
+    /// Returns page `ipa` when it only needs an entry: `None` when it is not page aligned, is page 0, is mapped, or has no table
+    /// of pages. For an address space that [is settled](AddressSpace::is_settled).
     #[inline(always)]
     #[must_use]
     pub fn vacant(&mut self, ipa: Ipa) -> Option<Vacant<'_>> {
@@ -42,13 +42,20 @@ impl AddressSpace {
         Some(pa)
     }
 
+    /// Returns whether it is in use and has nothing left to be invalidated.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.state == State::Alive
+    }
+
     /// Returns the table with the entry of page `ipa`.
     #[inline(always)]
     fn table_of(&mut self, ipa: Ipa) -> Option<Counted<'_>> {
-        let is_good = ipa.is_page_aligned() && ipa.bytes() >= PAGE_SIZE;
-        let is_settled = self.teardown == State::Alive && !self.is_sync_due();
-        let root = (is_good && is_settled).then(|| self.root.edit())?;
-        root.into_child(Level::One.index(ipa.bytes()))?.into_counted(Level::Two.index(ipa.bytes()))
+        if !ipa.is_page_aligned() || ipa.bytes() < PAGE_SIZE {
+            return None;
+        }
+        self.root.edit().into_child(Level::One.index(ipa.bytes()))?.into_counted(Level::Two.index(ipa.bytes()))
     }
 }
 

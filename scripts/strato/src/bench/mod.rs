@@ -72,6 +72,9 @@ pub const FIGURES: &[Figure] = &[
     figure("unmap_4k_batch", Unit::Instructions, Some(22), From::Guest),
     figure("map_2m", Unit::Instructions, Some(190), From::Guest),
     figure("page_fault_map_return", Unit::Instructions, Some(600), From::Guest),
+    figure("share_accept_map", Unit::Instructions, Some(420), From::Guest),
+    figure("share_relinquish", Unit::Instructions, Some(450), From::Guest),
+    figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
     figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
@@ -218,7 +221,8 @@ mod tests {
     const BENCH: &str = "strato: vm b: 1048576 bytes of ram, 1 bytes of overhead\n\
         strato: vm a: 67108864 bytes of ram, 65536 bytes of overhead\n\
         [a] bench map_4k_batch 18\n[a] bench unmap_4k_batch 2\n[a] bench map_2m 190\n[a] bench page_fault_map_return 600\n[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
-        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3";
+        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
+         [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6";
 
     #[test]
     fn every_figure_is_found_and_held_against_its_bar() {
