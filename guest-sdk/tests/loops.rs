@@ -111,4 +111,7 @@ fn a_window_gives_out_aligned_words_inside_it_only() {
         matches!(window.load(8), Err(AccessError::Fault(fault)) if fault.address == 0x8000_0008 && !fault.is_write())
     );
     assert!(matches!(window.store(0, 1), Err(AccessError::Fault(fault)) if fault.is_write()));
+    assert!(
+        matches!(window.copy_from(0, &window, 8, 1), Err(AccessError::Fault(fault)) if fault.address == 0x8000_0008)
+    );
 }

@@ -4,6 +4,7 @@
 mod discovery;
 mod events;
 mod faults;
+mod pages;
 mod trouble;
 
 use strato_guest::{Failure, Info, Needs, println};
@@ -24,6 +25,7 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("panic") => trouble::panic(),
         Some("panic_elsewhere") => trouble::panic_elsewhere()?,
         Some("fault") => trouble::fault()?,
+        Some("pages") => pages::pages(info)?,
         Some("stack_grows") => faults::stack_grows()?,
         Some("told") => faults::told(info)?,
         Some("in_the_handler") => faults::in_the_handler()?,

@@ -35,7 +35,7 @@ pub(crate) use {
     own_stack::{frames, stack_guard, stack_room},
     pages::{event_cells, image_range, info_bytes, instruction, vcpu_cells},
     start::{run_main, vcpu_entry},
-    word::{load, peek, poke, read, store, write},
+    word::{copy_words, load, peek, poke, read, store, write},
 };
 
 #[cfg(not(target_os = "none"))]
