@@ -9,7 +9,7 @@ use strato_guest::memory::{READ, READ_WRITE, map_on};
 use strato_guest::share::via as share;
 use strato_guest::{Result, core, event};
 
-use crate::longest::{EDGE, Objects, UNITS, at, free, object};
+use crate::longest::{EDGE, Shown, UNITS, at, free, object, show};
 use crate::meter::Meter;
 
 const TERMS: Terms = Terms { verb: Verb::Share, rights: READ_WRITE };
@@ -58,12 +58,11 @@ pub(crate) fn owner(meter: &Meter, peer: PeerHandle, news: PortHandle) -> Result
     }
     free(meter, whole)?;
     meter.case("after NO_SYNC of 128 objects");
-    let mut objects: Objects = [whole; 128];
-    for (n, place) in (0..).zip(&mut objects) {
+    let mut objects: Shown = [(whole, 0); 128];
+    for (place, _) in &mut objects {
         *place = object(meter, 1)?;
-        let page = at(there.bytes() + n * PAGE_SIZE);
-        space::map(meter, AddressSpaceHandle::CURRENT, page, *place, 0, 1, READ_WRITE)?;
     }
+    show(meter, AddressSpaceHandle::CURRENT, there, &objects)?;
     let whole = object(meter, UNITS)?;
     space::unmap(meter, AddressSpaceHandle::CURRENT, there, UNITS, UnmapFlags::NO_SYNC)?;
     let lent = share::offer(meter, peer, whole, 0, UNITS, Terms { verb: Verb::Lend, ..TERMS }, 0)?.share;

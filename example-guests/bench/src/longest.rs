@@ -43,29 +43,38 @@ pub(crate) fn free(meter: &Meter, object: MemHandle) -> Result<()> {
     Ok(())
 }
 
-/// Objects of a page each.
-pub(crate) type Objects = [MemHandle; 128];
+/// What [`UNITS`] neighboring pages show: an object, and bytes into it.
+pub(crate) type Shown = [(MemHandle, u64); 128];
 
 /// Makes every call of groups MEM and AS.
 pub(crate) fn run(info: &Info, meter: &Meter) -> ::core::result::Result<(), Failure> {
     let ram = info.mem("ram")?.handle;
     meter.case("objects of a page each");
-    let mut objects: Objects = [ram; 128];
-    for place in &mut objects {
+    let mut objects: Shown = [(ram, 0); 128];
+    for (place, _) in &mut objects {
         *place = object(meter, 1)?;
     }
     // One after the other in memory would be one piece: now each neighbor is another one's.
     objects.chunks_exact_mut(4).for_each(|four| four.reverse());
 
     contiguous(meter, ram)?;
+    meter.case("128 pages of 128 objects, four tables");
     scattered(meter, &objects)?;
+    meter.case("128 pages of two objects by turns, four tables");
+    // Far from their starts, by which the ledger finds them.
+    let large = object(meter, 8192)?;
+    let place = |n: u64| ([ram, large][usize::from(n % 2 != 0)], 4 * BLOCK - (2 * n + 1) * PAGE_SIZE);
+    let by_turns: Shown = ::core::array::from_fn(|n| place(n as u64));
+    scattered(meter, &by_turns)?;
     blocks(meter, ram)?;
-    late(meter, ram, &objects)?;
-    spaces(meter, ram, &objects)?;
+    late(meter, ram, &by_turns)?;
+    spaces(meter, ram, &by_turns)?;
+    meter.case("an object of up to 32 MiB");
+    free(meter, large)?;
     looked_up(meter, &objects)?;
     sizes(meter)?;
     meter.case("handles of a table of 1,024");
-    for object in objects {
+    for (object, _) in objects {
         core::via::handle_info(meter, object.0)?;
         free(meter, object)?;
     }
@@ -80,17 +89,16 @@ fn contiguous(meter: &Meter, ram: MemHandle) -> Result<()> {
     unmap_on(meter, around(), UNITS)
 }
 
-/// Shows each object at one page of a space.
-fn show(meter: &Meter, in_space: AddressSpaceHandle, from: Ipa, objects: &Objects) -> Result<()> {
-    for (n, object) in (0..).zip(objects) {
-        space::map(meter, in_space, at(from.bytes() + n * PAGE_SIZE), *object, 0, 1, READ_WRITE)?;
+/// Shows them at neighboring pages of a space.
+pub(crate) fn show(meter: &Meter, in_space: AddressSpaceHandle, from: Ipa, shown: &Shown) -> Result<()> {
+    for (n, (object, offset)) in (0..).zip(shown) {
+        space::map(meter, in_space, at(from.bytes() + n * PAGE_SIZE), *object, *offset, 1, READ_WRITE)?;
     }
     Ok(())
 }
 
-/// Pages of 128 objects.
-fn scattered(meter: &Meter, objects: &Objects) -> Result<()> {
-    meter.case("128 pages of 128 objects, four tables");
+/// Pages that are no neighbors in memory.
+fn scattered(meter: &Meter, objects: &Shown) -> Result<()> {
     for flags in [UnmapFlags::empty(), UnmapFlags::NO_SYNC] {
         show(meter, HERE, around(), objects)?;
         space::protect(meter, HERE, around(), UNITS, READ, flags)?;
@@ -128,21 +136,21 @@ fn blocks(meter: &Meter, ram: MemHandle) -> Result<()> {
     unmap_on(meter, at(EDGE - 64 * PAGE_SIZE), 64 + 29 * 512 + 34)
 }
 
-/// What a call before left to it: 128 pages of 128 objects, to be invalidated and told to the ledger.
-fn late(meter: &Meter, ram: MemHandle, objects: &Objects) -> ::core::result::Result<(), Failure> {
+/// What a call before left to it: 128 pages of two objects by turns, to be invalidated and told to the ledger.
+fn late(meter: &Meter, ram: MemHandle, objects: &Shown) -> ::core::result::Result<(), Failure> {
     let elsewhere = at(0x8010_0000 - 64 * PAGE_SIZE);
     let leave = || {
         show(meter, HERE, elsewhere, objects)?;
         space::unmap(meter, HERE, elsewhere, UNITS, UnmapFlags::NO_SYNC)
     };
-    meter.case("after NO_SYNC of 128 objects");
+    meter.case("after NO_SYNC of 128 pages by turns");
     leave()?;
     space::sync(meter, HERE)?;
     leave()?;
     map_on(meter, ram, BLOCK, around(), UNITS, READ_WRITE)?;
     leave()?;
     unmap_on(meter, around(), UNITS)?;
-    meter.case("128 pages out of two blocks, after NO_SYNC of 128 objects");
+    meter.case("128 pages out of two blocks, after NO_SYNC of 128 pages by turns");
     for flags in [UnmapFlags::empty(), UnmapFlags::NO_SYNC] {
         cut(meter, ram)?;
         leave()?;
@@ -154,7 +162,7 @@ fn late(meter: &Meter, ram: MemHandle, objects: &Objects) -> ::core::result::Res
         unmap_on(meter, around(), UNITS)?;
         uncut(meter)?;
     }
-    meter.case("half of 16 MiB, after NO_SYNC of 128 objects");
+    meter.case("half of 16 MiB, after NO_SYNC of 128 pages by turns");
     let large = object(meter, 4096)?;
     leave()?;
     let second = mem::split(meter, large, 2048 * PAGE_SIZE)?;
@@ -165,8 +173,8 @@ fn late(meter: &Meter, ram: MemHandle, objects: &Objects) -> ::core::result::Res
 }
 
 /// The same in another space, and the steps of its end.
-fn spaces(meter: &Meter, ram: MemHandle, objects: &Objects) -> Result<()> {
-    meter.case("in another space, after NO_SYNC of 128 objects in the first");
+fn spaces(meter: &Meter, ram: MemHandle, objects: &Shown) -> Result<()> {
+    meter.case("in another space, after NO_SYNC of 128 pages by turns in the first");
     let other = space::create(meter)?;
     show(meter, HERE, around(), objects)?;
     space::unmap(meter, HERE, around(), UNITS, UnmapFlags::NO_SYNC)?;
@@ -176,7 +184,7 @@ fn spaces(meter: &Meter, ram: MemHandle, objects: &Objects) -> Result<()> {
     space::unmap(meter, other, around(), UNITS, UnmapFlags::NO_SYNC)?;
     show(meter, other, around(), objects)?;
 
-    meter.case("a space of many tables, with 128 pages of 128 objects");
+    meter.case("a space of many tables, with 128 pages by turns");
     for n in 0..100 {
         space::map(meter, other, at(0x1_0000_0000 + n * BLOCK), ram, BLOCK + n * PAGE_SIZE, 1, READ)?;
     }
@@ -205,7 +213,7 @@ fn spaces(meter: &Meter, ram: MemHandle, objects: &Objects) -> Result<()> {
 }
 
 /// Looking an address up, among many handles.
-fn looked_up(meter: &Meter, objects: &Objects) -> Result<()> {
+fn looked_up(meter: &Meter, objects: &Shown) -> Result<()> {
     meter.case("the last of many objects");
     show(meter, HERE, around(), objects)?;
     for n in 0..UNITS {

@@ -18,7 +18,7 @@ use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::{Failure, Info, Needs, core, event, println, time, vcpu};
 
-strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler());
+strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler().stack(32 * 1024));
 
 /// Operations of each figure, and how often each is measured; the last time counts.
 const COUNT: u64 = 128;
