@@ -63,7 +63,8 @@ pub(crate) fn run(info: &Info, meter: &Meter) -> ::core::result::Result<(), Fail
     meter.case("128 pages of two objects by turns, four tables");
     // Far from their starts, by which the ledger finds them.
     let large = object(meter, 8192)?;
-    let place = |n: u64| ([ram, large][usize::from(n % 2 != 0)], 4 * BLOCK - (2 * n + 1) * PAGE_SIZE);
+    let turn = |n: u64| if n.is_multiple_of(2) { ram } else { large };
+    let place = |n: u64| (turn(n), 4 * BLOCK - (2 * n + 1) * PAGE_SIZE);
     let by_turns: Shown = ::core::array::from_fn(|n| place(n as u64));
     scattered(meter, &by_turns)?;
     blocks(meter, ram)?;
