@@ -27,6 +27,7 @@ pub mod exception;
 pub mod failure;
 pub mod fault;
 pub mod granted;
+mod image;
 pub mod info;
 mod load_store;
 mod logger;
