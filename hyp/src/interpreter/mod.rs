@@ -13,10 +13,10 @@ pub mod sysreg;
 use log::Level;
 use strato_abi::Ipa;
 use strato_abi::address_space::LastFault;
-use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
+use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP, VM_NATIVE};
 
 use crate::arch::frame::Frame;
-use crate::arch::{guest, stage2};
+use crate::arch::{guest, native, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
 use crate::memory::stage2::Access as Wish;
@@ -81,8 +81,14 @@ pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
 }
 
 /// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
-pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
+pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, mut abort: Abort) -> Next {
+    if cx.vm.flags & VM_NATIVE != 0 && abort.needs_translation() {
+        // A sibling vCPU may have changed the tables meanwhile: then the guest takes whatever stage 1 says by now.
+        let Some(ipa) = native::translate(abort.far) else { return Next::Resume };
+        abort.ipa = ipa;
+    }
     let wish = match abort.wanted {
+        _ if abort.is_walk => Wish::Read,
         Wanted::Read => Wish::Read,
         Wanted::Write => Wish::Write,
         Wanted::Fetch => Wish::Execute,
@@ -90,6 +96,8 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, abort: Abort) -> Next {
     let mut fault = abort.last_fault();
     if let Some(ipa) = Ipa::new(abort.ipa)
         && abort.refusal != Refusal::External
+        // What can be read at all can be walked, but for device memory (HCR_EL2.PTW): there is nothing to try again.
+        && !(abort.is_walk && abort.refusal == Refusal::Permission)
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
         if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {

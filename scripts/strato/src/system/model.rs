@@ -96,6 +96,8 @@ pub struct Vm {
     pub has_fp: bool,
     /// Whether mappings may be writable and executable at once.
     pub is_jit: bool,
+    /// Whether the guest runs stage 1 of the translation itself.
+    pub is_native: bool,
     /// Entries of the handle table.
     pub handles: At<u64>,
     /// Bytes that the VM may own beyond `ram` and its regions: tables and bookkeeping.
