@@ -4,7 +4,7 @@
 //! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
-//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`owned`], [`time`].
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -28,6 +28,7 @@ pub mod info;
 mod logger;
 pub mod mem;
 pub mod memory;
+pub mod native;
 pub mod needs;
 pub mod owned;
 mod panic;

@@ -16,6 +16,8 @@ mod cpu;
 #[cfg(target_os = "none")]
 mod hvc;
 #[cfg(target_os = "none")]
+mod native;
+#[cfg(target_os = "none")]
 mod own_stack;
 #[cfg(target_os = "none")]
 #[allow(clippy::cast_possible_truncation, reason = "a pointer of a guest has 64 bits")]
@@ -32,6 +34,7 @@ pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
     cpu::{counter, mask_interrupts, relax, restore_interrupts, unmask_interrupts, vcpu_number, wait_for_interrupt},
+    native::{forget_entries, publish_code, publish_entries, run_process, translation, turn_on},
     own_stack::frames,
     pages::{event_cells, image_range, info_bytes, stack_guard, vcpu_cells},
     start::{run_main, vcpu_entry},
