@@ -11,6 +11,7 @@ mod crashes;
 mod events;
 mod firmware;
 mod leaks;
+mod native;
 mod objects;
 mod pages;
 mod raw;
@@ -25,7 +26,7 @@ mod words;
 use scratch::Scratch;
 use strato_guest::{Failure, Info, Needs, println};
 
-strato_guest::entry!(hostile, Needs::new().fault_handler());
+strato_guest::entry!(hostile, Needs::new().fault_handler().native());
 
 /// What a case is: it returns when the documented came of it, or ends the VM.
 type Case = fn(&'static Info, &Scratch) -> Result<(), Failure>;
@@ -87,6 +88,11 @@ cases! {
         lk05_system_registers_are_never_anothers,
         lk06_a_deferred_error_is_never_anothers,
         lk09_fresh_memory_holds_zeros;
+    native:
+        lk05n_translation_registers_are_never_anothers,
+        tl14_a_walk_into_nothing_faults_in_its_vm,
+        tr08_garbage_in_tables_and_controls_stays_inside,
+        tr09_a_vm_without_tables_is_stopped;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,

@@ -81,6 +81,7 @@ pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
 }
 
 /// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
+#[inline(never)]
 pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, mut abort: Abort) -> Next {
     if cx.vm.flags & VM_NATIVE != 0 && abort.needs_translation() {
         // A sibling vCPU may have changed the tables meanwhile: then the guest takes whatever stage 1 says by now.
