@@ -22,11 +22,6 @@ pub(crate) const PROCESS_SLOT: usize = 128;
 /// Pages that a process can have.
 pub const PROCESS_PAGES: u64 = 512;
 
-/// MAIR_EL1: attribute 0, Normal Write-Back, the one type that this library uses.
-pub(crate) const MAIR: u64 = 0xff;
-/// TCR_EL1: 39-bit addresses by TTBR0_EL1 (T0SZ), none by TTBR1_EL1 (EPD1); walks Write-Back Inner Shareable; granules of 4 KiB;
-/// 40-bit output (IPS).
-pub(crate) const TCR: u64 = 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2 << 30 | 2 << 32;
 /// A valid entry: accessed, Inner Shareable, attribute 0, nothing for EL0.
 pub(crate) const IDENTITY: u64 = 1 | 3 << 8 | 1 << 10 | UXN;
 /// Never executed at EL0.

@@ -74,7 +74,7 @@ fn run(process: &mut Process) -> Exit {
     loop {
         match process.run() {
             Exit::Line => {}
-            exit => return exit,
+            exit @ (Exit::Call(_) | Exit::Fault(_)) => return exit,
         }
     }
 }

@@ -8,9 +8,15 @@ use ::core::mem::offset_of;
 use strato_abi::addr::INFO_PAGE;
 use strato_abi::info_page::{FEATURE_NATIVE, InfoPage};
 
-use crate::native::{IDENTITY, MAIR, PROCESS_SLOT, ROOT, Registers, TCR};
+use crate::native::{IDENTITY, PROCESS_SLOT, ROOT, Registers};
 
 global_asm!(include_str!("native.S"));
+
+/// MAIR_EL1: attribute 0, Normal Write-Back, the one type that this library uses.
+const MAIR: u64 = 0xff;
+/// TCR_EL1: 39-bit addresses by TTBR0_EL1 (T0SZ), none by TTBR1_EL1 (EPD1); walks Write-Back Inner Shareable; granules of 4 KiB;
+/// 40-bit output (IPS).
+const TCR: u64 = 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2 << 30 | 2 << 32;
 
 const _: () =
     assert!(offset_of!(Registers, x) == 0 && offset_of!(Registers, stack) == 248 && offset_of!(Registers, pc) == 256);
