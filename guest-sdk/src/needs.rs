@@ -89,10 +89,14 @@ impl Needs {
     }
 
     /// Returns what turns the MMU on, for a guest that declares it; `entry!` keeps it for `start.S`.
+    ///
+    /// # Panics
+    /// In the compiler: a guest that uses FP, whose registers a process would change.
     #[cfg(target_os = "none")]
     #[doc(hidden)]
     #[must_use]
     pub const fn mmu(&self) -> Option<unsafe extern "C" fn()> {
+        assert!(self.flags & (FLAG_NATIVE | FLAG_FP) != FLAG_NATIVE | FLAG_FP, "a native guest uses no FP yet");
         if self.flags & FLAG_NATIVE != 0 { Some(crate::arch::turn_on) } else { None }
     }
 

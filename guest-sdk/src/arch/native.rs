@@ -93,7 +93,6 @@ pub(crate) unsafe extern "C" fn turn_on() {
 
 /// Runs the process of `registers` until something stops it: 0 an exception, 1 the line, 2 anything else.
 pub(crate) fn run_process(registers: &mut Registers) -> u64 {
-    const { assert!(!cfg!(target_feature = "neon"), "a process would change the program's FP registers") };
     // SAFETY: the routine follows AAPCS64, and writes `registers` alone. The process runs at EL0: `native::map` lets it reach
     // no memory of this program.
     unsafe { arch_process_run(registers) }
