@@ -67,7 +67,7 @@ macro_rules! entry {
 
             #[used]
             #[unsafe(no_mangle)]
-            static STRATO_GUEST_MMU: ::core::option::Option<unsafe extern "C" fn()> = STRATO_NEEDS.mmu();
+            static STRATO_GUEST_MMU: ::core::option::Option<$crate::MmuStart> = STRATO_NEEDS.mmu();
 
             #[unsafe(no_mangle)]
             fn strato_guest_main(info: &'static $crate::Info) {

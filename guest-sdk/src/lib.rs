@@ -43,7 +43,7 @@ pub mod upcall;
 pub mod vcpu;
 pub mod vcpu_area;
 
-pub use arch::{Hvc, StackMemory};
+pub use arch::{Hvc, MmuStart, StackMemory};
 pub use conduit::{Conduit, make};
 pub use error::{Error, Result};
 pub use failure::{Failure, ensure, ensure_equal};

@@ -95,7 +95,7 @@ impl Needs {
     #[cfg(target_os = "none")]
     #[doc(hidden)]
     #[must_use]
-    pub const fn mmu(&self) -> Option<unsafe extern "C" fn()> {
+    pub const fn mmu(&self) -> Option<crate::MmuStart> {
         assert!(self.flags & (FLAG_NATIVE | FLAG_FP) != FLAG_NATIVE | FLAG_FP, "a native guest uses no FP yet");
         if self.flags & FLAG_NATIVE != 0 { Some(crate::arch::turn_on) } else { None }
     }

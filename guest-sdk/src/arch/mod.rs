@@ -8,6 +8,9 @@ mod frames;
 mod hook;
 mod stack;
 
+/// A routine that turns the MMU on before there is a stack; `start.S` alone calls it.
+pub type MmuStart = unsafe extern "C" fn();
+
 pub(crate) use hook::Hook;
 pub use stack::{Stack, StackMemory};
 
