@@ -2,8 +2,7 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1,
-    Writeable,
+    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1, Writeable,
 };
 
 use super::el1::{El1, FpState};
@@ -24,7 +23,7 @@ unsafe extern "C" {
 }
 
 /// HCR_EL2.DC: stage 1 is off, and what it would say is Normal cacheable memory.
-const HCR_DC: u64 = 1 << 12;
+pub(super) const HCR_DC: u64 = 1 << 12;
 /// HCR_EL2.TTLB: TLBI traps. With stage 1 off a guest has nothing to invalidate, and a storm of it stalls all cores.
 const HCR_TTLB: u64 = 1 << 25;
 /// HCR_EL2.TVM: writes of EL1's translation registers trap.
@@ -81,7 +80,18 @@ pub fn init_core() {
 /// Sets or clears the virtual interrupt of the guest that runs next. Its traps stay as the switch has set them.
 #[inline]
 pub fn set_line(raised: bool) {
-    HCR_EL2.set(HCR_EL2.get() & !HCR_VI | u64::from(raised) << HCR_VI.trailing_zeros());
+    // SAFETY: changes HCR_EL2.VI alone, which is about EL1.
+    unsafe {
+        core::arch::asm!(
+            "mrs {hcr}, hcr_el2",
+            "bfi {hcr}, {raised}, #{vi}, #1",
+            "msr hcr_el2, {hcr}",
+            hcr = out(reg) _,
+            raised = in(reg) u64::from(raised),
+            vi = const HCR_VI.trailing_zeros(),
+            options(nomem, nostack, preserves_flags)
+        );
+    }
 }
 
 /// Sets whether FP and SIMD instructions of the guest trap (CPTR_EL2.TFP).

@@ -1,8 +1,8 @@
 //! Native guests: EL1's translation registers, and the one order in which they change together with VTTBR_EL2 and HCR_EL2.
 //! Called by the switch for VMs with `mmu = "native"`, and by the abort path. Never decides who runs.
 //!
-//! Between two owners stage 1 is *closed*: TCR_EL1.EPD0 and EPD1 forbid walks, SCTLR_EL1.M is one and HCR_EL2.DC zero, so
-//! that no address translates. Erratum 1319367 (Cortex-A72; 1319537 on A57): a core that translates speculatively while
+//! Between two owners stage 1 is *closed*: TCR_EL1.EPD0 and EPD1 forbid walks, SCTLR_EL1.M is one and HCR_EL2.DC, under
+//! which M counts as zero, is zero, so that no address translates. Erratum 1319367 (Cortex-A72; 1319537 on A57): a core that translates speculatively while
 //! these registers belong to different VMs keeps the result, under the VMID of one with the tables of the other.
 
 use core::arch::asm;
@@ -10,7 +10,7 @@ use core::arch::asm;
 use aarch64_cpu::registers::{HCR_EL2, PAR_EL1, Readable, SCTLR_EL1, TCR_EL1, Writeable};
 
 use super::el1::Stage1;
-use super::guest::{HCR_NATIVE, HCR_STRATO};
+use super::guest::{HCR_DC, HCR_NATIVE, HCR_STRATO};
 use super::maintenance::{dsb_nsh, isb, tlbi_vmalle1};
 use super::stage2;
 
@@ -23,8 +23,6 @@ unsafe extern "C" {
 const NO_WALKS: u64 = 1 << 7 | 1 << 23;
 /// SCTLR_EL1.M: stage 1 is on.
 const MMU_ON: u64 = 1;
-/// HCR_EL2.DC, under which SCTLR_EL1.M counts as zero.
-const HCR_DC: u64 = 1 << 12;
 
 /// What [`close`] found.
 #[derive(Debug)]
@@ -39,13 +37,18 @@ pub struct Closed {
 #[inline(never)]
 pub fn close() -> Closed {
     let found = Closed { tcr: TCR_EL1.get(), sctlr: SCTLR_EL1.get(), hcr: HCR_EL2.get() };
-    TCR_EL1.set(found.tcr | NO_WALKS);
-    isb(); // no walk begins any more
-    SCTLR_EL1.set(found.sctlr | MMU_ON);
-    isb(); // and without a walk nothing translates, once DC is off
-    HCR_EL2.set(found.hcr & !HCR_DC);
-    isb();
+    shut(&found);
     found
+}
+
+/// Writes the three registers so that nothing translates, whatever they held.
+fn shut(from: &Closed) {
+    TCR_EL1.set(from.tcr | NO_WALKS);
+    isb(); // no walk begins any more
+    SCTLR_EL1.set(from.sctlr | MMU_ON);
+    isb(); // and without a walk nothing translates, once DC is off
+    HCR_EL2.set(from.hcr & !HCR_DC);
+    isb();
 }
 
 /// Ends [`close`], in the opposite order, with the VTTBR_EL2 of before.
@@ -89,13 +92,14 @@ pub fn leave(to: &mut Stage1) {
     reset();
 }
 
-/// Leaves the core with the registers of `strato` guests, and with a stage 2 that translates nothing.
+/// Leaves the core with the registers of `strato` guests, and with a stage 2 that translates nothing. Reads none of them: at
+/// boot they hold anything.
 #[cold]
 #[inline(never)]
 pub fn reset() {
-    close();
-    stage2::park();
     let constants = Stage1::RESET;
+    shut(&Closed { tcr: constants.tcr, sctlr: constants.sctlr, hcr: HCR_STRATO });
+    stage2::park();
     // SAFETY: follows AAPCS64 and reads the 72 bytes of `constants`; EL2 does not translate by any of the registers.
     unsafe { arch_stage1_load(&raw const constants) };
     HCR_EL2.set(HCR_STRATO);

@@ -41,10 +41,10 @@ fn make_resident(cx: &mut Cx<'_>) {
         evict(cx);
     }
     guest::load(&cx.context.el1, cx.me.vcpu());
-    if cx.context.stage1.is_none() {
-        cx.select_space();
-    } else {
+    if cx.context.is_native {
         select_native(cx);
+    } else {
+        cx.select_space();
     }
     cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
 }
@@ -55,9 +55,7 @@ fn make_resident(cx: &mut Cx<'_>) {
 fn select_native(cx: &mut Cx<'_>) {
     let closed = native::close();
     cx.select_space();
-    if let Some(stage1) = &cx.context.stage1 {
-        native::enter(stage1, cx.vm.vcpu_count() > 1, &closed);
-    }
+    native::enter(&cx.context.stage1, cx.vm.vcpu_count() > 1, &closed);
 }
 
 /// Saves whose EL1 state stayed on the core when it had nobody else to run, if that vCPU still exists.

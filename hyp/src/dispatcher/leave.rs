@@ -54,8 +54,8 @@ fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 #[inline]
 pub fn save(context: &mut Context) {
     guest::save(&mut context.el1);
-    if let Some(stage1) = &mut context.stage1 {
-        native::leave(stage1);
+    if context.is_native {
+        native::leave(&mut context.stage1);
     }
     if !guest::fp_traps() {
         guest::save_fp(&mut context.fp);

@@ -4,7 +4,6 @@
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use crate::arch::el1::Stage1;
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::lock::Held;
@@ -115,9 +114,7 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     if vm.flags & VM_FP != 0 {
         owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
-    if vm.flags & VM_NATIVE != 0 {
-        owned.context.stage1 = Some(Stage1::RESET);
-    }
+    owned.context.is_native = vm.flags & VM_NATIVE != 0;
 }
 
 /// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.

@@ -37,8 +37,6 @@ pub struct Abort {
     pub far: u64,
     /// The guest-physical address. Page exact; its low 12 bits come from FAR_EL2. See [`Abort::needs_translation`].
     pub ipa: u64,
-    /// Whether it was stage 1, on its walk through the guest's own tables, that was refused; `ipa` is then in the table.
-    pub is_walk: bool,
     /// ESR_EL2 as it was.
     pub esr: u64,
 }
@@ -63,21 +61,27 @@ impl Abort {
             0b00_1100 => Refusal::Permission,
             _ => Refusal::External,
         };
-        let is_walk = exit.esr & S1PTW != 0 && refusal != Refusal::External;
         // HPFAR_EL2.FIPA counts 4 KiB pages in bits 43:4. It is not valid for a permission fault outside a stage-1 walk
         // (DDI 0487, HPFAR_EL2); with stage 1 off the address is its own translation.
-        let ipa = if is_walk || matches!(refusal, Refusal::NotMapped) {
-            (exit.hpfar >> 4 & 0xff_ffff_ffff) << 12 | exit.far & 0xfff
-        } else {
-            exit.far
-        };
-        Self { wanted, refusal, far: exit.far, ipa, is_walk, esr: exit.esr }
+        let mut abort = Self { wanted, refusal, far: exit.far, ipa: exit.far, esr: exit.esr };
+        if refusal == Refusal::NotMapped || abort.is_walk() {
+            abort.ipa = (exit.hpfar >> 4 & 0xff_ffff_ffff) << 12 | exit.far & 0xfff;
+        }
+        abort
+    }
+
+    /// Returns whether it was stage 1, on its walk through the guest's own tables, that was refused; `ipa` is then in the table.
+    ///
+    /// Not a field: without one more, a trap stays as small as what `dispatcher` keeps in registers at each exit.
+    #[must_use]
+    pub const fn is_walk(&self) -> bool {
+        self.esr & S1PTW != 0 && !matches!(self.refusal, Refusal::External)
     }
 
     /// Returns whether `ipa` is only the address that the guest used, so that a guest with stage 1 on has to be asked for more.
     #[must_use]
     pub fn needs_translation(&self) -> bool {
-        self.refusal == Refusal::Permission && !self.is_walk
+        self.refusal == Refusal::Permission && !self.is_walk()
     }
 
     /// Returns the syndrome as EL1 gets it: same-level abort, with what belongs to EL2 alone taken out.
@@ -90,7 +94,7 @@ impl Abort {
         const LOWER_TO_SAME: u64 = 1 << 26;
         const ON_WALK: u64 = 0b01_0100;
         let mut esr = self.esr & 0xffff_ffff & !(0x7ff << 14 | S1PTW);
-        if self.is_walk {
+        if self.is_walk() {
             esr = esr & !0x3c | ON_WALK;
         }
         if from_el0 { esr } else { esr | LOWER_TO_SAME }
@@ -109,7 +113,7 @@ impl Abort {
     /// Returns the abort in words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
-        if self.is_walk {
+        if self.is_walk() {
             return "walk through a translation table that cannot be read";
         }
         match (self.refusal, self.wanted) {
@@ -164,11 +168,11 @@ mod tests {
             let mut exit = RawExit { vector: 0, esr: 0x24 << 26 | 1 << 25 | 1 << 7 | code, far: 0xabc_d123, hpfar: 0 };
             exit.hpfar = 0x5_0000 << 4;
             let abort = Abort::decode(&exit);
-            assert!(abort.is_walk && !abort.needs_translation());
+            assert!(abort.is_walk() && !abort.needs_translation());
             assert_eq!((abort.far, abort.ipa & !0xfff), (0xabc_d123, 0x5000_0000));
             assert_eq!(abort.guest_syndrome(false), 0x25 << 26 | 1 << 25 | 0x14 | level);
         }
-        assert!(!abort(0x24, 0x90).is_walk, "an external abort stays one");
+        assert!(!abort(0x24, 0x90).is_walk(), "an external abort stays one");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, mut abort: Abort) -> Next {
         abort.ipa = ipa;
     }
     let wish = match abort.wanted {
-        _ if abort.is_walk => Wish::Read,
+        _ if abort.is_walk() => Wish::Read,
         Wanted::Read => Wish::Read,
         Wanted::Write => Wish::Write,
         Wanted::Fetch => Wish::Execute,
@@ -98,7 +98,7 @@ pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, mut abort: Abort) -> Next {
     if let Some(ipa) = Ipa::new(abort.ipa)
         && abort.refusal != Refusal::External
         // What can be read at all can be walked, but for device memory (HCR_EL2.PTW): there is nothing to try again.
-        && !(abort.is_walk && abort.refusal == Refusal::Permission)
+        && !(abort.is_walk() && abort.refusal == Refusal::Permission)
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
         if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {

@@ -92,7 +92,9 @@ fn every_refusal_of_the_specification_is_met_and_no_other() {
     let mut wrong = Vec::new();
     for call in Call::ALL {
         let listed: Seen = rows(*call).union(&general(*call)).cloned().collect();
-        wrong.extend(listed.iter().filter(|want| !is_seen(want)).map(|want| format!("no story is refused so: {want:?}")));
+        wrong.extend(
+            listed.iter().filter(|want| !is_seen(want)).map(|want| format!("no story is refused so: {want:?}")),
+        );
         for has in seen.iter().filter(|has| has.0 == call.name()) {
             let any = entry(*call, &has.1, "*");
             let is_narrow = (has.1.as_str(), has.2.as_str()) == ("INVALID", "TooLarge"); // of any argument (2.5)
