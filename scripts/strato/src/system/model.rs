@@ -23,6 +23,8 @@ pub struct System {
     pub is_test: bool,
     /// Whether `strato test` also counts its instructions, twice, and the numbers have to agree.
     pub is_counted: bool,
+    /// Whether boot says where everything stands, and guests' addresses are followed to physical memory.
+    pub is_followed: bool,
     /// Least important log level shown: 1 error to 5 trace.
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
