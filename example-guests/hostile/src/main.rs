@@ -90,9 +90,12 @@ cases! {
         lk09_fresh_memory_holds_zeros;
     native:
         lk05n_translation_registers_are_never_anothers,
+        tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,
         tl14_a_walk_into_nothing_faults_in_its_vm,
-        tr08_garbage_in_tables_and_controls_stays_inside,
-        tr09_a_vm_without_tables_is_stopped;
+        tr08_the_mmu_off_and_every_bit_of_its_control,
+        tr08w_a_vcpu_without_vectors_uses_its_own_time,
+        tr09_garbage_in_tables_and_controls_stays_inside,
+        tr09w_a_vm_without_tables_is_stopped;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,
