@@ -6,7 +6,7 @@ use core::fmt;
 use heapless::Vec;
 use log::{Level, LevelFilter};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{ANY_CORE, CreateVm, HEADER_REPORT, PayloadHeader, VM_NATIVE};
+use strato_abi::plan::{ANY_CORE, CreateVm, HEADER_REPORT, PayloadHeader};
 use strato_abi::{Handle, Ipa};
 
 use super::plan::{Plan, PlanError, Record};
@@ -294,9 +294,7 @@ impl<'a> Builder<'a, '_> {
             Level::Info,
             format_args!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size),
         );
-        if vm.flags & VM_NATIVE != 0 {
-            attach::publish(vm);
-        }
+        attach::publish(vm);
         vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
         if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {
             self.machine.send_mail(vcpu.public.home, who);

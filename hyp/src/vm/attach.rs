@@ -153,8 +153,10 @@ fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
 
 /// Makes what a guest is told about itself visible to one that reads it with its caches off. The last step before a start.
 pub fn publish(vm: &Vm) {
-    let [page, _] = &vm.pages;
-    page.frames().publish(0, page.frames().bytes());
+    if vm.flags & VM_NATIVE != 0 {
+        let [page, _] = &vm.pages;
+        page.frames().publish(0, page.frames().bytes());
+    }
 }
 
 /// Returns the attributes of a mapping with `rights` by a handle that allows `most`.
