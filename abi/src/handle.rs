@@ -87,6 +87,8 @@ typed! {
 impl AddressSpaceHandle {
     /// The caller's current address space.
     pub const CURRENT: Self = Self(Handle::from_bits(0));
+    /// The address space that a VM begins with. It is in no entry of the table: the index is past the end of every one.
+    pub const FIRST: Self = Self(Handle::new(0xfffe, 1));
 }
 
 /// What a handle names.

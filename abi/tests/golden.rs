@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use strato_abi::Group;
 use strato_abi::limit::LimitKey;
-use strato_abi::{Call, Code, Kind, Reason, Reply, Request, Rights};
+use strato_abi::{AddressSpaceHandle, Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{
     addr, address_space, console, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
     version,
@@ -78,6 +78,7 @@ fn golden() -> String {
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,
         plan::KIND_START, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
         plan::VM_NATIVE);
+    writeln!(out, "const AddressSpaceHandle::FIRST {:#x}", AddressSpaceHandle::FIRST.0.bits()).ok();
     writeln!(out, "const version::UID {:08x?}", version::UID).ok();
     writeln!(out, "const note::SECTION {} note::OWNER {}", note::SECTION, note::OWNER).ok();
     writeln!(out, "checksum of 1..=20 {:#x}", plan::checksum(&(1..=20).collect::<Vec<u8>>())).ok();

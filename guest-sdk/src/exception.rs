@@ -25,13 +25,14 @@ pub(crate) enum Resume {
     Behind,
 }
 
-/// Returns where the program goes on after a synchronous exception; `recoverable` when its code is ready for a fault.
-pub(crate) fn synchronous(fault: &Fault, recoverable: bool) -> Resume {
-    let default = if recoverable && fault.is_abort() { Action::Skip } else { Action::Panic };
-    match fault::ask(fault).unwrap_or(default) {
-        Action::Retry => Resume::Again,
-        Action::Skip => Resume::Behind,
-        Action::Panic => die(fault),
+/// Returns where the program goes on after a synchronous exception; `is_ready` tells whether its code is ready for a fault.
+#[inline]
+pub(crate) fn synchronous(fault: &Fault, is_ready: impl FnOnce() -> bool) -> Resume {
+    match fault::ask(fault) {
+        Some(Action::Retry) => Resume::Again,
+        Some(Action::Skip) => Resume::Behind,
+        None if fault.is_abort() && is_ready() => Resume::Behind,
+        Some(Action::Panic) | None => die(fault),
     }
 }
 
@@ -40,6 +41,8 @@ pub(crate) fn system_error(fault: &Fault) -> ! {
     die(fault)
 }
 
+#[cold]
+#[inline(never)]
 fn die(fault: &Fault) -> ! {
     let overflow = fault.is_abort() && crate::arch::stack_guard().contains(&fault.address);
     let cause = if overflow { " (stack overflow)" } else { "" };
@@ -55,6 +58,6 @@ mod tests {
     #[test]
     fn code_that_is_ready_for_a_fault_goes_on_behind_it() {
         let fault = Fault { syndrome: 0x9600_0007, address: 0, pc: 0, status: 0 };
-        assert_eq!(synchronous(&fault, true), Resume::Behind);
+        assert_eq!(synchronous(&fault, || true), Resume::Behind);
     }
 }

@@ -5,6 +5,7 @@ use ::core::fmt;
 use crate::error::Error;
 use crate::info::Missing;
 use crate::memory::AccessError;
+use crate::ring::RingError;
 use crate::vcpu::LaunchError;
 
 /// A reason to fail.
@@ -25,6 +26,8 @@ pub enum Failure {
     Call(Error),
     /// A window's access was refused.
     Access(AccessError),
+    /// A ring does not go on.
+    Ring(RingError),
     /// A handle is not in the manifest.
     Missing(Missing<'static>),
     /// A vCPU was not launched.
@@ -54,6 +57,7 @@ impl fmt::Display for Failure {
             Self::Number { what, found, expected } => write!(f, "{what} is {found}, not {expected}"),
             Self::Call(error) => error.fmt(f),
             Self::Access(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
             Self::Missing(missing) => missing.fmt(f),
             Self::Launch(error) => error.fmt(f),
         }
@@ -76,6 +80,7 @@ from! {
     &'static str => Because,
     Error => Call,
     AccessError => Access,
+    RingError => Ring,
     Missing<'static> => Missing,
     LaunchError => Launch,
 }

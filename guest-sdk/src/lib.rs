@@ -4,7 +4,8 @@
 //! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
-//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`time`].
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`granted`], [`borrowed`],
+//! [`mapped`], [`ring`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -13,6 +14,7 @@ extern crate std;
 
 pub mod address_space;
 mod arch;
+pub mod borrowed;
 pub mod conduit;
 pub mod console;
 pub mod core;
@@ -24,8 +26,10 @@ pub mod event_area;
 pub mod exception;
 pub mod failure;
 pub mod fault;
+pub mod granted;
 pub mod info;
 mod logger;
+pub mod mapped;
 pub mod mem;
 pub mod memory;
 pub mod native;
@@ -35,6 +39,7 @@ mod panic;
 pub mod print;
 #[cfg(not(target_os = "none"))]
 pub mod recorder;
+pub mod ring;
 pub mod share;
 pub mod smccc;
 pub mod space;
@@ -44,12 +49,15 @@ pub mod vcpu;
 pub mod vcpu_area;
 
 pub use arch::{Hvc, MmuStart, StackMemory};
+pub use borrowed::Borrowed;
 pub use conduit::{Conduit, make};
 pub use error::{Error, Result};
 pub use failure::{Failure, ensure, ensure_equal};
+pub use granted::{Donation, Granted, Lent, Shared};
 pub use info::Info;
+pub use mapped::Mapped;
 pub use needs::Needs;
-pub use owned::{Mapped, Owned};
+pub use owned::Owned;
 #[cfg(not(target_os = "none"))]
 pub use recorder::Recorder;
 pub use space::Space;

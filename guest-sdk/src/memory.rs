@@ -114,7 +114,8 @@ pub fn free_ram(info: &Info) -> Range<u64> {
 
 /// Addresses outside the image that the guest touches word by word; what is not mapped there answers with the fault.
 ///
-/// Loads acquire and stores release, so a window serves for memory that is shared between VMs.
+/// It never hands out a reference, so it serves for memory that another VM, vCPU or mapping writes: loads acquire and stores
+/// release, and the forms that order nothing say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     base: Ipa,
@@ -157,8 +158,16 @@ impl Window {
         self.base
     }
 
-    fn word(&self, offset: u64) -> ::core::result::Result<Ipa, AccessError> {
-        let end = offset.checked_add(8).filter(|&end| end <= self.bytes && offset.is_multiple_of(8));
+    /// Returns the bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    #[inline(always)]
+    fn words(&self, offset: u64, count: usize) -> ::core::result::Result<Ipa, AccessError> {
+        let end = (count as u64).checked_mul(8).and_then(|bytes| offset.checked_add(bytes));
+        let end = end.filter(|&end| end <= self.bytes && offset.is_multiple_of(8));
         end.and_then(|_| self.base.checked_add(offset)).ok_or(AccessError::Outside)
     }
 
@@ -166,15 +175,53 @@ impl Window {
     ///
     /// # Errors
     /// `Outside`, or the fault that the load took.
+    #[inline(always)]
     pub fn load(&self, offset: u64) -> ::core::result::Result<u64, AccessError> {
-        arch::load(self.word(offset)?).map_err(AccessError::Fault)
+        arch::load(self.words(offset, 1)?).map_err(AccessError::Fault)
     }
 
     /// Stores `value` in the word `offset` bytes into the window.
     ///
     /// # Errors
     /// `Outside`, or the fault that the store took.
+    #[inline(always)]
     pub fn store(&self, offset: u64, value: u64) -> ::core::result::Result<(), AccessError> {
-        arch::store(self.word(offset)?, value).map_err(AccessError::Fault)
+        arch::store(self.words(offset, 1)?, value).map_err(AccessError::Fault)
+    }
+
+    /// Returns the word `offset` bytes into the window, in no order with other accesses.
+    ///
+    /// # Errors
+    /// Those of [`Window::load`].
+    #[inline(always)]
+    pub fn load_relaxed(&self, offset: u64) -> ::core::result::Result<u64, AccessError> {
+        arch::peek(self.words(offset, 1)?).map_err(AccessError::Fault)
+    }
+
+    /// Stores `value` in the word `offset` bytes into the window, in no order with other accesses.
+    ///
+    /// # Errors
+    /// Those of [`Window::store`].
+    #[inline(always)]
+    pub fn store_relaxed(&self, offset: u64, value: u64) -> ::core::result::Result<(), AccessError> {
+        arch::poke(self.words(offset, 1)?, value).map_err(AccessError::Fault)
+    }
+
+    /// Reads `into.len()` words, each once, in no order with other accesses. After a fault some of them were read.
+    ///
+    /// # Errors
+    /// Those of [`Window::load`].
+    #[inline(always)]
+    pub fn read(&self, offset: u64, into: &mut [u64]) -> ::core::result::Result<(), AccessError> {
+        arch::read(self.words(offset, into.len())?, into).map_err(AccessError::Fault)
+    }
+
+    /// Writes `from.len()` words, each once, in no order with other accesses. After a fault some of them were written.
+    ///
+    /// # Errors
+    /// Those of [`Window::store`].
+    #[inline(always)]
+    pub fn write(&self, offset: u64, from: &[u64]) -> ::core::result::Result<(), AccessError> {
+        arch::write(self.words(offset, from.len())?, from).map_err(AccessError::Fault)
     }
 }

@@ -1,21 +1,22 @@
-//! Memory that the program owns: an object to allocate, map, cut and give back. Uses groups MEM and AS.
+//! Memory that the program owns: an object to allocate, map, cut, offer and give back. Uses group MEM.
 //!
-//! [`Owned`] is an object that is mapped nowhere, [`Mapped`] one that is mapped once. Mapping takes the object in, so that no
-//! second mapping of its pages comes about unseen, and what it shows is reached through a [`Window`], word by word, never by
-//! reference. Both give everything back when dropped; [`Mapped::unmap`] and [`Owned::free`] say when that is refused.
+//! [`Owned`] is an object that is mapped nowhere, [`Mapped`] one that is mapped once. Both give everything back when dropped;
+//! [`Mapped::unmap`] and [`Owned::free`] say when that is refused.
 
 use ::core::mem::forget;
 
 use strato_abi::addr::PAGE_SIZE;
 use strato_abi::address_space::Attributes;
-use strato_abi::mem::MemoryType;
-use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
+use strato_abi::mem::{MemState, MemoryType};
+use strato_abi::share::{Terms, Verb};
+use strato_abi::{Call, Code, Ipa, MemHandle, PeerHandle, Reason};
 
 use crate::conduit::Conduit;
 use crate::error::Result;
+use crate::granted::{Donation, Granted};
+use crate::mapped::{Mapped, Object};
 use crate::mem::via;
-use crate::memory::{Window, unmap_on};
-use crate::{Error, Hvc, address_space};
+use crate::{Borrowed, Error, Hvc, share};
 
 /// A memory object of the program's own that is mapped nowhere.
 #[derive(Debug)]
@@ -32,6 +33,14 @@ impl Owned<'static> {
     /// Those of MEM.ALLOC.
     pub fn new(pages: u64) -> Result<Self> {
         Self::new_on(&Hvc, pages)
+    }
+
+    /// Does the same as [`Owned::accept_on`] over the hypervisor.
+    ///
+    /// # Errors
+    /// Those of [`Owned::accept_on`].
+    pub fn accept(peer: PeerHandle, key: u64) -> Result<Self> {
+        Self::accept_on(&Hvc, peer, key)
     }
 }
 
@@ -65,22 +74,7 @@ impl<'c, C: Conduit> Owned<'c, C> {
     /// # Errors
     /// The object and why: those of AS.MAP. What was mapped of it before the refusal is unmapped again.
     pub fn map(self, address: Ipa, attributes: Attributes) -> ::core::result::Result<Mapped<'c, C>, (Self, Error)> {
-        let mut done = 0;
-        while done < self.pages {
-            let (bytes, left) = (done * PAGE_SIZE, self.pages - done);
-            let at = address.checked_add(bytes).unwrap_or(address);
-            let here = AddressSpaceHandle::CURRENT;
-            match address_space::via::map(self.conduit, here, at, self.mem, bytes, left, attributes) {
-                Ok(mapped) => done += mapped.done.min(left),
-                Err(error) => {
-                    // These pages alone: behind them something else may be mapped.
-                    let _ = unmap_on(self.conduit, address, done + error.done.min(left));
-                    return Err((self, error));
-                }
-            }
-        }
-        let (conduit, mem, pages) = self.take_apart();
-        Ok(Mapped { conduit, mem, pages, address })
+        Mapped::new(self.conduit, self, address, attributes)
     }
 
     /// Cuts the object into halves.
@@ -96,6 +90,49 @@ impl<'c, C: Conduit> Owned<'c, C> {
             }
             Err(error) => Err((self, error)),
         }
+    }
+
+    /// Offers the object to `peer`, with at most `rights`; both have it then, and `tag` tells the peer what it is for. An object
+    /// that is mapped is offered by [`Mapped::share`].
+    ///
+    /// # Errors
+    /// The object and why: those of SHARE.OFFER.
+    pub fn share(self, peer: PeerHandle, rights: Attributes, tag: u64) -> GrantedOr<'c, C, Self> {
+        Granted::new(self.conduit, self, peer, Terms { verb: Verb::Share, rights }, tag)
+    }
+
+    /// Offers the object to `peer`, with at most `rights`: from now on, and until it is back, this VM cannot map it.
+    ///
+    /// # Errors
+    /// The object and why: those of SHARE.OFFER.
+    pub fn lend(self, peer: PeerHandle, rights: Attributes, tag: u64) -> GrantedOr<'c, C, Self> {
+        Granted::new(self.conduit, self, peer, Terms { verb: Verb::Lend, rights }, tag)
+    }
+
+    /// Offers the object to `peer` for good, with what is in it.
+    ///
+    /// # Errors
+    /// The object and why: those of SHARE.OFFER.
+    pub fn donate(self, peer: PeerHandle, tag: u64) -> ::core::result::Result<Donation<'c, C>, (Self, Error)> {
+        let terms = Terms { verb: Verb::Donate, rights: Attributes::READ };
+        Granted::new(self.conduit, self, peer, terms, tag).map(Donation)
+    }
+
+    /// Accepts what `peer` donates under `key`, or its first open offer when `key` is 0. What is no donation is given back.
+    ///
+    /// # Errors
+    /// Those of SHARE.ACCEPT and MEM.INFO; SHARE.ACCEPT's `DENIED` when it is no donation.
+    pub fn accept_on(conduit: &'c C, peer: PeerHandle, key: u64) -> Result<Self> {
+        let taken = share::via::accept(conduit, peer, key, Attributes::empty())?;
+        // It is borrowed until it is known to be the program's own: a drop gives back whichever it is.
+        let taken = Borrowed::of(conduit, taken);
+        if !via::info(conduit, taken.handle())?.state.contains(MemState::OWNED) {
+            let error = strato_abi::Error::of(Code::Denied, 2, Reason::NotOwner, 0);
+            return Err(Error { call: Call::ShareAccept, error, done: 0 });
+        }
+        let object = Self { conduit, mem: taken.handle(), pages: taken.pages() };
+        forget(taken);
+        Ok(object)
     }
 
     /// Gives the object back to the pool. Dropping it does the same.
@@ -119,7 +156,20 @@ impl<'c, C: Conduit> Owned<'c, C> {
     }
 }
 
-fn give_back<C: Conduit>(conduit: &C, mem: MemHandle) -> Result<()> {
+/// An offer of an object, or the object and why there is none.
+pub type GrantedOr<'c, C, M> = ::core::result::Result<Granted<'c, C, M>, (M, Error)>;
+
+impl<C: Conduit> Object for Owned<'_, C> {
+    const UNMAPS: bool = false;
+    fn handle(&self) -> MemHandle {
+        self.mem
+    }
+    fn pages(&self) -> u64 {
+        self.pages
+    }
+}
+
+pub(crate) fn give_back<C: Conduit>(conduit: &C, mem: MemHandle) -> Result<()> {
     while via::free(conduit, mem)?.left != 0 {}
     Ok(())
 }
@@ -128,52 +178,5 @@ impl<C: Conduit> Drop for Owned<'_, C> {
     fn drop(&mut self) {
         // A refusal leaves the object to its handle; the end of the VM gives it back.
         let _ = give_back(self.conduit, self.mem);
-    }
-}
-
-/// A memory object of the program's own, mapped as a whole at one place.
-#[derive(Debug)]
-pub struct Mapped<'c, C: Conduit = Hvc> {
-    conduit: &'c C,
-    mem: MemHandle,
-    pages: u64,
-    address: Ipa,
-}
-
-impl<'c, C: Conduit> Mapped<'c, C> {
-    /// Returns the first address.
-    #[must_use]
-    pub const fn address(&self) -> Ipa {
-        self.address
-    }
-
-    /// Returns the way to touch the memory, or `None` when it overlaps the image. It may outlive the mapping: what is not
-    /// mapped answers with a fault.
-    #[must_use]
-    pub fn window(&self) -> Option<Window> {
-        Window::new(self.address, self.pages * PAGE_SIZE)
-    }
-
-    /// Unmaps the object and returns it.
-    ///
-    /// # Errors
-    /// The mapping and why: those of AS.UNMAP.
-    pub fn unmap(self) -> ::core::result::Result<Owned<'c, C>, (Self, Error)> {
-        match unmap_on(self.conduit, self.address, self.pages) {
-            Ok(()) => {
-                let object = Owned { conduit: self.conduit, mem: self.mem, pages: self.pages };
-                forget(self);
-                Ok(object)
-            }
-            Err(error) => Err((self, error)),
-        }
-    }
-}
-
-impl<C: Conduit> Drop for Mapped<'_, C> {
-    fn drop(&mut self) {
-        if unmap_on(self.conduit, self.address, self.pages).is_ok() {
-            let _ = give_back(self.conduit, self.mem);
-        }
     }
 }

@@ -65,13 +65,13 @@ wrappers! {
     /// Does a step towards giving borrowed memory back (SHARE.RELINQUISH).
     ///
     /// # Errors
-    /// `DENIED` it is not borrowed; `QUOTA`, `NO_MEMORY`, `BUSY`, handle errors.
+    /// `DENIED` it is not borrowed; `BUSY`, handle errors.
     fn relinquish(mem: MemHandle) -> Step = ShareRelinquish { mem },
         |reply| Step { left: reply.left, done: reply.done };
     /// Takes an offer back, or asks or makes the borrower give the memory back, a step with each call (SHARE.REVOKE).
     ///
     /// # Errors
-    /// `STATE` it is over; `QUOTA`, `NO_MEMORY`, handle errors.
+    /// `STATE` it is over; handle errors.
     fn revoke(share: ShareHandle, policy: RevokePolicy) -> Revocation = ShareRevoke { share, policy },
         |reply| Revocation { state: ShareState::from_u64(reply.state), done: reply.done };
     /// Returns how `share` stands (SHARE.INFO).

@@ -9,6 +9,7 @@ use memory_common::{EXECUTE, READ, WRITE, World, attr, frames, ipa, pa};
 use proptest::prelude::*;
 use strato_abi::address_space::Attributes;
 use strato_hyp::arch::watch::stale_entries;
+use strato_hyp::memory::source::TableSource;
 use strato_hyp::memory::stage2::SpaceError;
 
 /// Page of the address space -> frame and rights.
@@ -16,9 +17,32 @@ type Model = BTreeMap<u64, (u64, Attributes)>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Map { page: u64, frame: u64, pages: u64, rights: Attributes },
-    Unmap { page: u64, pages: u64, later: bool },
-    Protect { page: u64, pages: u64, rights: Attributes, later: bool },
+    Map {
+        page: u64,
+        frame: u64,
+        pages: u64,
+        rights: Attributes,
+    },
+    Unmap {
+        page: u64,
+        pages: u64,
+        later: bool,
+    },
+    Protect {
+        page: u64,
+        pages: u64,
+        rights: Attributes,
+        later: bool,
+    },
+    /// The short ways.
+    MapPage {
+        page: u64,
+        frame: u64,
+        rights: Attributes,
+    },
+    TakePage {
+        page: u64,
+    },
     Sync,
 }
 
@@ -48,6 +72,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (page(), pages(), any::<bool>()).prop_map(|(page, pages, later)| Step::Unmap { page, pages, later }),
         1 => (page(), pages(), rights(), any::<bool>())
             .prop_map(|(page, pages, rights, later)| Step::Protect { page, pages, rights, later }),
+        2 => (page(), 0x100_0000..0x100_1000u64, rights())
+            .prop_map(|(page, frame, rights)| Step::MapPage { page, frame, rights }),
+        2 => page().prop_map(|page| Step::TakePage { page }),
         1 => Just(Step::Sync),
     ]
 }
@@ -107,6 +134,21 @@ fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Ste
                 }
             }
         }
+        Step::MapPage { page, frame, rights } if world.space.is_settled() => {
+            if let Some(vacant) = world.space.vacant(ipa(page)) {
+                vacant.fill(pa(frame), attr(rights));
+                prop_assert!(page != 0);
+                prop_assert_eq!(model.insert(page, (frame, rights)), None);
+            }
+        }
+        Step::TakePage { page } if world.space.is_settled() => {
+            if let Some(gone) = world.space.take_page(ipa(page)) {
+                world.source.unmapped(gone, 1);
+                waiting.push(gone.frame());
+                prop_assert_eq!(model.remove(&page).map(|(frame, _)| frame), Some(gone.frame()));
+            }
+        }
+        Step::MapPage { .. } | Step::TakePage { .. } => prop_assert!(world.space.is_sync_due()),
         Step::Sync => prop_assert_eq!(world.space.sync(&mut world.source), Ok(())),
     }
     hear(world, waiting)

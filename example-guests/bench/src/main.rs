@@ -5,37 +5,37 @@
 //! Two VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+mod demand;
+mod pages;
 mod partner;
+mod shares;
+mod stream;
 
+use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
-use strato_guest::abi::{Ipa, MemHandle, PortHandle};
-use strato_guest::memory::{self, READ_WRITE};
-use strato_guest::{Failure, Info, Needs, core, ensure, event, println, time, vcpu};
+use strato_guest::{Failure, Info, Needs, core, event, println, time, vcpu};
 
-strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet"));
+strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler());
 
 /// Operations of each figure, and how often each is measured; the last time counts.
 const COUNT: u64 = 128;
 const PASSES: u64 = 2;
-/// Where pages are mapped and unmapped; their neighbor stays mapped, so that the tables are there.
-const PLACE: Ipa = Ipa::new(0x8000_0000).unwrap();
 
 fn bench(info: &'static Info) -> Result<(), Failure> {
     let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
+        let peer = info.peer("a")?;
+        stream::receive(peer, other, quiet)?;
+        shares::offer(info, peer, other)?;
         println!("bench: ok");
         return Ok(());
     }
-    let ram = info.mem("ram")?.handle;
-    let free = memory::free_ram(info).start - info.ram().start;
-    ensure(free + (COUNT + 1) * 4096 <= info.ram().end - info.ram().start, "ram is too small")?;
-
     // The partner waits: nobody else wants the core.
     event::wait(other)?;
     figure("null_call", |_| core::nop().map(drop))?;
     figure("yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
-    pages(ram, free)?;
+    pages::run(info)?;
 
     // The partner yields as well: each yield comes back after one of the other side.
     event::send(other)?;
@@ -51,6 +51,11 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     event::wait(other)?;
     figure("event_round_trip_two_vms_one_core", |_| partner::turn(other))?;
     event::send(other)?;
+
+    // It reads what is sent, then offers what is accepted.
+    let peer = info.peer("b")?;
+    stream::send(peer, other, quiet)?;
+    shares::accept(info, peer, other)?;
     println!("bench: ok");
     Ok(())
 }
@@ -78,21 +83,6 @@ fn spans(operation: impl Fn() -> strato_guest::Result<()>) -> Result<u64, Failur
     Ok(ticks)
 }
 
-/// Measures mapping and unmapping one page of 4 KiB.
-fn pages(ram: MemHandle, free: u64) -> Result<(), Failure> {
-    let place = |n: u64| PLACE.checked_add((n + 1) * 4096).unwrap_or(PLACE);
-    let map = |n: u64| memory::map(ram, free + n * 4096, place(n), 1, READ_WRITE);
-    let unmap = |n: u64| memory::unmap(place(n), 1);
-    memory::map(ram, free + COUNT * 4096, PLACE, 1, READ_WRITE)?;
-    let (mut mapped, mut unmapped) = (0, 0);
-    for _ in 0..PASSES {
-        (mapped, unmapped) = (measure(map)?, measure(unmap)?);
-    }
-    report("map_4k", mapped);
-    report("unmap_4k", unmapped);
-    Ok(())
-}
-
 /// Measures `operation` and prints the last result.
 fn figure(name: &str, operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<(), Failure> {
     let mut ticks = 0;
@@ -108,14 +98,14 @@ fn report(name: &str, ticks: u64) {
 }
 
 /// Returns the ticks of [`COUNT`] operations without the loop around them.
-fn measure(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+fn measure<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
     let empty = timed(|_| Ok(()))?;
     Ok(timed(operation)?.saturating_sub(empty))
 }
 
 /// Returns the ticks of a loop of [`COUNT`] operations.
 #[inline(always)]
-fn timed(operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<u64, Failure> {
+fn timed<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
     let start = time::counter();
     for n in 0..COUNT {
         // The black box keeps the empty loop a loop.

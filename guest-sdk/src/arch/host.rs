@@ -73,11 +73,24 @@ pub(crate) fn run_process(_: &mut crate::native::Registers) -> u64 {
 }
 
 /// Returns the fault of any access: nothing is mapped on a PC.
-pub(crate) fn load(address: Ipa) -> Result<u64, Fault> {
-    Err(Fault { syndrome: 0x9600_0007, address: address.bytes(), pc: 0, status: 0 })
+const fn refused(syndrome: u64, address: Ipa) -> Fault {
+    Fault { syndrome, address: address.bytes(), pc: 0, status: 0 }
 }
-
-/// Returns the fault of any access: nothing is mapped on a PC.
+pub(crate) fn load(address: Ipa) -> Result<u64, Fault> {
+    Err(refused(0x9600_0007, address))
+}
+pub(crate) fn peek(address: Ipa) -> Result<u64, Fault> {
+    load(address)
+}
+pub(crate) fn read(address: Ipa, _: &mut [u64]) -> Result<(), Fault> {
+    load(address).map(drop)
+}
 pub(crate) fn store(address: Ipa, _: u64) -> Result<(), Fault> {
-    Err(Fault { syndrome: 0x9600_0047, address: address.bytes(), pc: 0, status: 0 })
+    Err(refused(0x9600_0047, address))
+}
+pub(crate) fn poke(address: Ipa, value: u64) -> Result<(), Fault> {
+    store(address, value)
+}
+pub(crate) fn write(address: Ipa, _: &[u64]) -> Result<(), Fault> {
+    store(address, 0)
 }

@@ -41,7 +41,7 @@ pub(crate) use {
     own_stack::frames,
     pages::{event_cells, image_range, info_bytes, stack_guard, vcpu_cells},
     start::{run_main, vcpu_entry},
-    word::{load, store},
+    word::{load, peek, poke, read, store, write},
 };
 
 #[cfg(not(target_os = "none"))]

@@ -25,10 +25,9 @@ const fn fault_of(frame: &Frame, syndrome: u64, address: u64) -> Fault {
 
 extern "C" fn sync(frame: &mut Frame, syndrome: u64, address: u64) {
     let fault = fault_of(frame, syndrome, address);
-    let recovery = super::word::recovery(frame.pc);
-    match exception::synchronous(&fault, recovery.is_some()) {
+    match exception::synchronous(&fault, || super::word::recovery(frame.pc).is_some()) {
         Resume::Again => {}
-        Resume::Behind => match recovery {
+        Resume::Behind => match super::word::recovery(frame.pc) {
             None => frame.pc = frame.pc.wrapping_add(4),
             Some(pc) => {
                 let [value, far, at, ..] = &mut frame.x;

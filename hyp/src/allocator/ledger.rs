@@ -84,6 +84,15 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Returns which page of the extent `pa` lies in, if it does.
+    #[inline(always)]
+    pub(super) fn page_of(&self, pa: Pa) -> Option<u64> {
+        let page = pa.frame().wrapping_sub(self.slot.base().frame());
+        (self.state != State::Vacant && page >> self.slot.order() == 0).then_some(page)
+    }
+}
+
 const CHUNK: usize = 128;
 const CHUNKS: usize = 512;
 type Chunk = [Entry; CHUNK];
@@ -162,6 +171,7 @@ impl Ledger {
         self.chunk_count.saturating_mul(CHUNK)
     }
 
+    #[inline(always)]
     pub(super) fn get(&self, index: u16) -> Option<&Entry> {
         let index = usize::from(index);
         if index == 0 {
@@ -170,6 +180,7 @@ impl Ledger {
         self.chunks.get(index / CHUNK)?.as_ref()?.get(index % CHUNK)
     }
 
+    #[inline(always)]
     pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut Entry> {
         let index = usize::from(index);
         if index == 0 {

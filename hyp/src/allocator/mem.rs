@@ -121,9 +121,7 @@ impl Allocator {
     /// Returns the page that `pa` is in the extent of entry `index`, if it is in there.
     #[inline]
     fn page_of(&self, index: u16, pa: Pa) -> Option<u64> {
-        let entry = self.ledger.get(index)?;
-        let page = pa.frame().wrapping_sub(entry.slot.base().frame());
-        (entry.state != State::Vacant && page >> entry.slot.order() == 0).then_some(page)
+        self.ledger.get(index)?.page_of(pa)
     }
 
     /// Counts `pages` pages from `pa` on as unmapped, whichever Mem objects they belong to; the invalidation is complete.
@@ -145,6 +143,17 @@ impl Allocator {
         }
     }
 
+    /// Does the same for one page, in a few instructions when the object is the one that was counted last.
+    #[inline(always)]
+    pub fn mem_page_unmapped(&mut self, pa: Pa) {
+        match self.ledger.get_mut(self.recent) {
+            Some(entry) if entry.kind == Kind::Mem && entry.page_of(pa).is_some() && entry.mapped != 0 => {
+                entry.mapped = entry.mapped.wrapping_sub(1);
+            }
+            _ => self.mem_unmapped(pa, 1),
+        }
+    }
+
     /// Counts `pages` more pages of the object as mapped.
     ///
     /// # Errors
@@ -152,7 +161,18 @@ impl Allocator {
     pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
         let entry = self.mem_mut(id)?;
         entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
-        self.recent = id.index;
+        Ok(())
+    }
+
+    /// Does the same for one page. A name's generation ends with its object, so that alone tells whether it is there.
+    ///
+    /// # Errors
+    /// As for [`Allocator::mem_add_mapped`].
+    #[inline(always)]
+    pub fn mem_page_mapped(&mut self, id: MemId) -> Result<(), AllocError> {
+        let entry = self.ledger.get_mut(id.index).filter(|entry| entry.generation == id.generation);
+        let entry = entry.ok_or(AllocError::Stale)?;
+        entry.mapped = entry.mapped.checked_add(1).ok_or(AllocError::Busy)?;
         Ok(())
     }
 
@@ -279,11 +299,13 @@ impl Allocator {
         self.ledger.get(id.index).filter(|entry| is_mem(entry, id))
     }
 
+    #[inline(always)]
     fn mem_mut(&mut self, id: MemId) -> Result<&mut Entry, AllocError> {
         self.ledger.get_mut(id.index).filter(|entry| is_mem(entry, id)).ok_or(AllocError::Stale)
     }
 }
 
+#[inline(always)]
 fn is_mem(entry: &Entry, id: MemId) -> bool {
     entry.kind == Kind::Mem && entry.generation == id.generation && entry.slot.is_held()
 }

@@ -44,20 +44,20 @@ pub fn midr() -> u64 {
 /// an index that a guest chose, behind the check that refuses it.
 #[inline(always)]
 pub fn bounded(index: usize, len: usize) -> usize {
-    let mask: usize;
+    let safe: usize;
     // SAFETY: arithmetic on registers, and a barrier.
     unsafe {
         asm!(
             "cmp {index}, {len}",
-            "sbc {mask}, xzr, xzr", // all ones if the comparison borrowed
+            "csel {safe}, {index}, xzr, lo",
             "csdb",
             index = in(reg) index,
             len = in(reg) len,
-            mask = lateout(reg) mask,
+            safe = lateout(reg) safe,
             options(pure, nomem, nostack),
         );
     }
-    index & mask
+    safe
 }
 
 /// Returns whether a physical interrupt waits for this core, masked or not (ISR_EL1).

@@ -25,6 +25,17 @@ impl Frame {
         self.x.get(n).copied().unwrap_or(0)
     }
 
+    /// Returns where the guest goes on.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { pc: self.pc, pstate: self.pstate }
+    }
+
+    /// Sets where the guest goes on.
+    pub const fn set_place(&mut self, place: Place) {
+        (self.pc, self.pstate) = (place.pc, place.pstate);
+    }
+
     /// Writes register `n`; a write to the zero register (31) is lost.
     pub fn write(&mut self, n: usize, value: u64) {
         if let Some(register) = self.x.get_mut(n) {
@@ -54,8 +65,43 @@ pub enum Answer {
 /// A handler of one call: the context, x1 to x6, and where x0 to x3 go.
 pub type Answerer<C> = extern "C" fn(&mut C, u64, u64, u64, u64, u64, u64, &mut Results) -> Answer;
 
-/// Handlers by call number. The vector answers numbers below [`FAST_CALLS`]; it masks the index to the table's length.
-pub type Answers<C> = [Answerer<C>; 256];
+/// The handler of aborts: the context, ESR_EL2, FAR_EL2, HPFAR_EL2, and where the guest goes on, which it may change. `Leave`
+/// makes `run` return with the abort as it came.
+pub type AbortAnswerer<C> = extern "C" fn(&mut C, u64, u64, u64, &mut Place) -> Answer;
+
+/// What is answered inside `run`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Answers<C> {
+    /// Handlers by call number. The vector answers numbers below [`FAST_CALLS`]; it masks the index to the table's length.
+    pub calls: [Answerer<C>; 256],
+    /// The handler of aborts.
+    pub abort: AbortAnswerer<C>,
+}
+
+/// Where a guest goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Place {
+    /// ELR_EL2.
+    pub pc: u64,
+    /// SPSR_EL2.
+    pub pstate: u64,
+}
+
+impl Place {
+    /// Returns whether the guest was in AArch32 (SPSR_EL2.M[4]).
+    #[must_use]
+    pub const fn is_aarch32(&self) -> bool {
+        self.pstate & 1 << 4 != 0
+    }
+
+    /// Returns whether the guest ran at EL0.
+    #[must_use]
+    pub const fn is_el0(&self) -> bool {
+        self.pstate & 0xf == 0
+    }
+}
 
 /// Calls below this number (groups 0 to 6) are answered inside `run`; all others take the full exit.
 pub const FAST_CALLS: u64 = 224;
@@ -110,4 +156,4 @@ impl RawExit {
 }
 
 const _: () = assert!(size_of::<Frame>() == 264 && offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256);
-const _: () = assert!(size_of::<RawExit>() == 32 && size_of::<Results>() == 32);
+const _: () = assert!(size_of::<RawExit>() == 32 && size_of::<Results>() == 32 && size_of::<Place>() == 16);

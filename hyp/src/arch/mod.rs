@@ -124,7 +124,11 @@ pub use cpu::{affinity, bounded, interrupt_pending, midr, relax, wait_for_event,
 #[must_use]
 #[inline(always)]
 pub fn get_bounded<T>(entries: &[T], index: usize) -> Option<&T> {
-    if index < entries.len() { entries.get(bounded(index, entries.len())) } else { None }
+    if index >= entries.len() {
+        return None;
+    }
+    // SAFETY: `bounded` returns the index, which was just checked, or 0, which is no larger.
+    Some(unsafe { entries.get_unchecked(bounded(index, entries.len())) })
 }
 
 /// Returns the number of the core that runs this.

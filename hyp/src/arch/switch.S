@@ -5,13 +5,16 @@
 //   sp + 0 .. 96    x19-x30 of arch_run's caller
 //   sp + 96         &mut Frame, sp + 104 (unused)
 //   sp + 112        context, sp + 120 table of handlers
-// A vector pushes SCRATCH bytes more: x29, x30, x18, and the results of a call.
+// A vector pushes SCRATCH bytes more: x29, x30, x18, and the results of a call. An abort pushes ABORT bytes more: x0 to x17,
+// and where the guest goes on.
 
 .equ RUN_SIZE, 128
 .equ RUN_FRAME, 96
 .equ RUN_CX, 112
 .equ SCRATCH, 64
 .equ RESULTS, 32
+.equ ABORT, 160
+.equ ABORT_PLACE, 144
 .equ FRAME_PC, 248
 
 // In: x0 &mut Frame, x1 context, x2 table of handlers. Out: x0 the exit number. Clobbers: what AAPCS64 allows.
@@ -54,7 +57,7 @@ arch_run:
     isb
 .size arch_run, . - arch_run
 
-// A synchronous exception of the guest. A call of groups 0 to 6 is answered here; everything else leaves.
+// A synchronous exception of the guest. A call of groups 0 to 6 is answered here, an abort below; everything else leaves.
 // In: the guest's registers; x18, x29, x30 saved at sp by the vector.
 .balign 64
 .type arch_guest_sync, %function
@@ -62,7 +65,7 @@ arch_guest_sync:
     mrs     x30, esr_el2
     mov     w29, #0x5a000000                // ESR_ELx.EC = 0x16 (HVC from AArch64), IL = 1, immediate 0
     cmp     x30, x29
-    b.ne    arch_leave_sync
+    b.ne    arch_guest_abort
     and     w29, w0, #0xfffeffff            // the SVE hint of the function id says nothing here
     mov     w30, #0xc6000000
     sub     w29, w29, w30
@@ -97,6 +100,58 @@ arch_guest_sync:
     dsb     nsh
     isb
 .size arch_guest_sync, . - arch_guest_sync
+
+// An abort: its handler delivers it to the guest, has it tried again, or leaves it to the way out as it came.
+// In: as arch_guest_sync, x30 the syndrome.
+.balign 64
+.type arch_guest_abort, %function
+arch_guest_abort:
+    ubfx    x30, x30, #26, #6
+    and     x30, x30, #~4
+    cmp     x30, #0x20                      // ESR_ELx.EC = 0x20 or 0x24: an abort from a lower level
+    b.ne    arch_leave_sync
+    sub     sp, sp, #ABORT
+    stp     x0, x1, [sp, #0]
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    mrs     x1, esr_el2
+    mrs     x2, far_el2
+    mrs     x3, hpfar_el2
+    mrs     x5, elr_el2
+    mrs     x6, spsr_el2
+    add     x4, sp, #ABORT_PLACE
+    stp     x5, x6, [x4]
+    ldp     x0, x30, [sp, #ABORT + SCRATCH + RUN_CX]
+    ldr     x30, [x30, #{abort_handler}]
+    mov     x29, xzr                        // no backtrace of EL2 walks into the guest's frames
+    blr     x30
+    mov     w30, w0
+    ldp     x1, x2, [sp, #ABORT_PLACE]
+    msr     elr_el2, x1
+    msr     spsr_el2, x2
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    add     sp, sp, #ABORT
+    cbnz    w30, arch_leave_sync            // ESR_EL2, FAR_EL2 and HPFAR_EL2 are as they were
+    ldr     x18, [sp, #16]
+    ldp     x29, x30, [sp], #SCRATCH
+    eret
+    dsb     nsh
+    isb
+.size arch_guest_abort, . - arch_guest_abort
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero.
 .balign 64

@@ -159,6 +159,16 @@ impl<'a> Edit<'a> {
         child(self.0, index).map(|entries| Edit(entries, PhantomData))
     }
 
+    /// Returns the table that entry `index` owns, for changes, together with the number of its entries in use; gives this
+    /// table up.
+    #[must_use]
+    #[inline(always)]
+    pub fn into_counted(self, index: usize) -> Option<Counted<'a>> {
+        let entry = self.entry(index);
+        let child = child_of(entry)?;
+        Some(Counted { parent: self, index, entry, child })
+    }
+
     /// Writes entry `index`: a leaf, or 0. The entry must not own a table: that would be lost.
     #[inline]
     pub fn set_leaf(&mut self, index: usize, leaf: u64) {
@@ -237,6 +247,51 @@ impl<'a> Edit<'a> {
     }
 }
 
+/// A table that is changed, and the entry of its parent that counts how many of its entries are in use.
+pub struct Counted<'a> {
+    parent: Edit<'a>,
+    index: usize,
+    /// The parent's entry, which changes by the functions below alone.
+    entry: u64,
+    child: &'a Entries,
+}
+
+impl Counted<'_> {
+    /// Returns how many entries are in use.
+    #[must_use]
+    #[inline(always)]
+    pub const fn used(&self) -> usize {
+        ((self.entry & COUNT_MASK) >> COUNT_SHIFT) as usize
+    }
+
+    /// Returns entry `index` (modulo [`ENTRIES`]) as the walker sees it.
+    #[must_use]
+    #[inline(always)]
+    pub fn entry(&self, index: usize) -> u64 {
+        self.child.at(index).load(Ordering::Relaxed)
+    }
+
+    /// Writes entry `index`, which was 0: a leaf; counts it as in use.
+    #[inline(always)]
+    pub fn add_leaf(&mut self, index: usize, leaf: u64) {
+        Edit(self.child, PhantomData).set_leaf(index, leaf);
+        self.count(self.entry.wrapping_add(1 << COUNT_SHIFT));
+    }
+
+    /// Writes 0 to entry `index`, a leaf; counts it as no longer in use.
+    #[inline(always)]
+    pub fn remove_leaf(&mut self, index: usize) {
+        Edit(self.child, PhantomData).set_leaf(index, 0);
+        self.count(self.entry.wrapping_sub(1 << COUNT_SHIFT));
+    }
+
+    #[inline(always)]
+    fn count(&mut self, counted: u64) {
+        self.entry = self.entry & !COUNT_MASK | counted & COUNT_MASK;
+        self.parent.store(self.index, self.entry, Ordering::Relaxed);
+    }
+}
+
 /// Returns whether an entry owns a table.
 #[must_use]
 #[inline]
@@ -258,7 +313,12 @@ const fn count_bits(used: usize) -> u64 {
 
 #[inline(always)]
 fn child(entries: &Entries, index: usize) -> Option<&Entries> {
-    let entry = entries.at(index).load(Ordering::Relaxed);
+    child_of(entries.at(index).load(Ordering::Relaxed))
+}
+
+/// Returns the table that an entry with these bits owns. The caller's borrow of the entry bounds the result.
+#[inline(always)]
+fn child_of<'a>(entry: u64) -> Option<&'a Entries> {
     if !owns(entry) {
         return None;
     }

@@ -56,24 +56,19 @@ pub const FROM_AARCH32: u8 = 0x3f;
 /// Owning entity of a function id, bits 29:24 (SMCCC, Arm DEN 0028): 6 is the vendor specific hypervisor service.
 const OWNER_HYPERVISOR: u64 = 6;
 
-/// Returns what `exit` means; `frame` tells which service was called.
+/// Returns what `exit` means; `frame` tells which service was called, and that the guest was in AArch32: at EL0 that arrives at the
+/// vectors of AArch64, since EL1 is AArch64.
 #[must_use]
 pub fn decode(exit: &RawExit, frame: &Frame) -> Trap {
     match exit.kind() {
         ExitKind::Answered => Trap::Answered,
-        ExitKind::Irq | ExitKind::Fiq if is_aarch32(frame) => Trap::InterruptInAarch32,
+        ExitKind::Irq | ExitKind::Fiq if frame.place().is_aarch32() => Trap::InterruptInAarch32,
         ExitKind::Irq | ExitKind::Fiq => Trap::Interrupt,
         ExitKind::SError => Trap::SystemError,
         ExitKind::Aarch32 => Trap::Unknown(FROM_AARCH32),
-        ExitKind::Sync if is_aarch32(frame) => Trap::Unknown(FROM_AARCH32),
+        ExitKind::Sync if frame.place().is_aarch32() => Trap::Unknown(FROM_AARCH32),
         ExitKind::Sync => synchronous(exit, frame),
     }
-}
-
-/// Returns whether the guest was in AArch32: at EL0 it arrives at the vectors of AArch64, since EL1 is AArch64; SPSR_EL2.M[4]
-/// tells.
-const fn is_aarch32(frame: &Frame) -> bool {
-    frame.pstate & 1 << 4 != 0
 }
 
 fn synchronous(exit: &RawExit, frame: &Frame) -> Trap {

@@ -13,13 +13,19 @@ pub mod service;
 
 use crate::arch;
 use crate::arch::epoch::{Stay, Visitor};
-use crate::arch::frame::Frame;
+use crate::arch::frame::{Answers, Frame};
 use crate::hypercall;
 use crate::interpreter;
 use crate::lock::Held;
 use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
 use crate::vcpu::Owned;
 use exit::Trap;
+
+/// Returns what is answered while the guest has the core.
+#[inline(always)]
+const fn answers<'s>() -> &'s Answers<Cx<'s>> {
+    const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort } }
+}
 
 /// Runs guests on this core until the machine stops.
 pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> ! {
@@ -59,7 +65,7 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
         wakes: Wakes::default(),
     };
     enter::prepare(&mut cx, frame, &turn);
-    let exit = arch::run(frame, &mut cx, hypercall::HANDLERS);
+    let exit = arch::run(frame, &mut cx, answers());
     let next = answer(&mut cx, frame, exit::decode(&exit, frame));
     next::apply(&mut cx, frame, next);
     leave::settle(&mut cx);
@@ -81,7 +87,7 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
         Trap::Call => hypercall::console_call(cx, frame),
         Trap::Service { is_smc } => interpreter::service(frame, cx, is_smc),
         Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, cx, is_smc),
-        Trap::Abort(abort) => interpreter::abort(frame, cx, abort),
+        Trap::Abort(mut abort) => interpreter::refused(frame, cx, &mut abort),
         Trap::Register(access) => interpreter::register(frame, cx, access),
         Trap::Wait => interpreter::wait(frame),
         Trap::Fp => interpreter::fp(frame, cx),

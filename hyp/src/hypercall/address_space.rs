@@ -8,7 +8,7 @@ use strato_abi::plan::VM_JIT;
 use strato_abi::share::BORROWED_RANGES;
 use strato_abi::{Ipa, MemHandle};
 
-use super::{CallError, Handle, Outcome, decode};
+use super::{CallError, Handle, Outcome, decode, page};
 use crate::allocator::AllocError;
 use crate::arch;
 use crate::machine::Cx;
@@ -46,6 +46,13 @@ fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, Cal
 }
 
 impl Handle for AsMap {
+    const HAS_SHORT: bool = true;
+
+    #[inline(always)]
+    fn short(self, cx: &mut Cx<'_>) -> Option<AsMapReply> {
+        page::map(self, cx)
+    }
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsMapReply>, CallError> {
         let range = decode::page_range(self.address, self.pages, 5)?;
         let attr = attributes(cx, self.attributes, 6)?;
@@ -109,6 +116,13 @@ fn borrowed_room(
 }
 
 impl Handle for AsUnmap {
+    const HAS_SHORT: bool = true;
+
+    #[inline(always)]
+    fn short(self, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {
+        page::unmap(self, cx)
+    }
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsUnmapReply>, CallError> {
         let range = decode::page_range(self.address, self.pages, 3)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
@@ -123,9 +137,8 @@ impl Handle for AsUnmap {
             inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.unmap(range.start, range.pages, &mut source)
         };
         let done = done.map_err(|error| refusal(error, 0))?;
-        if !self.flags.contains(UnmapFlags::NO_SYNC) {
-            inner.handles.trim(pages_of(slot, range.start, done)); // what is invalidated later is looked through until then
-        }
+        // With `NO_SYNC` too: before borrowed memory is its owner's alone again, what was left is completed.
+        inner.handles.trim(pages_of(slot, range.start, done));
         Ok(Outcome::Reply(AsUnmapReply { reserved: 0, done }))
     }
 }

@@ -47,6 +47,13 @@ pub fn page_range(start: Ipa, pages: u64, pages_argument: u8) -> Result<PageRang
     Ok(PageRange { start, pages })
 }
 
+/// Returns whether `page` lies neither in page 0 nor in the hypervisor's window: all above them is open, nearly all of an
+/// address space.
+#[inline(always)]
+pub fn is_open(page: Ipa) -> bool {
+    page.bytes() >= WINDOW_BASE + WINDOW_SIZE
+}
+
 /// Returns the byte offset (argument 4) of `pages` pages inside an object of `object_pages` pages.
 ///
 /// # Errors

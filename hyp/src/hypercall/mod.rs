@@ -12,6 +12,7 @@ pub mod decode;
 mod event;
 mod handles;
 mod mem;
+mod page;
 pub mod reply;
 mod share;
 mod space;
@@ -90,6 +91,15 @@ pub trait Handle: Request {
     /// # Errors
     /// Why it is refused; nothing changed beyond the units that the refusal reports.
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<Self::Reply>, CallError>;
+
+    /// Whether [`Handle::short`] does anything.
+    const HAS_SHORT: bool = false;
+
+    /// Does the whole of what the call asks for in its most frequent case, without leaving and without waking anybody. `None`
+    /// in all others: nothing has changed then, and [`Handle::handle`] does it, or says why not.
+    fn short(self, _cx: &mut Cx<'_>) -> Option<Self::Reply> {
+        None
+    }
 }
 
 /// A handler as the vector calls it, for a context of any lifetime.
@@ -106,7 +116,13 @@ macro_rules! fill_table {
             let mut table = [unknown as Handler; 256];
             $(
                 #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-                { table[strato_abi::Call::$call as usize] = reply::answer::<strato_abi::call::$call>; }
+                {
+                    table[strato_abi::Call::$call as usize] = if <strato_abi::call::$call as Handle>::HAS_SHORT {
+                        reply::answer_short::<strato_abi::call::$call>
+                    } else {
+                        reply::answer::<strato_abi::call::$call>
+                    };
+                }
             )*
             table
         }

@@ -9,6 +9,7 @@ use crate::machine::{Cx, Next};
 
 /// Answers call `R` from the vector: on the spot when it can, by leaving when a vCPU is to be woken, blocked or stopped, or
 /// when there are more results than the vector carries.
+#[inline(never)]
 pub extern "C" fn answer<R: Handle>(
     cx: &mut Cx<'_>,
     x1: u64,
@@ -43,6 +44,31 @@ pub extern "C" fn answer<R: Handle>(
             refuse(results, error, done)
         }
     }
+}
+
+/// Answers call `R` by its short way if that can, else by [`answer`]. It keeps nothing for the second, so it has no frame to
+/// make and take down.
+pub extern "C" fn answer_short<R: Handle>(
+    cx: &mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+    results: &mut Results,
+) -> Answer {
+    if cx.vm.allows(R::CALL)
+        && let Ok(request) = R::from_regs(&[x1, x2, x3, x4, x5, x6])
+        && let Some(reply) = request.short(cx)
+    {
+        let [x0, rest @ ..] = &mut results.x;
+        *x0 = 0;
+        *rest = [0; 3];
+        reply.put(rest);
+        return Answer::Stay;
+    }
+    answer::<R>(cx, x1, x2, x3, x4, x5, x6, results)
 }
 
 /// Keeps results for the way through the dispatcher.

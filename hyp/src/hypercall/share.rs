@@ -16,7 +16,6 @@ use crate::arch;
 use crate::lock::lock_pair;
 use crate::machine::{Cx, Pool, Wakes};
 use crate::memory::sharing::is_out;
-use crate::memory::stage2::SpaceError;
 use crate::vm::Vm;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
 use crate::vm::sharing::{self, ShareError, Side};
@@ -26,9 +25,8 @@ fn refusal(error: ShareError, argument: u8) -> CallError {
     match error {
         ShareError::State(state) => CallError::of(Code::State, argument, Reason::None, state as u64),
         ShareError::Full(limit) => CallError::Handle(0, super::HandleError::Full(limit)),
-        ShareError::Memory(AllocError::Quota) | ShareError::Space(SpaceError::Quota) => CallError::bare(Code::Quota),
+        ShareError::Memory(AllocError::Quota) => CallError::bare(Code::Quota),
         ShareError::Memory(AllocError::Busy) => CallError::of(Code::Busy, argument, Reason::None, 0),
-        ShareError::Space(SpaceError::NoMemory) => CallError::bare(Code::NoMemory),
         ShareError::Memory(_) | ShareError::Space(_) | ShareError::Broken => CallError::bare(Code::Internal),
     }
 }

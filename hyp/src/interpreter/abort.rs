@@ -3,6 +3,7 @@
 use strato_abi::address_space::LastFault;
 
 use crate::arch::frame::RawExit;
+use crate::memory::stage2::Access;
 
 /// What a guest wanted of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,17 @@ impl Abort {
             esr = esr & !0x3c | ON_WALK;
         }
         if from_el0 { esr } else { esr | LOWER_TO_SAME }
+    }
+
+    /// Returns what stage 2 is asked for.
+    #[must_use]
+    pub const fn wish(&self) -> Access {
+        match self.wanted {
+            _ if self.is_walk() => Access::Read,
+            Wanted::Read => Access::Read,
+            Wanted::Write => Access::Write,
+            Wanted::Fetch => Access::Execute,
+        }
     }
 
     /// Returns the reason as AS.QUERY reports it.

@@ -1,6 +1,6 @@
 //! Injection: makes a guest take an exception, as the processor would have (DDI 0487, "AArch64.TakeException").
 
-use crate::arch::frame::Frame;
+use crate::arch::frame::Place;
 use crate::arch::guest;
 
 /// ESR_ELx of an undefined instruction: class 0, 32-bit instruction.
@@ -8,20 +8,12 @@ pub const SYNDROME_UNDEFINED: u64 = 1 << 25;
 /// PSTATE on entry to EL1: EL1h, everything masked.
 const PSTATE_ENTRY: u64 = 0x3c5;
 
-/// Makes the guest of `frame`, whose EL1 state is in the registers, take a synchronous exception at its current PC.
+/// Makes the guest that is at `at`, and whose EL1 state is in the registers, take a synchronous exception there.
 ///
-/// `far` is written only when the exception has an address. Returns the address of the vector.
-pub fn synchronous(frame: &mut Frame, syndrome: u64, far: Option<u64>) -> u64 {
-    let base = guest::take_exception(syndrome, far, frame.pc, frame.pstate);
-    frame.pc = base.wrapping_add(offset(frame.pstate));
-    frame.pstate = PSTATE_ENTRY;
-    frame.pc
-}
-
-/// Returns whether the guest ran at EL0.
-#[must_use]
-pub const fn is_el0(pstate: u64) -> bool {
-    pstate & 0xf == 0
+/// `far` is written only when the exception has an address. Returns where the guest goes on: at its vector.
+pub fn synchronous(at: Place, syndrome: u64, far: Option<u64>) -> Place {
+    let base = guest::take_exception(syndrome, far, at.pc, at.pstate);
+    Place { pc: base.wrapping_add(offset(at.pstate)), pstate: PSTATE_ENTRY }
 }
 
 /// Returns the offset of the synchronous vector for a guest that ran with `pstate`: EL1 with SP_EL0, EL1 with SP_EL1, EL0.
@@ -43,9 +35,8 @@ mod tests {
         for (mode, expected) in [(0x4, 0x8000), (0x5, 0x8200), (0x0, 0x8400)] {
             guest::load(&El1 { vbar: 0x8000, ..El1::RESET }, 0);
             let pstate = 0x6000_0000 | mode;
-            let mut frame = Frame { pc: 0x1234, pstate, ..Frame::ZERO };
-            assert_eq!(synchronous(&mut frame, 77, Some(0x99)), expected);
-            assert_eq!((frame.pc, frame.pstate), (expected, 0x3c5));
+            let at = Place { pc: 0x1234, pstate };
+            assert_eq!(synchronous(at, 77, Some(0x99)), Place { pc: expected, pstate: 0x3c5 });
             let mut el1 = El1::RESET;
             guest::save(&mut el1);
             assert_eq!((el1.esr, el1.far, el1.elr, el1.spsr), (77, 0x99, 0x1234, pstate));

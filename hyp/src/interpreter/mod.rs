@@ -15,11 +15,10 @@ use strato_abi::Ipa;
 use strato_abi::address_space::LastFault;
 use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP, VM_NATIVE};
 
-use crate::arch::frame::Frame;
+use crate::arch::frame::{Answer, Frame, Place, RawExit};
 use crate::arch::{guest, native, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
-use crate::memory::stage2::Access as Wish;
 use abort::{Abort, Refusal, Wanted};
 use inject::SYNDROME_UNDEFINED;
 use sysreg::Access;
@@ -29,7 +28,7 @@ pub use smccc::service;
 /// Answers a trapped register access: a value that the table defines, or an undefined instruction at EL1.
 pub fn register(frame: &mut Frame, cx: &Cx<'_>, access: Access) -> Next {
     match sysreg::read(access.register, cx.vm.flags) {
-        Some(value) if access.is_read && !inject::is_el0(frame.pstate) => {
+        Some(value) if access.is_read && !frame.place().is_el0() => {
             frame.write(usize::from(access.rt), value);
             skip(frame);
         }
@@ -80,54 +79,67 @@ pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
     Next::Stop
 }
 
-/// Answers a refused access: the guest's own fault handler gets it, or the VM is stopped with a report.
-#[inline(never)]
-pub fn abort(frame: &mut Frame, cx: &mut Cx<'_>, mut abort: Abort) -> Next {
-    if cx.vm.flags & VM_NATIVE != 0 && abort.needs_translation() {
-        // A sibling vCPU may have changed the tables meanwhile: then the guest takes whatever stage 1 says by now.
-        let Some(ipa) = native::translate(abort.far) else { return Next::Resume };
-        abort.ipa = ipa;
+/// Answers a refused access, from the vector: it is tried again when the address space permits it, and delivered to the
+/// guest's own fault handler. Else the guest leaves for [`refused`].
+pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: &mut Place) -> Answer {
+    let mut abort = Abort::decode(&RawExit { vector: 0, esr, far, hpfar });
+    if place.is_aarch32() || abort.refusal == Refusal::External {
+        return Answer::Leave;
     }
-    let wish = match abort.wanted {
-        _ if abort.is_walk() => Wish::Read,
-        Wanted::Read => Wish::Read,
-        Wanted::Write => Wish::Write,
-        Wanted::Fetch => Wish::Execute,
-    };
+    if abort.refusal == Refusal::Permission && !find(cx, &mut abort) {
+        return Answer::Stay;
+    }
     let mut fault = abort.last_fault();
+    // What can be read at all can be walked, but for device memory (HCR_EL2.PTW): there is nothing to try again.
+    let is_final = abort.refusal == Refusal::Permission && abort.is_walk();
     if let Some(ipa) = Ipa::new(abort.ipa)
-        && abort.refusal != Refusal::External
-        // What can be read at all can be walked, but for device memory (HCR_EL2.PTW): there is nothing to try again.
-        && !(abort.is_walk() && abort.refusal == Refusal::Permission)
+        && !is_final
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, wish)) {
+        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, abort.wish())) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
             stage2::forget_page(ipa.page_base().bytes());
-            return Next::Resume;
+            return Answer::Stay;
         }
         if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(cx.context.space.slot, abort.ipa >> 12) {
             fault = LastFault::Revoked;
         }
     }
     cx.context.last_fault = (abort.ipa & !0xfff, fault as u64);
-    let is_deliverable = cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External;
-    if is_deliverable && !is_vector(frame, &abort) {
-        inject::synchronous(frame, abort.guest_syndrome(inject::is_el0(frame.pstate)), Some(abort.far));
-        return Next::Resume;
+    if cx.vm.flags & VM_FAULT_HANDLER == 0 || is_vector(*place, &abort) {
+        return Answer::Leave;
     }
-    report::abort(cx, frame, &abort);
-    if is_deliverable {
+    *place = inject::synchronous(*place, abort.guest_syndrome(place.is_el0()), Some(abort.far));
+    Answer::Stay
+}
+
+/// Finds the guest-physical address of a permission fault by stage 1 of a guest that has one. Returns false when there is none
+/// any more: a sibling vCPU has changed the tables meanwhile, and the guest takes whatever they say by now.
+#[inline]
+fn find(cx: &Cx<'_>, abort: &mut Abort) -> bool {
+    if cx.vm.flags & VM_NATIVE == 0 || !abort.needs_translation() {
+        return true;
+    }
+    let found = native::translate(abort.far);
+    abort.ipa = found.unwrap_or(abort.ipa);
+    found.is_some()
+}
+
+/// Answers a refused access that [`abort`] did not settle: the VM is stopped with a report.
+pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
+    find(cx, abort);
+    report::abort(cx, frame, abort);
+    if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {
         report::first_of_two(cx);
     }
     Next::Stop
 }
 
 /// Returns whether the guest faulted in its own vectors, or could not fetch them: delivering that would go round for ever.
-fn is_vector(frame: &Frame, abort: &Abort) -> bool {
+fn is_vector(place: Place, abort: &Abort) -> bool {
     const VECTORS: u64 = 0x800;
     let is_inside = |address: u64| address.wrapping_sub(guest::vector_base()) < VECTORS;
-    is_inside(frame.pc) || (abort.wanted == Wanted::Fetch && is_inside(abort.far))
+    is_inside(place.pc) || (abort.wanted == Wanted::Fetch && is_inside(abort.far))
 }
 
 /// Makes the guest take an undefined instruction exception.
@@ -135,7 +147,7 @@ fn is_vector(frame: &Frame, abort: &Abort) -> bool {
 #[inline(never)]
 fn undefined(frame: &mut Frame, cx: &Cx<'_>, what: &str) {
     say(Level::Debug, format_args!("{}: undefined {what} at {:#x}", cx.vm.label, frame.pc));
-    inject::synchronous(frame, SYNDROME_UNDEFINED, None);
+    frame.set_place(inject::synchronous(frame.place(), SYNDROME_UNDEFINED, None));
 }
 
 /// Moves the guest behind the instruction that trapped; AArch64 instructions are four bytes.

@@ -2,6 +2,7 @@
 //! Pure. Entries that lead to tables are `arch::table`'s.
 
 use strato_abi::address_space::Attributes;
+use strato_abi::handle::Rights;
 
 use crate::arch::ram::Pa;
 use crate::arch::table::{VALID, owns};
@@ -26,6 +27,8 @@ const EXECUTE_NEVER: u64 = 1 << 54;
 /// mapped with. Reading is always among them.
 const MAY_WRITE: u64 = 1 << 55;
 const MAY_EXECUTE: u64 = 1 << 56;
+
+const _: () = assert!(MAY_EXECUTE / MAY_WRITE == (Rights::EXECUTE.bits() / Rights::WRITE.bits()) as u64);
 
 /// Bits that a change of permissions changes.
 pub(super) const PERMISSIONS: u64 = READABLE | WRITABLE | EXECUTE_NEVER;
@@ -105,6 +108,14 @@ impl Attr {
         Self { bits: self.bits & !(MAY_WRITE | MAY_EXECUTE) | write | execute }
     }
 
+    /// Returns the same as [`Attr::up_to`] for attributes that no bound was set for yet.
+    #[inline(always)]
+    #[must_use]
+    const fn bounded_by(self, rights: Rights) -> Self {
+        let most = (rights.bits() & (Rights::WRITE.bits() | Rights::EXECUTE.bits())) as u64;
+        Self { bits: self.bits | most << (MAY_WRITE.trailing_zeros() - Rights::WRITE.bits().trailing_zeros()) }
+    }
+
     /// Returns the most rights that the mapping can get.
     #[must_use]
     pub const fn most(self) -> Attributes {
@@ -134,6 +145,31 @@ impl Attr {
     #[inline]
     pub(super) const fn bits(self) -> u64 {
         self.bits
+    }
+}
+
+/// What [`Attr::new`] says of RAM, by rights: for where a look must do.
+#[derive(Debug)]
+pub struct RamAttrs([u64; 8]);
+
+impl RamAttrs {
+    /// Returns the table for a VM that may or may not have what is both writable and executable.
+    #[must_use]
+    pub fn new(jit: bool) -> Self {
+        Self(core::array::from_fn(|rights| {
+            let rights = Attributes::from_bits_truncate(rights as u64);
+            Attr::new(rights, MemoryType::Normal, jit).map_or(0, Attr::bits)
+        }))
+    }
+
+    /// Returns the attributes with `rights` that a mapping of memory held with `most` can get no more than, or `None` when
+    /// these do not go together.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, rights: Attributes, most: Rights) -> Option<Attr> {
+        let bits = *self.0.get(usize::try_from(rights.bits()).ok()?)?;
+        let is_allowed = bits != 0 && rights.bits() & u64::from(most.bits()) == rights.bits();
+        is_allowed.then_some(Attr { bits }.bounded_by(most))
     }
 }
 

@@ -9,7 +9,7 @@ use log::Level;
 use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::CreateVm;
+use strato_abi::plan::{CreateVm, VM_JIT};
 
 use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
@@ -23,6 +23,7 @@ use crate::arch::shared::SharedPages;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
+use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, SpaceError};
 use crate::sync::{AtomicBool, AtomicU32};
@@ -131,12 +132,12 @@ fn order_of(bytes: usize) -> u32 {
 /// [`BuildError`]; everything taken is given back then.
 pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> Result<PageBox<Vm>, BuildError> {
     let vcpus = usize::from(record.vcpus);
-    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(2));
+    let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
     if record.handles > HANDLES_MAX || layout.pages() as u64 > INFO_PAGES_MAX {
         return Err(BuildError::Record("expected at most 1,024 handles and eight info pages"));
     }
     let is_size_good = record.ram_size.is_power_of_two() && record.ram_size >= PAGE_SIZE;
-    if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles < 2 || record.priority > 31 {
+    if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles == 0 || record.priority > 31 {
         return Err(BuildError::Record("expected number of vCPUs, ram, handles or priority"));
     }
     let label = label(&record.label).ok_or(BuildError::Record("expected label"))?;
@@ -163,21 +164,21 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
             let _ = boxes.push(vcpu);
         }
     }
-    let named = [add_ram(&mut handles, record, stock.allocator, ram)?, add_space(&mut handles, record)?];
-    let [_, Named { handle: first, .. }] = named;
+    let named = add_ram(&mut handles, record, stock.allocator, ram)?;
     if let Some(mem) = stock.allocator.mem_info(ram) {
         say(Level::Debug, format_args!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size));
     }
     let fits = info::write(info_pages.frames(), layout, record, site.counter_hz, site.command_line);
-    if !fits || !named.iter().all(|named| info::add(info_pages.frames(), named)) {
+    if !fits || !info::add(info_pages.frames(), &named) {
         return Err(BuildError::Full);
     }
-    let (account, spaces) = (stock.account, Spaces::new(space, first, window));
+    let (account, spaces) = (stock.account, Spaces::new(space, window));
     let vm = Vm {
         place: site.place,
         incarnation: site.incarnation,
         label,
         flags: record.flags,
+        attrs: RamAttrs::new(record.flags & VM_JIT != 0),
         handle_limit: record.handles,
         vcpus: boxes,
         ports,
@@ -252,15 +253,6 @@ fn add_ram(
     let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
     let (size, address) = (record.ram_size, RAM_BASE);
     Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })
-}
-
-/// Gives the first address space its handle: the last of the table, since ports take low numbers.
-fn add_space(handles: &mut HandleTable, record: &CreateVm) -> Result<Named, BuildError> {
-    let last = record.handles.saturating_sub(1);
-    let handle = handles
-        .insert(Object::Space(spaces::FIRST), record.handles, |index| index == last)
-        .map_err(|_| BuildError::Full)?;
-    Ok(Named { handle, kind: HandleKind::AddressSpace, rights: 0, size: 0, address: 0, name: name("space") })
 }
 
 /// Returns a name as the info page has it.

@@ -2,6 +2,7 @@
 //!
 //! Pure. Used by `handles` alone, which re-exports what others see.
 
+use strato_abi::addr::PAGE_SIZE;
 use strato_abi::handle::{Handle, Kind, Rights};
 use strato_abi::regs::Argument;
 use strato_abi::share::{ShareState, Terms};
@@ -65,6 +66,34 @@ pub struct MemRef {
     pub rights: Rights,
     /// How it stands.
     pub flags: Flags,
+}
+
+/// Memory that a handle names, with all flags clear: own, mapped freely.
+#[derive(Clone, Copy)]
+pub struct Plain<'a>(pub(super) &'a Entry);
+
+impl Plain<'_> {
+    /// Returns the object.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(self) -> MemId {
+        MemId::from_parts(self.0.index, self.0.id)
+    }
+
+    /// Returns what the holder may do with it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rights(self) -> Rights {
+        Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
+    }
+
+    /// Returns the page at byte `offset`, or `None` when none begins there.
+    #[inline(always)]
+    #[must_use]
+    pub fn page(self, offset: u64) -> Option<Pa> {
+        let is_inside = offset.is_multiple_of(PAGE_SIZE) && offset / PAGE_SIZE < u64::from(self.0.pages);
+        is_inside.then(|| Pa::of_entry(self.0.base.wrapping_add(offset)))
+    }
 }
 
 /// An entry in the table of another VM.
@@ -213,6 +242,13 @@ impl Entry {
             pages: mem.pages as u32,
             ..self
         }
+    }
+
+    /// Returns whether the entry is what `handle` names, and memory that nothing is going on with: one word, one comparison.
+    #[inline(always)]
+    pub(super) fn is_plain_mem(&self, handle: Handle) -> bool {
+        let head = u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.generation) << 16;
+        head == u32::from(handle.generation()) << 16 | Kind::Mem as u32
     }
 
     pub(super) fn is(&self, kind: Kind) -> bool {

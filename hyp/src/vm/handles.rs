@@ -3,13 +3,15 @@
 //! Owns the entries and their generations. Called by `vm` and the hypercalls, under the VM's lock. Never touches the
 //! objects that entries name.
 
+use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::share::Steps;
 
 use super::entry::Entry;
-pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
 use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
+use super::spaces::FIRST;
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
@@ -40,6 +42,9 @@ pub struct HandleTable {
     // The one that an object under way will get.
     kept: Option<u16>,
 }
+
+/// What the first address space is called, without an entry: so it costs none.
+const FIRST_SPACE: Handle = AddressSpaceHandle::FIRST.0;
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = size_of::<Entry>();
@@ -109,7 +114,7 @@ impl HandleTable {
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {
-        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or(HandleError::Bad)?;
+        let entry = get_bounded(&self.entries, usize::from(handle.index())).ok_or_else(|| past_end(handle))?;
         match entry.kind {
             _ if handle.generation() == 0 => Err(HandleError::Bad),
             0 if entry.generation == 0 => Err(HandleError::Bad),
@@ -132,6 +137,9 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn kind(&self, handle: Handle) -> Result<Kind, HandleError> {
+        if handle == FIRST_SPACE {
+            return Ok(Kind::AddressSpace);
+        }
         Kind::from_u16(u16::from(self.entry(handle)?.kind)).ok_or(HandleError::Bad)
     }
 
@@ -141,6 +149,13 @@ impl HandleTable {
     /// [`HandleError`] when it names none.
     pub fn mem(&self, handle: Handle) -> Result<MemRef, HandleError> {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the memory that `handle` names, when it does and nothing is going on with it.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_mem(&self, handle: Handle) -> Option<Plain<'_>> {
+        get_bounded(&self.entries, usize::from(handle.index())).filter(|entry| entry.is_plain_mem(handle)).map(Plain)
     }
 
     /// Returns the share that `handle` names.
@@ -156,6 +171,9 @@ impl HandleTable {
     /// # Errors
     /// [`HandleError`] when it names none.
     pub fn space(&self, handle: Handle) -> Result<u8, HandleError> {
+        if handle == FIRST_SPACE {
+            return Ok(FIRST);
+        }
         self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
@@ -261,8 +279,15 @@ impl HandleTable {
         }
     }
 
+    /// Returns whether the VM has borrowed memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_borrowed(&self) -> bool {
+        self.borrowed.count != 0
+    }
+
     /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
-    #[inline]
+    #[inline(always)]
     pub fn trim(&mut self, gone: Range) {
         if self.borrowed.count != 0 {
             self.trim_all(gone);
@@ -282,14 +307,16 @@ impl HandleTable {
 
     /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
     #[must_use]
+    #[inline(always)]
     pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.borrowed.count != 0
-            && self.borrowed.iter().any(|index| {
-                self.at(index).is_some_and(|entry| {
-                    Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED)
-                        && entry.ranges().contains(space, page)
-                })
-            })
+        self.borrowed.count != 0 && self.any_revoked(space, page)
+    }
+
+    #[inline(never)]
+    fn any_revoked(&self, space: u8, page: u64) -> bool {
+        let is_revoked = |entry: &Entry| Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED);
+        let is_there = |entry: &Entry| is_revoked(entry) && entry.ranges().contains(space, page);
+        self.borrowed.iter().any(|index| self.at(index).is_some_and(is_there))
     }
 
     /// Returns the entries that are borrowed memory.
@@ -332,6 +359,12 @@ impl HandleTable {
             .skip(usize::from(from))
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
     }
+}
+
+/// Returns why a handle whose index is past the end of the table names none of its entries.
+#[cold]
+fn past_end(handle: Handle) -> HandleError {
+    if handle == FIRST_SPACE { HandleError::WrongKind } else { HandleError::Bad }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::console::LineBuffer;
 use crate::events::port::End;
 use crate::events::{EventArea, Link, Port, Posted};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
+use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
@@ -81,6 +82,8 @@ pub struct Vm {
     pub label: String<31>,
     /// `VM_*` of the plan.
     pub flags: u32,
+    /// How it may map RAM.
+    pub attrs: RamAttrs,
     /// Entries of the handle table that it may use.
     pub handle_limit: u16,
     /// vCPUs by number.

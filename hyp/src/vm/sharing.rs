@@ -23,7 +23,7 @@ pub enum ShareError {
     Full(u64),
     /// The ledger refuses: a quota, or a contradiction.
     Memory(AllocError),
-    /// A block cannot be split.
+    /// An address space contradicts what is known of it.
     Space(SpaceError),
     /// The two ends contradict each other: a bug of the hypervisor.
     Broken,
@@ -169,6 +169,7 @@ pub fn revoke(
         return Ok(Revoked { state, pages: 0, told: borrower.raise(theirs, Steps::ASKED) });
     }
     let mem = borrower.inner.handles.mem_at(theirs).ok_or(ShareError::Broken)?;
+    borrower.inner.sync(allocator);
     // While the borrower gives it back itself, what is left stands in the ranges; else they stay for AS.QUERY to tell of.
     let gives_back = mem.flags.contains(Flags::FREEING);
     let (pages, cursor) = if gives_back {
@@ -217,6 +218,7 @@ pub fn take_part(
     allocator: &mut Allocator,
     interrupt_pending: fn() -> bool,
 ) -> Result<u64, ShareError> {
+    inner.sync(allocator); // what was unmapped without that is in no range any more
     let Some(range) = inner.handles.ranges(index).iter().next() else { return Ok(0) };
     let (pages, settled) = clear(inner, range, mem, allocator, interrupt_pending)?;
     let left = inner.handles.ranges(index).without(Range { pages: settled, ..range });

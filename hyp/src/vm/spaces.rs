@@ -3,11 +3,11 @@
 //! Owns the slots. Called under the VM's lock by `vm::build`, the calls of group AS, the handling of aborts and `vm::stop`.
 //! Never selects one on a core.
 
-use strato_abi::Ipa;
 use strato_abi::addr::{EVENT_AREA, INFO_PAGE, VCPU_AREA};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::Handle;
 use strato_abi::limit::LimitKey;
+use strato_abi::{AddressSpaceHandle, Ipa};
 
 use crate::allocator::{Account, Allocator, Kind};
 use crate::arch::ram::{Pa, Pages};
@@ -59,12 +59,12 @@ pub struct Spaces {
 }
 
 impl Spaces {
-    /// Returns the address spaces of a VM that has `first` alone, under `handle`.
+    /// Returns the address spaces of a VM that has `first` alone.
     #[must_use]
-    pub fn new(first: AddressSpace, handle: Handle, window: Window) -> Self {
+    pub fn new(first: AddressSpace, window: Window) -> Self {
         let mut slots = [const { None }; SPACES_MAX];
         if let Some(slot) = slots.first_mut() {
-            *slot = Some(Slot { space: first, handle, vcpus: 0 });
+            *slot = Some(Slot { space: first, handle: AddressSpaceHandle::FIRST.0, vcpus: 0 });
         }
         Self { slots, window, late: FIRST }
     }
@@ -89,6 +89,13 @@ impl Spaces {
     #[must_use]
     pub fn get_mut(&mut self, slot: u8) -> Option<&mut AddressSpace> {
         self.slot_mut(slot).map(|slot| &mut slot.space)
+    }
+
+    /// Returns the VM's first address space, for changes, if it is in use and has nothing left to be invalidated.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_settled(&mut self) -> Option<&mut AddressSpace> {
+        self.get_mut(FIRST).filter(|space| space.is_settled())
     }
 
     /// Returns the address space in `slot` for a change that is invalidated later, with what another one of the VM had left

@@ -63,7 +63,7 @@ fn a_withdrawn_offer_connects_to_nothing() {
 
 #[test]
 fn a_number_that_is_used_again_starts_clear_and_the_old_handle_stays_stale() {
-    let mut s = Story::new(&System::pair(Guest { handles: 4, ..Guest::new("a") }, Guest::new("b")));
+    let mut s = Story::new(&System::pair(Guest { handles: 3, ..Guest::new("a") }, Guest::new("b")));
     s.call(B, Call::EvtSend, &[PORT]);
     s.call(A, Call::EvtClose, &[PORT]);
     s.turns(3);
@@ -80,7 +80,7 @@ fn a_number_that_is_used_again_starts_clear_and_the_old_handle_stays_stale() {
 #[test]
 fn a_full_table_takes_no_more_ports() {
     let mut s =
-        Story::new(&System::pair(Guest { handles: 5, ..Guest::new("a") }, Guest { handles: 4, ..Guest::new("b") }));
+        Story::new(&System::pair(Guest { handles: 4, ..Guest::new("a") }, Guest { handles: 3, ..Guest::new("b") }));
     let key = s.call(A, Call::EvtOffer, &[handle(1)])[1];
     assert_eq!(s.refused(A, Call::EvtOffer, &[handle(1)]), (Code::Full, 0, Reason::TableFull));
     assert_eq!(s.refused(B, Call::EvtConnect, &[handle(1), key]), (Code::Full, 0, Reason::TableFull));

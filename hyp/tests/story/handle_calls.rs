@@ -3,9 +3,9 @@
 use strato_abi::Call;
 use strato_abi::error::{Code, Reason};
 
-use crate::plan::{Guest, System};
+use crate::plan::{CODE, Guest, System};
 use crate::stage::Story;
-use crate::talk::{A, B, handle};
+use crate::talk::{A, B, handle, refusal};
 
 #[test]
 fn a_handle_tells_its_kind_its_rights_and_who_is_at_the_other_end() {
@@ -36,5 +36,28 @@ fn a_peer_is_dropped_for_good_and_what_lives_is_not() {
         assert_eq!(s.refused(A, call, &[handle(1)]), (Code::Stale, 1, Reason::None), "{}", call.name());
     }
     s.call(A, Call::EvtSend, &[handle(2)]);
+    s.close();
+}
+
+#[test]
+fn the_first_space_has_a_handle_that_costs_no_entry() {
+    const FIRST: u64 = 1 << 16 | 0xfffe;
+    // Entries for `ram`, the peer and the port, as a guest of ABI 1.0 has them; none is left.
+    let mut s = Story::new(&System::pair(Guest { handles: 3, ..Guest::new("a") }, Guest::new("b")));
+    assert_eq!(s.refused(A, Call::EvtOffer, &[handle(1)]), (Code::Full, 0, Reason::TableFull));
+    assert_eq!(s.ask(A, Call::CoreHandleInfo, &[FIRST]).unwrap()[1..7], [4, 0, 0, 0, 0, 0]);
+    assert_eq!(s.call(A, Call::AsSwitch, &[FIRST])[0], FIRST);
+    assert_eq!(s.ask(A, Call::AsQuery, &[FIRST, CODE]).unwrap()[..2], [0, handle(0)]);
+    s.call(A, Call::AsSync, &[FIRST]);
+    let x = s.ask(A, Call::CoreHandleDrop, &[FIRST]).unwrap();
+    assert_eq!((refusal(&x).unwrap(), x[1] >> 16), ((Code::State, 1, Reason::None), 4), "an address space");
+    for call in [Call::EvtSend, Call::EvtClose, Call::EvtOffer, Call::MemFree, Call::MemInfo, Call::ShareInfo] {
+        assert_eq!(s.refused(A, call, &[FIRST]), (Code::WrongKind, 1, Reason::None), "{}", call.name());
+    }
+    for wrong in [0xfffe, FIRST + (1 << 16), FIRST + 1, FIRST - 1, 1 << 16 | 1024] {
+        for call in [Call::CoreHandleInfo, Call::CoreHandleDrop, Call::AsSync, Call::AsSwitch, Call::AsDestroy] {
+            assert_eq!(s.refused(A, call, &[wrong]), (Code::BadHandle, 1, Reason::None), "{} {wrong:#x}", call.name());
+        }
+    }
     s.close();
 }

@@ -127,7 +127,7 @@ fn events_cross_cores_and_a_blocked_vcpu_wakes_on_its_own() {
 #[test]
 fn a_port_that_closed_while_another_core_may_send_is_used_again_later() {
     let far = Guest { cores: [1, 0, 0, 0, 0, 0, 0, 0], ..Guest::new("b") };
-    let mut s = Story::on(&System::pair(Guest { handles: 4, ..Guest::new("a") }, far), 2);
+    let mut s = Story::on(&System::pair(Guest { handles: 3, ..Guest::new("a") }, far), 2);
     s.turns(2);
     s.begin(A, Call::EvtClose, &[handle(2)]);
     s.turn_on(0);
@@ -145,7 +145,7 @@ fn a_port_that_closed_while_another_core_may_send_is_used_again_later() {
 #[test]
 fn an_entry_that_closed_while_another_core_may_send_takes_no_connection_yet() {
     let far = Guest { cores: [1, 0, 0, 0, 0, 0, 0, 0], ..Guest::new("b") };
-    let mut s = Story::on(&System::pair(Guest { handles: 4, ..Guest::new("a") }, far), 2);
+    let mut s = Story::on(&System::pair(Guest { handles: 3, ..Guest::new("a") }, far), 2);
     let key = s.call(B, Call::EvtOffer, &[handle(1)])[1];
     s.begin(A, Call::EvtClose, &[handle(2)]);
     s.turn_on(0);

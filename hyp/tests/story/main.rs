@@ -30,6 +30,8 @@ mod report;
 mod services;
 mod share_calls;
 mod share_ends;
+mod share_kinds;
+mod share_overlaps;
 mod space_calls;
 mod space_sync;
 mod switch;

@@ -107,7 +107,7 @@ fn more_than_the_machine_has_is_refused_and_charged_to_nobody() {
 
 #[test]
 fn a_full_table_takes_no_object_and_no_half() {
-    let mut s = two(3);
+    let mut s = two(2);
     let (mem, _) = alloc(&mut s, 2);
     assert_eq!(refused(&mut s, Call::MemAlloc, &[1, 0]), (Code::Full, 0, Reason::TableFull));
     assert_eq!(refused(&mut s, Call::MemSplit, &[mem, 0x1000]), (Code::Full, 0, Reason::TableFull));
@@ -118,7 +118,7 @@ fn a_full_table_takes_no_object_and_no_half() {
 
 #[test]
 fn an_entry_of_the_table_is_kept_for_the_object_under_way() {
-    let mut s = two(4);
+    let mut s = two(3);
     let (small, _) = alloc(&mut s, 2);
     assert_eq!(s.call(A, Call::MemAlloc, &[64, 0])[..2], [0, 16]);
     assert_eq!(refused(&mut s, Call::MemSplit, &[small, 0x1000]), (Code::Full, 0, Reason::TableFull));

@@ -279,7 +279,7 @@ fn key_0_accepts_the_open_offer_with_the_lowest_index() {
 
 #[test]
 fn a_donation_beyond_the_quota_or_the_table_is_refused_and_nothing_changes() {
-    let mut system = System::pair(Guest { quota: 400, ..Guest::new("a") }, Guest { handles: 4, ..Guest::new("b") });
+    let mut system = System::pair(Guest { quota: 400, ..Guest::new("a") }, Guest { handles: 3, ..Guest::new("b") });
     system.frames = 2048;
     system.own(0, 256);
     let mut s = Story::new(&system);

@@ -11,8 +11,8 @@ use crate::plan::{CODE, DATA, Guest, SHARED, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle};
 
-/// The handle of the first address space: the last of the table.
-pub(crate) const FIRST: u64 = 1 << 16 | 15;
+/// The handle of the first address space, in no entry of the table.
+pub(crate) const FIRST: u64 = 1 << 16 | 0xfffe;
 /// Pages of the hypervisor's window in each of them.
 pub(crate) const WINDOW: u64 = 3;
 
@@ -122,7 +122,7 @@ fn eight_spaces_are_the_most_and_one_that_ended_makes_room() {
     let spaces: Vec<u64> = (1..8).map(|_| create(&mut s)).collect();
     assert_eq!(s.refused(A, Call::AsCreate, &[]), (Code::Full, 0, Reason::TableFull));
     let (calls, pages) = destroy(&mut s, spaces[3]);
-    assert!(calls > 1 && pages == WINDOW, "{calls} {pages}");
+    assert!(calls <= 4 && pages == WINDOW, "{calls} {pages}");
     assert_eq!(s.refused(A, Call::AsDestroy, &[spaces[3]]), (Code::Stale, 1, Reason::None));
     let again = create(&mut s);
     assert_eq!(again, spaces[3] + (1 << 16), "the entry of its handle, in the next generation");
@@ -131,7 +131,7 @@ fn eight_spaces_are_the_most_and_one_that_ended_makes_room() {
 
 #[test]
 fn a_full_table_of_handles_makes_no_space() {
-    let mut s = Story::new(&System::new([Guest { handles: 3, ..Guest::new("a") }]));
+    let mut s = Story::new(&System::new([Guest { handles: 2, ..Guest::new("a") }]));
     create(&mut s);
     assert_eq!(s.refused(A, Call::AsCreate, &[]), (Code::Full, 0, Reason::TableFull));
     s.close();

@@ -43,6 +43,15 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
             panic!("the script of this story is over")
         };
         match step(frame) {
+            Deed::Exit(exit) if is_abort(&exit) => {
+                let mut place = frame.place();
+                // SAFETY: as for a call below.
+                let verdict = (answers.abort)(unsafe { &mut *context }, exit.esr, exit.far, exit.hpfar, &mut place);
+                frame.set_place(place);
+                if verdict == Answer::Leave {
+                    return exit;
+                }
+            }
             Deed::Exit(exit) => return exit,
             Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
             Deed::Hvc => {
@@ -53,7 +62,7 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 }
                 let mut results = Results::default();
                 let [_, a, b, c, d, e, f, ..] = frame.x;
-                let handler = usize::try_from(number).ok().and_then(|number| answers.get(number));
+                let handler = usize::try_from(number).ok().and_then(|number| answers.calls.get(number));
                 let Some(answer) = handler else { panic!("a fast call has its place in the table") };
                 // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
                 let verdict = answer(unsafe { &mut *context }, a, b, c, d, e, f, &mut results);
@@ -65,4 +74,9 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
             }
         }
     }
+}
+
+/// Returns whether the vector hands `exit` to the handler of aborts.
+fn is_abort(exit: &RawExit) -> bool {
+    exit.vector == 0 && matches!(exit.esr >> 26 & 0x3f, 0x20 | 0x24)
 }

@@ -29,7 +29,6 @@ impl AddressSpace {
     /// # Errors
     /// [`SpaceError::BadRange`], [`SpaceError::Exists`], [`SpaceError::NoMemory`], [`SpaceError::Quota`],
     /// [`SpaceError::Dying`]. Nothing was mapped then.
-    #[inline]
     pub fn map(
         &mut self,
         ipa: Ipa,
@@ -52,7 +51,6 @@ impl AddressSpace {
     }
 
     /// The short way: all pages have their entries in one table of level 3 that exists. `None` when they do not.
-    #[inline(always)]
     fn map_in_table(
         &mut self,
         start: u64,

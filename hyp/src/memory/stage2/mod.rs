@@ -19,6 +19,7 @@
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
+mod page;
 mod part;
 mod pending;
 mod protect;
@@ -29,6 +30,7 @@ mod unmap;
 mod walk;
 
 pub use map::Mapped;
+pub use page::Vacant;
 pub use part::Part;
 pub use teardown::Progress;
 pub use walk::{Access, Leaf, Region, Stretch};
@@ -47,8 +49,6 @@ use crate::arch::table::Table;
 pub const UNITS: usize = 128;
 /// Leaves between two looks at the interrupt line.
 const UNITS_PER_LOOK: usize = 16;
-/// Most table entries that one step of a teardown visits.
-pub const TEARDOWN_UNITS: usize = 64;
 
 /// Why an address space refused. Nothing has changed then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,9 +90,9 @@ pub struct AddressSpace {
     spare: Option<Table>,
     /// Frames that the address space holds: root, tables, spare.
     tables: u64,
-    /// What is to be invalidated.
+    /// Leaves that are broken and wait for their invalidation.
     pending: pending::Pending,
-    teardown: teardown::State,
+    state: teardown::State,
 }
 
 impl AddressSpace {
@@ -103,8 +103,8 @@ impl AddressSpace {
     pub fn new(root: Pages) -> Result<Self, Pages> {
         let root = Table::new(root)?;
         let selector = Selector::without_vmid(root.pa());
-        let (pending, teardown) = (pending::Pending::default(), teardown::State::Alive);
-        Ok(Self { root, selector, spare: None, tables: 1, pending, teardown })
+        let (pending, state) = (pending::Pending::new(), teardown::State::Alive);
+        Ok(Self { root, selector, spare: None, tables: 1, pending, state })
     }
 
     /// Returns what selects the address space.

@@ -26,11 +26,11 @@ type Memory = (u64, u64);
 
 impl AddressSpace {
     /// Takes away what is mapped of the `memory_pages` pages from `memory` on, among `pages` pages from `ipa` on; all else
-    /// that is mapped there stays.
+    /// that is mapped there stays. A block goes as a whole, so that no table is needed: a VM without quota would hold up who
+    /// takes memory away from it.
     ///
     /// # Errors
-    /// [`SpaceError::Dying`]; [`SpaceError::NoMemory`] and [`SpaceError::Quota`] when a block must be split and nothing
-    /// was taken away before.
+    /// [`SpaceError::Dying`].
     pub fn unmap_part(
         &mut self,
         ipa: Ipa,
@@ -52,11 +52,7 @@ impl AddressSpace {
             }
             let wanted = to.saturating_sub(from) / PAGE_SIZE;
             let Some(first) = Ipa::new(from) else { break };
-            let done = match self.unmap(first, wanted, source) {
-                Ok(done) => done,
-                Err(error) if gone == 0 => return Err(error),
-                Err(_) => break,
-            };
+            let done = self.unmap(first, wanted, source)?;
             gone = gone.saturating_add(done);
             at = from.saturating_add(done.saturating_mul(PAGE_SIZE));
             if done < wanted || gone >= UNITS as u64 {
@@ -66,40 +62,31 @@ impl AddressSpace {
         Ok(Part { pages: gone, settled: at.min(end).saturating_sub(start) / PAGE_SIZE })
     }
 
-    /// Returns the first stretch of addresses from `at` on that translate to `memory`; an empty one where it stopped to
-    /// look.
+    /// Returns the first stretch of leaves from the one of `at` on that have something in common with `memory`; an empty one
+    /// where it stopped to look.
     fn stretch(&self, at: u64, end: u64, memory: Memory, looks: &mut usize) -> (u64, u64) {
         let (mut at, mut found, mut leaves) = (at, None, 0usize);
         while at < end && *looks != 0 && leaves < UNITS {
             *looks = looks.saturating_sub(1);
             let (table, level) = self.leaf_table(at);
             let leaf = at & !level.bytes().wrapping_sub(1);
-            let next = leaf.saturating_add(level.bytes()).min(end);
-            let part =
-                decode(table.entry(level.index(at))).and_then(|(pa, _)| overlap(leaf, pa.bytes(), at, next, memory));
-            match (part, found) {
-                (None, None) => at = next,
-                (Some((from, to)), None) => (found, at) = (Some(from), to),
-                (Some((from, to)), Some(_)) if from == at => at = to,
-                (_, Some(_)) => break,
-            }
-            leaves = if found.is_some() { leaves.saturating_add(1) } else { 0 };
-            // What ends inside a leaf is followed by other memory.
-            if found.is_some() && at < next {
+            let is_part = decode(table.entry(level.index(at)))
+                .is_some_and(|(pa, _)| overlaps((pa.bytes(), level.bytes()), memory));
+            if is_part {
+                found = found.or(Some(leaf));
+                leaves = leaves.saturating_add(1);
+            } else if found.is_some() {
                 break;
             }
+            at = leaf.saturating_add(level.bytes());
         }
         (found.unwrap_or(at), at)
     }
 }
 
-/// Returns the addresses of `at..next`, in the leaf that maps `pa` at `leaf`, that translate to `memory`.
-fn overlap(leaf: u64, pa: u64, at: u64, next: u64, (base, bytes): Memory) -> Option<(u64, u64)> {
-    let first = pa.saturating_add(at.saturating_sub(leaf));
-    let last = pa.saturating_add(next.saturating_sub(leaf));
-    let (from, to) = (first.max(base), last.min(base.saturating_add(bytes)));
-    let place = |pa: u64| at.saturating_add(pa.saturating_sub(first));
-    (from < to).then(|| (place(from), place(to)))
+/// Returns whether two stretches of memory have something in common.
+fn overlaps((a, a_bytes): Memory, (b, b_bytes): Memory) -> bool {
+    a < b.saturating_add(b_bytes) && b < a.saturating_add(a_bytes)
 }
 
 #[cfg(test)]
@@ -107,13 +94,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_leaf_has_in_common_with_the_memory_is_taken() {
+    fn stretches_of_memory_overlap_by_a_byte_or_not_at_all() {
         let memory = (0x8000_2000, 0x3000);
-        assert_eq!(overlap(0x1000, 0x8000_2000, 0x1000, 0x2000, memory), Some((0x1000, 0x2000)));
-        assert_eq!(overlap(0x1000, 0x8000_5000, 0x1000, 0x2000, memory), None);
-        let block = |at, next| overlap(0x20_0000, 0x8000_0000, at, next, memory);
-        assert_eq!(block(0x20_0000, 0x40_0000), Some((0x20_2000, 0x20_5000)));
-        assert_eq!(block(0x20_3000, 0x20_4000), Some((0x20_3000, 0x20_4000)));
-        assert_eq!(block(0x20_5000, 0x40_0000), None);
+        for (other, expected) in [
+            ((0x8000_1000, 0x1000), false),
+            ((0x8000_1000, 0x1001), true),
+            ((0x8000_3000, 0x1000), true),
+            ((0x8000_0000, 0x20_0000), true),
+            ((0x8000_4fff, 1), true),
+            ((0x8000_5000, 0x1000), false),
+        ] {
+            assert_eq!((overlaps(memory, other), overlaps(other, memory)), (expected, expected), "{other:x?}");
+        }
     }
 }

@@ -6,28 +6,21 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::Runs;
+use super::run::{Run, Runs};
+use super::teardown::State;
 use super::unmap::Emptied;
 use super::{AddressSpace, SpaceError, UNITS};
 use crate::arch::stage2::Scope;
 use crate::memory::descriptor::Attr;
 use crate::memory::source::TableSource;
 
-/// What is to be invalidated.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// Something is.
-    is_due: bool,
-    /// Leaves that are broken, not all from one call.
-    broken: Runs,
-}
+/// Leaves that are broken, not all from one call.
+pub(super) type Pending = Vec<Run, 4>;
 
-impl Pending {
-    /// Returns whether `more` runs fit beside what is there.
-    fn has_room(&self, more: &Runs) -> bool {
-        let leaves = self.broken.iter().chain(more).fold(0usize, |sum, run| sum.saturating_add(run.count));
-        leaves <= UNITS && self.broken.len().saturating_add(more.len()) <= more.capacity()
-    }
+/// Returns whether `more` runs fit beside what is there.
+fn has_room(pending: &Pending, more: &Runs) -> bool {
+    let leaves = pending.iter().chain(more).fold(0usize, |sum, run| sum.saturating_add(run.count));
+    leaves <= UNITS && pending.len().saturating_add(more.len()) <= pending.capacity()
 }
 
 impl AddressSpace {
@@ -38,14 +31,17 @@ impl AddressSpace {
     /// Those of [`AddressSpace::unmap`].
     pub fn unmap_later(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         let runs = self.runs_to_unmap(ipa, pages, source)?;
-        if !self.pending.has_room(&runs) {
+        if !has_room(&self.pending, &runs) {
             self.complete(source); // of other leaves, in tables that these runs keep in use
         }
         let broken = self.break_runs(&runs, source);
         let done = broken.iter().fold(0u64, |sum, run| sum.saturating_add(run.pages()));
-        self.pending.is_due = true;
-        if self.pending.broken.extend_from_slice(&broken).is_err() {
-            unreachable!("there is room for as many runs")
+        if self.pending.extend_from_slice(&broken).is_ok() {
+            self.state = State::Late;
+        } else {
+            // In more pieces than are kept: at once.
+            self.invalidate(Scope::All);
+            self.sweep_runs(&broken, source);
         }
         Ok(done)
     }
@@ -63,7 +59,7 @@ impl AddressSpace {
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
         let runs = self.runs_to_protect(ipa, pages, attr, source)?;
-        self.pending.is_due = true;
+        self.state = State::Late;
         Ok(self.rewrite_runs(&runs, attr, source))
     }
 
@@ -80,14 +76,14 @@ impl AddressSpace {
 
     /// Returns whether something waits for [`AddressSpace::sync`].
     #[must_use]
-    pub const fn is_sync_due(&self) -> bool {
-        self.pending.is_due
+    pub fn is_sync_due(&self) -> bool {
+        self.state == State::Late
     }
 
     /// Completes what was left to be invalidated, if anything was.
     #[inline(always)]
     pub(super) fn complete(&mut self, source: &mut impl TableSource) {
-        if self.pending.is_due {
+        if self.is_sync_due() {
             self.complete_pending(source);
         }
     }
@@ -96,17 +92,13 @@ impl AddressSpace {
     #[inline(never)]
     fn complete_pending(&mut self, source: &mut impl TableSource) {
         let pending = core::mem::take(&mut self.pending);
+        self.state = State::Alive;
         self.invalidate(Scope::All);
-        self.sweep_runs(&pending.broken, source);
-    }
-
-    /// Forgets what was left: everything is invalidated, and every leaf cleared, by the teardown.
-    pub(super) fn leave_pending(&mut self) {
-        self.pending = Pending::default();
+        self.sweep_runs(&pending, source);
     }
 
     /// Clears the leaves of `broken`, whose invalidation is complete, and gives the tables back that this empties.
-    pub(super) fn sweep_runs(&mut self, broken: &Runs, source: &mut impl TableSource) {
+    pub(super) fn sweep_runs(&mut self, broken: &[Run], source: &mut impl TableSource) {
         let (mut emptied, mut is_linked): (Emptied, _) = (Vec::new(), false);
         for run in broken {
             is_linked |= self.sweep_run(*run, &mut emptied, source);

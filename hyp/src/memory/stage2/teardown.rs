@@ -1,22 +1,25 @@
 //! Teardown: everything an address space holds, given back in bounded steps.
 //!
-//! First all entries of the root become invalid and one invalidation follows; from then on no walker can reach a table,
-//! even if a core still selects the address space. Then the tables are emptied and freed from the lowest address on.
+//! First what was left to be invalidated is. Then all entries of the root become invalid and one invalidation follows; from
+//! then on no walker can reach a table, even if a core still selects the address space. Then the tables are emptied and freed
+//! from the lowest address on.
 
-use super::{AddressSpace, SpaceError, TEARDOWN_UNITS};
+use super::{AddressSpace, SpaceError};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::Scope;
 use crate::arch::table::{ENTRIES, Edit, Table, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
 
-/// How far the end has come.
+/// How it stands, and how far its end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     /// In use.
     Alive,
-    /// Root entries from this index on are still visible to walkers.
-    Hiding(usize),
+    /// In use, and something is left to be invalidated.
+    Late,
+    /// Refuses changes; the root's entries are still visible to walkers.
+    Hiding,
     /// Nothing is visible; everything from this address on is still held.
     Freeing(u64),
     /// Only the root and the spare table are left.
@@ -36,32 +39,42 @@ pub enum Progress {
 /// One past the last address that the root translates.
 const END: u64 = (ENTRIES as u64) << Level::One.shift();
 
+/// What one step may cost, in looks at an entry that is not used: about ten instructions each. Most of the entries of most
+/// address spaces are not used.
+const BUDGET: usize = 700;
+/// What a used entry costs besides.
+const CHANGE: usize = 12;
+/// What a table costs besides that goes back to the pool.
+const FREE: usize = 40;
+/// What the ledger's look-up costs when memory is told of that does not follow the last: it searches every size of object.
+const TELL: usize = 50;
+
 impl AddressSpace {
     /// Refuses an address space that is being torn down.
     #[inline]
     pub(super) fn check_alive(&self) -> Result<(), SpaceError> {
-        if self.teardown == State::Alive { Ok(()) } else { Err(SpaceError::Dying) }
+        if self.is_dying() { Err(SpaceError::Dying) } else { Ok(()) }
     }
 
     /// Returns whether the teardown has begun.
     #[must_use]
     pub fn is_dying(&self) -> bool {
-        self.teardown != State::Alive
+        !matches!(self.state, State::Alive | State::Late)
     }
 
-    /// Gives back at most [`TEARDOWN_UNITS`] entries' worth of mappings and tables. From the first step on the address
-    /// space refuses changes; it may still be selected on a core until [`AddressSpace::finish`].
+    /// Does a bounded part of the way. From the first step on the address space refuses changes; it may still be selected on a
+    /// core until [`AddressSpace::finish`].
     pub fn teardown_step(&mut self, source: &mut impl TableSource) -> Progress {
-        match self.teardown {
-            State::Alive => {
-                self.leave_pending();
-                self.hide_from(0);
+        match self.state {
+            State::Late => {
+                self.complete(source);
+                self.state = State::Hiding;
             }
-            State::Hiding(index) => self.hide_from(index),
+            State::Alive | State::Hiding => self.hide_all(),
             State::Freeing(at) => self.free_from(at, source),
             State::Empty => return Progress::Done,
         }
-        if self.teardown == State::Empty { Progress::Done } else { Progress::More }
+        if self.state == State::Empty { Progress::Done } else { Progress::More }
     }
 
     /// Gives the root back. No core selects the address space any more; its VMID is nobody's until the next generation.
@@ -70,7 +83,7 @@ impl AddressSpace {
     /// The address space, when [`AddressSpace::teardown_step`] has not said `Done` yet.
     #[allow(clippy::result_large_err, reason = "the address space itself, which would be lost")]
     pub fn finish(mut self, source: &mut impl TableSource) -> Result<(), Self> {
-        if self.teardown != State::Empty {
+        if self.state != State::Empty {
             return Err(self);
         }
         if let Some(spare) = self.spare.take() {
@@ -80,39 +93,96 @@ impl AddressSpace {
         Ok(())
     }
 
-    fn hide_from(&mut self, index: usize) {
-        let end = index.saturating_add(TEARDOWN_UNITS).min(ENTRIES);
+    fn hide_all(&mut self) {
         let mut root = self.root.edit();
-        for index in index..end {
+        for index in 0..ENTRIES {
             let entry = root.entry(index);
+            if entry == 0 {
+                continue;
+            }
             if owns(entry) {
                 root.hide(index);
-            } else if entry & VALID != 0 {
+            } else {
                 root.set_leaf(index, entry & !VALID);
             }
         }
-        if end < ENTRIES {
-            self.teardown = State::Hiding(end);
-        } else {
-            self.invalidate(Scope::All);
-            self.teardown = State::Freeing(0);
-        }
+        self.invalidate(Scope::All);
+        self.state = State::Freeing(0);
     }
 
     fn free_from(&mut self, start: u64, source: &mut impl TableSource) {
-        let (mut at, mut gone) = (start, None);
-        for _ in 0..TEARDOWN_UNITS {
+        let (mut at, mut gone, mut budget) = (start, Gone::default(), BUDGET);
+        // A table that has become empty is taken out before anything is stepped over.
+        let mut may_skip = false;
+        while budget != 0 {
+            if may_skip {
+                at = self.used_from(at, &mut budget);
+            }
             if at >= END {
                 break;
             }
-            match visit(&mut self.root.edit(), at, &mut gone, source) {
+            budget = budget.saturating_sub(CHANGE);
+            let visit = visit(&mut self.root.edit(), at, &mut gone, source);
+            may_skip = matches!(visit, Visit::Passed(_));
+            match visit {
                 Visit::Emptied => {}
-                Visit::Freed(table) => self.give_table(table, source),
+                Visit::Freed(table) => {
+                    budget = budget.saturating_sub(FREE);
+                    self.give_table(table, source);
+                }
                 Visit::Passed(level) => at = (at & !(level.bytes() - 1)).saturating_add(level.bytes()),
             }
+            budget = budget.saturating_sub(TELL.saturating_mul(core::mem::take(&mut gone.told)));
         }
-        tell(&mut gone, source);
-        self.teardown = if at >= END { State::Empty } else { State::Freeing(at) };
+        gone.tell(source);
+        self.state = if at >= END { State::Empty } else { State::Freeing(at) };
+    }
+
+    /// Returns the first address from `at` on whose entry is used, or where the budget ended.
+    fn used_from(&self, mut at: u64, budget: &mut usize) -> u64 {
+        while at < END && *budget != 0 {
+            let (table, level) = self.leaf_table(at);
+            let from = level.index(at);
+            let most = ENTRIES.saturating_sub(from).min(*budget);
+            let skipped = (from..).take(most).take_while(|&index| table.entry(index) == 0).count();
+            *budget = budget.saturating_sub(skipped);
+            if skipped != 0 {
+                at = (at & !(level.bytes() - 1)).saturating_add(level.bytes().saturating_mul(skipped as u64));
+            }
+            if skipped < most {
+                break;
+            }
+        }
+        at
+    }
+}
+
+/// Neighboring pages that are not mapped any more, of which the source has not been told.
+#[derive(Default)]
+struct Gone {
+    stretch: Option<(Pa, u64)>,
+    /// How often it was told.
+    told: usize,
+}
+
+impl Gone {
+    fn add(&mut self, pa: Pa, pages: u64, source: &mut impl TableSource) {
+        match &mut self.stretch {
+            Some((first, before)) if first.bytes().wrapping_add(*before << 12) == pa.bytes() => {
+                *before = before.saturating_add(pages);
+            }
+            _ => {
+                self.tell(source);
+                self.stretch = Some((pa, pages));
+            }
+        }
+    }
+
+    fn tell(&mut self, source: &mut impl TableSource) {
+        if let Some((first, pages)) = self.stretch.take() {
+            source.unmapped(first, pages);
+            self.told = self.told.saturating_add(1);
+        }
     }
 }
 
@@ -127,7 +197,7 @@ enum Visit {
 }
 
 /// Clears the leaf that holds `at`, or takes the table out that holds it when that is empty.
-fn visit(root: &mut Edit<'_>, at: u64, gone: &mut Option<(Pa, u64)>, source: &mut impl TableSource) -> Visit {
+fn visit(root: &mut Edit<'_>, at: u64, gone: &mut Gone, source: &mut impl TableSource) -> Visit {
     let (top, place) = (Level::One.index(at), Level::Two.index(at));
     let top_used = root.used(top);
     let Some(mut second) = root.child(top) else {
@@ -157,33 +227,12 @@ fn visit(root: &mut Edit<'_>, at: u64, gone: &mut Option<(Pa, u64)>, source: &mu
 }
 
 /// Clears entry `index`, a leaf or nothing; returns whether it was a leaf. Neighbors are told to the source in one word.
-fn clear(
-    table: &mut Edit<'_>,
-    index: usize,
-    level: Level,
-    gone: &mut Option<(Pa, u64)>,
-    source: &mut impl TableSource,
-) -> bool {
+fn clear(table: &mut Edit<'_>, index: usize, level: Level, gone: &mut Gone, source: &mut impl TableSource) -> bool {
     let entry = table.entry(index);
     if entry == 0 {
         return false;
     }
     table.set_leaf(index, 0);
-    let pa = Pa::of_entry(entry);
-    match gone {
-        Some((first, pages)) if first.bytes().wrapping_add(*pages << 12) == pa.bytes() => {
-            *pages = pages.saturating_add(level.pages());
-        }
-        _ => {
-            tell(gone, source);
-            *gone = Some((pa, level.pages()));
-        }
-    }
+    gone.add(Pa::of_entry(entry), level.pages(), source);
     true
-}
-
-fn tell(gone: &mut Option<(Pa, u64)>, source: &mut impl TableSource) {
-    if let Some((first, pages)) = gone.take() {
-        source.unmapped(first, pages);
-    }
 }

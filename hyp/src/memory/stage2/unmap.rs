@@ -1,4 +1,4 @@
-//! Unmap: leaves taken away, in the order of break-before-make. A page whose table stays takes the short way.
+//! Unmap: leaves taken away, in the order of break-before-make: split at both ends, check, break, invalidate, sweep.
 //!
 //! Entries first lose their VALID bit and keep the address; after the one invalidation they become 0, and only then the
 //! ledger hears of the pages and empty tables go. So nobody can be given a page that some core still reaches.
@@ -11,7 +11,7 @@ use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::Scope;
 use crate::arch::table::{Edit, Table, VALID};
-use crate::memory::descriptor::{Level, decode};
+use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
 
 /// Tables that became empty in one call: at most one of level 2 and one of level 3 for each run.
@@ -24,44 +24,10 @@ impl AddressSpace {
     /// # Errors
     /// [`SpaceError::BadRange`], [`SpaceError::NotMapped`], [`SpaceError::Dying`]; [`SpaceError::NoMemory`] and
     /// [`SpaceError::Quota`] when a block must be split. All translations are as before then.
-    #[inline]
     pub fn unmap(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
-        let start = check_range(ipa, pages)?;
+        check_range(ipa, pages)?;
         self.check_alive()?;
         self.complete(source);
-        match self.unmap_page(start, pages, source) {
-            Some(result) => result,
-            None => self.unmap_runs(ipa, pages, source),
-        }
-    }
-
-    /// The short way: one page, whose table keeps other entries. `None` when it is anything else.
-    #[inline(always)]
-    fn unmap_page(&mut self, start: u64, pages: u64, source: &mut impl TableSource) -> Option<Result<u64, SpaceError>> {
-        if pages != 1 {
-            return None;
-        }
-        let mut second = self.root.edit().into_child(Level::One.index(start))?;
-        let place = Level::Two.index(start);
-        let used = second.used(place);
-        let mut third = second.child(place)?;
-        let index = Level::Three.index(start);
-        let entry = third.entry(index);
-        let Some((pa, _)) = decode(entry) else { return Some(Err(SpaceError::NotMapped)) };
-        if used == 1 {
-            return None; // the table goes too
-        }
-        third.set_leaf(index, 0);
-        second.sub_used(place, 1);
-        self.invalidate(Scope::Page(start));
-        source.unmapped(pa, 1);
-        Some(Ok(1))
-    }
-
-    /// The long way: split at both ends, check, break, invalidate, sweep.
-    #[cold]
-    #[inline(never)]
-    fn unmap_runs(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         let runs = self.runs_to_unmap(ipa, pages, source)?;
         let broken = self.break_runs(&runs, source);
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);

@@ -7,6 +7,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, SectionFlags};
 use serde::Serialize;
 
+use crate::report::facts::Facts;
 use crate::transcript::Transcript;
 
 /// What a value counts.
@@ -26,8 +27,12 @@ pub enum From {
     Guest,
     /// The hypervisor's line about its first guest, in a boot of `hello`.
     Boot,
-    /// The hypervisor's line about the VM of `hello`.
+    /// The hypervisor's line about the VM of `hello`, which has 1 MiB.
     Vm,
+    /// The hypervisor's line about the VM of the system `bench` that has 64 MiB.
+    LargeVm,
+    /// What the hypervisor reports of its ledger, in a boot of `hello`.
+    Ledger,
     /// Executable sections of the hypervisor's ELF.
     Text,
     /// The flat hypervisor, without a payload.
@@ -61,12 +66,21 @@ pub const FIGURES: &[Figure] = &[
     figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(1_500), From::Guest),
     figure("yield_alone", Unit::Instructions, Some(100), From::Guest),
     figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(900), From::Guest),
-    figure("map_4k", Unit::Instructions, Some(400), From::Guest),
-    figure("unmap_4k", Unit::Instructions, Some(500), From::Guest),
+    figure("map_4k", Unit::Instructions, Some(190), From::Guest),
+    figure("map_4k_batch", Unit::Instructions, Some(18), From::Guest),
+    figure("unmap_4k", Unit::Instructions, Some(220), From::Guest),
+    figure("unmap_4k_batch", Unit::Instructions, Some(22), From::Guest),
+    figure("map_2m", Unit::Instructions, Some(190), From::Guest),
+    figure("page_fault_map_return", Unit::Instructions, Some(600), From::Guest),
+    figure("share_accept_map", Unit::Instructions, Some(420), From::Guest),
+    figure("share_relinquish", Unit::Instructions, Some(450), From::Guest),
+    figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
     figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
     figure("vm_overhead_bytes", Unit::Bytes, Some(48 << 10), From::Vm),
+    figure("vm_overhead_bytes_64m", Unit::Bytes, Some(64 << 10), From::LargeVm),
+    figure("ledger_bytes", Unit::Bytes, None, From::Ledger),
 ];
 
 /// A measured figure, as `--json` prints it.
@@ -100,6 +114,8 @@ pub struct Sources<'s> {
     pub bench: &'s Transcript,
     /// Counted run of `hello`.
     pub hello: &'s Transcript,
+    /// What a boot of `hello` reports of memory.
+    pub memory: &'s Facts,
     /// Bytes of executable sections.
     pub text_bytes: u64,
     /// Bytes of the flat hypervisor.
@@ -123,6 +139,8 @@ fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
         From::Guest => guest(sources.bench, figure.name),
         From::Boot => sources.hello.number("first guest instruction at ", " ticks"),
         From::Vm => sources.hello.number(" bytes of ram, ", " bytes of overhead"),
+        From::LargeVm => sources.bench.number(" 67108864 bytes of ram, ", " bytes of overhead"),
+        From::Ledger => sources.memory.ledger_bytes(),
         From::Text => Some(sources.text_bytes),
         From::Image => Some(sources.image_bytes),
     }
@@ -184,6 +202,7 @@ pub fn text_bytes(sections: &[Section]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::facts;
 
     fn transcript(text: &str) -> Transcript {
         Transcript { lines: text.lines().map(Into::into).collect() }
@@ -193,11 +212,17 @@ mod tests {
         let hello = "strato: vm hello: 1048576 bytes of ram, 40960 bytes of overhead\n\
                      strato: first guest instruction at 612345 ticks";
         let (bench, hello) = (transcript(bench), transcript(hello));
-        rows("virt-gicv2", &Sources { bench: &bench, hello: &hello, text_bytes: 70_000, image_bytes: 100_000 })
+        let memory = facts::read(["report: ledger 1000 9000", facts::END]).unwrap();
+        let sources =
+            Sources { bench: &bench, hello: &hello, memory: &memory, text_bytes: 70_000, image_bytes: 100_000 };
+        rows("virt-gicv2", &sources)
     }
 
-    const BENCH: &str = "[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
-        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3";
+    const BENCH: &str = "strato: vm b: 1048576 bytes of ram, 1 bytes of overhead\n\
+        strato: vm a: 67108864 bytes of ram, 65536 bytes of overhead\n\
+        [a] bench map_4k_batch 18\n[a] bench unmap_4k_batch 2\n[a] bench map_2m 190\n[a] bench page_fault_map_return 600\n[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
+        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
+         [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6";
 
     #[test]
     fn every_figure_is_found_and_held_against_its_bar() {

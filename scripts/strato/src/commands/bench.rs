@@ -6,7 +6,7 @@ use anyhow::ensure;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol};
 
-use super::{boot, build, ready};
+use super::{boot, build, ready, report};
 use crate::bench::{self, Row, Sources, TEXT_BAR, sections, text_bytes};
 use crate::exit::{FAILED, PASSED};
 use crate::pack::hypervisor;
@@ -38,7 +38,9 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
         let machine = Virt { gic, cores: 1, cpu: "cortex-a72".into(), is_counted: true, gdb_port: None };
         let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
-        let sources = Sources { bench: &bench, hello: &hello, text_bytes, image_bytes };
+        let hello_system = ready(project, "hello")?;
+        let memory = report::facts(project, &qemu, &hello_system, &machine)?;
+        let sources = Sources { bench: &bench, hello: &hello, memory: &memory, text_bytes, image_bytes };
         rows.extend(bench::rows(&machine.board(), &sources)?);
     }
     if request.is_json {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::boot::Scratch;
-use super::{build, ready};
+use super::{Ready, build, ready};
 use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED};
 use crate::project::Project;
+use crate::qemu::monitor::Monitor;
 use crate::qemu::{Qemu, Virt, session};
-use crate::report::{facts, join, predict, show};
+use crate::report::facts::{self, Facts};
+use crate::report::{join, predict, show};
 use crate::transcript::Transcript;
 
 /// What the command line asks for.
@@ -47,19 +49,7 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         is_counted: request.machine.counted,
         gdb_port: None,
     };
-    let file = Scratch::new(&build::reporting_image(project, &ready, Some(cores))?)?;
-    let mut transcript = Transcript::default();
-    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
-    let end = session::run(qemu.command(&machine, ready.system.entered_at, file.path()), limit, |line| {
-        transcript.lines.push(line.to_owned());
-        if line.strip_prefix("strato: ") == Some(facts::END) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    let facts = facts::read(transcript.hypervisor())
-        .map_err(|why| anyhow!("{why} ({end:?})\n{}", transcript.lines.join("\n")))?;
+    let facts = facts(project, &qemu, &ready, &machine)?;
     let report = join::join(&ready.system.name, &machine.board(), &promises, &facts);
     match (request.is_json, request.is_check) {
         (true, _) => println!("{}", serde_json::to_string_pretty(&report)?),
@@ -70,4 +60,26 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         eprintln!("contradiction: {contradiction}");
     }
     Ok(if report.contradictions.is_empty() { PASSED } else { FAILED })
+}
+
+/// Returns what the hypervisor says about memory when it boots `ready` on `machine`.
+///
+/// # Errors
+/// QEMU does not start, the hypervisor does not build, or does not report.
+pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) -> anyhow::Result<Facts> {
+    let file = Scratch::new(&build::reporting_image(project, ready, Some(machine.cores))?)?;
+    let mut transcript = Transcript::default();
+    let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
+    let mut command = qemu.command(machine, ready.system.entered_at, file.path());
+    // A counted machine's command line names the monitor's socket.
+    let _monitor = machine.has_monitor().then(|| Monitor::attach(&mut command)).transpose()?;
+    let end = session::run(command, limit, |line| {
+        transcript.lines.push(line.to_owned());
+        if line.strip_prefix("strato: ") == Some(facts::END) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    facts::read(transcript.hypervisor()).map_err(|why| anyhow!("{why} ({end:?})\n{}", transcript.lines.join("\n")))
 }

@@ -180,6 +180,15 @@ impl Facts {
     pub fn own(&self, name: &str) -> Option<Range<u64>> {
         self.own.iter().find(|(own, _)| own == name).map(|(_, range)| range.clone())
     }
+
+    /// Returns the bytes that the ledger takes, or `None` when nothing was said of it: what it had from the start, and the
+    /// extents that it grew by.
+    #[must_use]
+    pub fn ledger_bytes(&self) -> Option<u64> {
+        let grown = self.extents.iter().filter(|extent| extent.used_for == Use::Ledger).map(|extent| &extent.range);
+        let first = self.own("ledger")?;
+        Some(grown.chain([&first]).map(|range| range.end - range.start).sum())
+    }
 }
 
 fn end(start: u64, bytes: u64) -> Option<u64> {
@@ -204,6 +213,15 @@ mod tests {
         let vm = &facts.vms[0];
         assert_eq!((vm.number, vm.label.as_str(), vm.held[0].rights), (1, "pong", 15));
         assert_eq!(vm.mappings, [Mapping { ipa: 0x4000_0000..0x4000_2000, rights: 5, pa: 0x4800_0000 }]);
+    }
+
+    #[test]
+    fn the_ledger_is_what_it_had_from_the_start_and_what_it_grew_by() {
+        let text =
+            "report: ledger 48000000 48003000\nreport: extent 48010000 2 1 1 0 1\nreport: extent 48020000 1 1 2 0 1";
+        let ledger = |text: &str| read(format!("{text}\nreport: end").lines()).unwrap().ledger_bytes();
+        assert_eq!(ledger(text), Some(0x5000));
+        assert_eq!(ledger("report: ram 0 1"), None);
     }
 
     #[test]

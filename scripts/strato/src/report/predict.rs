@@ -147,12 +147,12 @@ fn contents(rights: Attributes) -> &'static str {
     }
 }
 
-// SPEC "Info page": the header, the groups, the command line, then an entry for each named handle, `ram` and `space` among them.
+// SPEC "Info page": the header, the groups, the command line, then an entry for each named handle, `ram` among them.
 fn info_pages(system: &System, number: usize, vm: &Vm) -> u64 {
     let grants = system.regions.iter().flat_map(|region| &region.grants).filter(|grant| grant.vm.value == number);
     let peers = system.peers.iter().filter(|peer| peer.of == number);
     let ends = system.channels.iter().flat_map(|channel| [&channel.a, &channel.b]);
-    let handles = 2 + grants.count() + peers.count() + ends.filter(|end| end.value.vm == number).count();
+    let handles = 1 + grants.count() + peers.count() + ends.filter(|end| end.value.vm == number).count();
     let before = size_of::<InfoPage>() + Group::ALL.len() * size_of::<GroupEntry>() + vm.command_line.len();
     let bytes = before.next_multiple_of(8) + handles * size_of::<HandleEntry>();
     (bytes as u64).div_ceil(PAGE_SIZE)

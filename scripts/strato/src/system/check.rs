@@ -82,13 +82,13 @@ fn memory(vm: &Vm, problems: &Problems) {
     power_of_two(&format!("the memory of `{}`", vm.label.value), &vm.memory, 64 << 10, problems);
 }
 
-// `ram` and `space`, then a handle for each region, peer and channel end.
+// `ram`, then a handle for each region, peer and channel end.
 fn handles(system: &System, number: usize, vm: &Vm, problems: &Problems) {
     let regions =
         system.regions.iter().flat_map(|region| &region.grants).filter(|grant| grant.vm.value == number).count();
     let peers = system.peers.iter().filter(|peer| peer.of == number).count();
     let ends = system.channels.iter().flat_map(|channel| [&channel.a, &channel.b]).filter(|end| end.value.vm == number);
-    let needed = 2 + regions + peers + ends.count();
+    let needed = 1 + regions + peers + ends.count();
     if u64::try_from(needed).is_ok_and(|needed| needed > vm.handles.value) {
         problems.add(Problem::new(
             format!("`{}` has no room for its handles", vm.label.value),

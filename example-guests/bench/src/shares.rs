@@ -1,0 +1,57 @@
+//! A page that `b` shares again and again, and `a` accepts, maps and gives back.
+
+use strato_guest::abi::{Ipa, PeerHandle, PortHandle};
+use strato_guest::memory::{READ_WRITE, Window};
+use strato_guest::{Borrowed, Failure, Info, Owned, event, time};
+
+use crate::stream::without;
+use crate::{COUNT, PASSES, report};
+
+/// Where the page is mapped; the tables are there.
+const PLACE: Ipa = Ipa::new(0x8000_1000).unwrap();
+
+/// Returns the word in which `b` tells the key of its offer.
+fn keys(info: &Info) -> Result<Window, Failure> {
+    let keys = info.mem("keys")?;
+    let address = keys.address.ok_or("the manifest maps \"keys\" nowhere")?;
+    Ok(Window::new(address, keys.size).ok_or("\"keys\" lies in the image")?)
+}
+
+/// Measures accepting and mapping the page, and giving it back to the end, in `a`.
+pub(crate) fn accept(info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
+    let keys = keys(info)?;
+    let (mut accepted, mut relinquished) = (0, 0);
+    for _ in 0..PASSES {
+        (accepted, relinquished) = (0, 0);
+        for _ in 0..COUNT {
+            event::wait(other)?;
+            let key = keys.load(0)?;
+            let start = time::counter();
+            let empty = time::counter() - start;
+            let start = time::counter();
+            let page = Borrowed::accept(peer, key)?.map(PLACE, READ_WRITE).map_err(without)?;
+            accepted += time::counter() - start - empty;
+            let start = time::counter();
+            drop(page);
+            relinquished += time::counter() - start - empty;
+            event::send(other)?;
+        }
+    }
+    report("share_accept_map", accepted);
+    report("share_relinquish", relinquished);
+    Ok(())
+}
+
+/// Shares the page each time that it is back, in `b`.
+pub(crate) fn offer(info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
+    let keys = keys(info)?;
+    let mut page = Owned::new(1)?;
+    for _ in 0..PASSES * COUNT {
+        let shared = page.share(peer, READ_WRITE, 0).map_err(without)?;
+        keys.store(0, shared.key())?;
+        event::send(other)?;
+        event::wait(other)?;
+        page = shared.end().map_err(without)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! A ring of messages from one producer to one consumer, over memory that both ends write and an event port.
+//!
+//! [`Sender`] and [`Receiver`] are the ends of a program; [`Producer`] and [`Consumer`] are the same without port and waiting.
+//! A message is `WORDS` words of 64 bits, copied in and out; a batch is published by one store, and its far end gets an event
+//! only when it has asked for one. What that takes is in `ring/layout.rs`, with the version of it.
+//!
+//! The far end is not trusted. Both ends keep their own numbers, so whatever it writes, whenever it does: no word of its
+//! leads outside the slots, each is read once, a number that cannot be is [`RingError::Corrupt`], a message is just words, and
+//! memory that was taken back is [`RingError::Access`]. It can still stop sending, or send nonsense: that is the program's to judge.
+
+mod consumer;
+mod ends;
+mod layout;
+mod producer;
+
+use ::core::fmt;
+use ::core::sync::atomic::{Ordering, fence};
+
+pub use consumer::Consumer;
+pub use ends::{Receiver, Sender};
+pub use producer::Producer;
+
+use crate::error::Error;
+use crate::memory::{AccessError, Window};
+
+/// Memory that the far end writes as well: words that are loaded and stored, and no reference to any of them.
+pub trait Memory {
+    /// Returns the bytes that there are.
+    fn bytes(&self) -> u64;
+    /// Returns the word `at` bytes, a multiple of 8, into the memory.
+    ///
+    /// # Errors
+    /// A refused access; so for the others.
+    fn load(&self, at: u64, order: Ordering) -> Result<u64, AccessError>;
+    /// Stores `value` in the word `at` bytes into the memory.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    fn store(&self, at: u64, value: u64, order: Ordering) -> Result<(), AccessError>;
+    /// Reads words, each once, in no order.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    fn read(&self, at: u64, into: &mut [u64]) -> Result<(), AccessError>;
+    /// Writes words, each once, in no order.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    fn write(&self, at: u64, from: &[u64]) -> Result<(), AccessError>;
+    /// Orders every access before with every access behind, as all see them.
+    fn fence(&self);
+}
+
+impl Memory for Window {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self)
+    }
+
+    #[inline(always)]
+    fn load(&self, at: u64, order: Ordering) -> Result<u64, AccessError> {
+        if matches!(order, Ordering::Relaxed) { self.load_relaxed(at) } else { self.load(at) }
+    }
+
+    #[inline(always)]
+    fn store(&self, at: u64, value: u64, order: Ordering) -> Result<(), AccessError> {
+        if matches!(order, Ordering::Relaxed) { self.store_relaxed(at, value) } else { self.store(at, value) }
+    }
+
+    #[inline(always)]
+    fn read(&self, at: u64, into: &mut [u64]) -> Result<(), AccessError> {
+        self.read(at, into)
+    }
+
+    #[inline(always)]
+    fn write(&self, at: u64, from: &[u64]) -> Result<(), AccessError> {
+        self.write(at, from)
+    }
+
+    #[inline(always)]
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Why a ring does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingError {
+    /// The memory does not hold the header and one message.
+    TooSmall,
+    /// The far end has not made the ring yet.
+    NotMade,
+    /// The ring is of another version, or its messages are of another length: its second word.
+    Format {
+        /// Version in bits 63:32, words of a message in bits 31:0.
+        found: u64,
+    },
+    /// The far end wrote what cannot be.
+    Corrupt {
+        /// Which word.
+        word: &'static str,
+        /// What it was.
+        found: u64,
+    },
+    /// An access was refused: the memory was taken back, or never mapped.
+    Access(AccessError),
+    /// A call was refused; `PEER_GONE` when the far end has ended.
+    Call(Error),
+    /// The port that [`Sender::watch`] or [`Receiver::watch`] names was raised.
+    Ended,
+}
+
+impl From<AccessError> for RingError {
+    fn from(error: AccessError) -> Self {
+        Self::Access(error)
+    }
+}
+
+impl From<Error> for RingError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall => f.write_str("ring: the memory does not hold a message"),
+            Self::NotMade => f.write_str("ring: not made yet"),
+            Self::Format { found } => {
+                write!(f, "ring: of version {}, {} words a message", found >> 32, found & 0xffff_ffff)
+            }
+            Self::Corrupt { word, found } => write!(f, "ring: the far end wrote {found:#x} as {word}"),
+            Self::Access(error) => write!(f, "ring: {error}"),
+            Self::Call(error) => write!(f, "ring: {error}"),
+            Self::Ended => f.write_str("ring: the far end has ended"),
+        }
+    }
+}
+
+impl ::core::error::Error for RingError {}
