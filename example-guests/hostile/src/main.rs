@@ -11,6 +11,7 @@ mod crashes;
 mod events;
 mod firmware;
 mod leaks;
+mod lent_tables;
 mod native;
 mod objects;
 mod pages;
@@ -96,6 +97,9 @@ cases! {
         tr08w_a_vcpu_without_vectors_uses_its_own_time,
         tr09_garbage_in_tables_and_controls_stays_inside,
         tr09w_a_vm_without_tables_is_stopped;
+    lent_tables:
+        tl14l_a_lender_takes_a_table_back,
+        tl14b_a_table_that_is_taken_back_is_none;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,

@@ -32,19 +32,19 @@ const FORGET: [u32; 4] = [DSB_SY, TLBI_VMALLE1, DSB_SY, ISB];
 /// Where nothing is mapped.
 const NOTHING: u64 = 0x70_0000_0000;
 /// Translated by TTBR1_EL1, from level 1 on.
-const HIGH: u64 = 0xffff_ffff_8000_0000;
+pub(crate) const HIGH: u64 = 0xffff_ffff_8000_0000;
 /// TCR_EL1.EPD1, and T1SZ of 39 bits with walks in Write-Back memory.
 const NO_HIGH: u64 = 1 << 23;
-const HIGH_39: u64 = 25 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
+pub(crate) const HIGH_39: u64 = 25 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 /// Tables of three levels for `HIGH`, a page each, and the page behind them.
-const TABLES: u64 = 0x8000_0000;
-const PAGE: u64 = 4096;
+pub(crate) const TABLES: u64 = 0x8000_0000;
+pub(crate) const PAGE: u64 = 4096;
 const LAST: u64 = TABLES + 2 * PAGE;
-const DATA: u64 = TABLES + 3 * PAGE;
-const VALUE: u64 = 0x0123_4567_89ab_cdef;
+pub(crate) const DATA: u64 = TABLES + 3 * PAGE;
+pub(crate) const VALUE: u64 = 0x0123_4567_89ab_cdef;
 /// A page: valid, accessed, Inner Shareable, attribute 0, never executed.
-const LEAF: u64 = 3 | 3 << 8 | 1 << 10 | 3 << 53;
-const DATA_ABORT: u64 = 0x25 << 26 | 1 << 25;
+pub(crate) const LEAF: u64 = 3 | 3 << 8 | 1 << 10 | 3 << 53;
+pub(crate) const DATA_ABORT: u64 = 0x25 << 26 | 1 << 25;
 
 static STACK: Stack = Stack::new();
 
@@ -64,7 +64,7 @@ fn write(scratch: &Scratch, which: u16, value: u64) -> Result<(), Failure> {
 }
 
 /// Lets addresses from above be translated by `table`, with `control` for it in TCR_EL1. Returns TCR_EL1 of before.
-fn open(scratch: &Scratch, table: u64, control: u64) -> Result<u64, Failure> {
+pub(crate) fn open(scratch: &Scratch, table: u64, control: u64) -> Result<u64, Failure> {
     let before = read(scratch, TCR)?;
     write(scratch, TTBR1, table)?;
     write(scratch, TCR, before & !NO_HIGH | control)?;
@@ -73,8 +73,13 @@ fn open(scratch: &Scratch, table: u64, control: u64) -> Result<u64, Failure> {
     Ok(before)
 }
 
+/// Puts back what [`open`] returned.
+pub(crate) fn set_control(scratch: &Scratch, before: u64) -> Result<(), Failure> {
+    write(scratch, TCR, before)
+}
+
 /// Returns what `word` takes with x0 = `HIGH` and `offset`, and what is in x0 then.
-fn high(scratch: &Scratch, word: u32, offset: u64) -> Result<(Seen, u64), Failure> {
+pub(crate) fn high(scratch: &Scratch, word: u32, offset: u64) -> Result<(Seen, u64), Failure> {
     let mut registers = [HIGH | offset; 30];
     let seen = scratch.execute(word, &mut registers)?;
     Ok((seen, registers.first().copied().unwrap_or(0)))
@@ -89,7 +94,7 @@ fn load_high(scratch: &Scratch, table: u64, control: u64) -> Result<Seen, Failur
 }
 
 /// Returns tables that lead from `HIGH` to a page of this VM, which holds `VALUE`.
-fn tables(info: &Info, scratch: &Scratch) -> Result<Window, Failure> {
+pub(crate) fn tables(info: &Info, scratch: &Scratch) -> Result<Window, Failure> {
     let window = map_free(scratch, info, TABLES, 4)?;
     for (place, entry) in [(510 * 8, (TABLES + PAGE) | 3), (PAGE, LAST | 3), (2 * PAGE, DATA | LEAF), (3 * PAGE, VALUE)]
     {
