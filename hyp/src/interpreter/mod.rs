@@ -125,7 +125,7 @@ fn find(cx: &Cx<'_>, abort: &mut Abort) -> bool {
     found.is_some()
 }
 
-/// Answers a refused access that [`abort`] did not settle: the VM is stopped with a report.
+/// Answers a refused access that [`abort()`] did not settle: the VM is stopped with a report.
 pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
     find(cx, abort);
     report::abort(cx, frame, abort);
