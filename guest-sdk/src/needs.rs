@@ -3,7 +3,7 @@
 use strato_abi::Group;
 use strato_abi::handle::Kind;
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::note::{FLAG_FAULT_HANDLER, FLAG_FP, GroupNeed, HandleNeed, Header, NOTE_TYPE, OWNER};
+use strato_abi::note::{FLAG_FAULT_HANDLER, FLAG_FP, FLAG_NATIVE, GroupNeed, HandleNeed, Header, NOTE_TYPE, OWNER};
 use strato_abi::version::ABI_VERSION;
 
 /// Most handles that a note can ask for.
@@ -80,6 +80,25 @@ impl Needs {
     pub const fn fp(mut self) -> Self {
         self.flags |= FLAG_FP;
         self
+    }
+
+    /// Returns the needs of a guest that can run with `mmu = "native"`; see [`native`](crate::native).
+    #[must_use]
+    pub const fn native(mut self) -> Self {
+        self.flags |= FLAG_NATIVE;
+        self
+    }
+
+    /// Returns what turns the MMU on, for a guest that declares it; `entry!` keeps it for `start.S`.
+    ///
+    /// # Panics
+    /// In the compiler: a guest that uses FP, whose registers a process would change.
+    #[cfg(target_os = "none")]
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn mmu(&self) -> Option<crate::MmuStart> {
+        assert!(self.flags & (FLAG_NATIVE | FLAG_FP) != FLAG_NATIVE | FLAG_FP, "a native guest uses no FP yet");
+        if self.flags & FLAG_NATIVE != 0 { Some(crate::arch::turn_on) } else { None }
     }
 
     /// Returns the needs with a stack of `bytes` for the first vCPU.

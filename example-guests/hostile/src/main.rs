@@ -11,6 +11,8 @@ mod crashes;
 mod events;
 mod firmware;
 mod leaks;
+mod lent_tables;
+mod native;
 mod objects;
 mod pages;
 mod puppet;
@@ -29,7 +31,7 @@ mod words;
 use scratch::Scratch;
 use strato_guest::{Failure, Info, Needs, println};
 
-strato_guest::entry!(hostile, Needs::new().fault_handler());
+strato_guest::entry!(hostile, Needs::new().fault_handler().native());
 
 /// What a case is: it returns when the documented came of it, or ends the VM.
 type Case = fn(&'static Info, &Scratch) -> Result<(), Failure>;
@@ -113,6 +115,17 @@ cases! {
         lk05_system_registers_are_never_anothers,
         lk06_a_deferred_error_is_never_anothers,
         lk09_fresh_memory_holds_zeros;
+    native:
+        lk05n_translation_registers_are_never_anothers,
+        tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,
+        tl14_a_walk_into_nothing_faults_in_its_vm,
+        tr08_the_mmu_off_and_every_bit_of_its_control,
+        tr08w_a_vcpu_without_vectors_uses_its_own_time,
+        tr09_garbage_in_tables_and_controls_stays_inside,
+        tr09w_a_vm_without_tables_is_stopped;
+    lent_tables:
+        tl14l_a_lender_takes_a_table_back,
+        tl14b_a_table_that_is_taken_back_is_none;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,

@@ -66,6 +66,18 @@ pub(crate) fn vcpu_entry() -> usize {
     0
 }
 
+pub(crate) fn publish_entries() {}
+pub(crate) fn forget_entries() {}
+pub(crate) fn publish_code(_: u64) {}
+/// Returns that nothing translates: a PC has no MMU to ask.
+pub(crate) fn translation(_: u64, _: bool) -> u64 {
+    1
+}
+/// Returns that the line stopped the process, which has done nothing.
+pub(crate) fn run_process(_: &mut crate::native::Registers) -> u64 {
+    1
+}
+
 /// Returns the fault of any access: nothing is mapped on a PC.
 const fn refused(syndrome: u64, address: Ipa) -> Fault {
     Fault { syndrome, address: address.bytes(), pc: 0, status: 0 }

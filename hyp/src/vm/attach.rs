@@ -5,7 +5,7 @@ use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
+use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT, VM_NATIVE};
 
 use super::build::BuildError;
 use super::handles::{Flags, MemRef, Object};
@@ -50,6 +50,8 @@ pub fn load(
     }
     if rights.contains(Attributes::EXECUTE) {
         frames.publish_code(at, bytes.len());
+    } else if vm.flags & VM_NATIVE != 0 {
+        frames.publish(at, bytes.len()); // it reads with its caches off at first
     }
     allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
     let pa = ram.base.checked_add(offset).ok_or(outside)?;
@@ -147,6 +149,14 @@ pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
 fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
     let [page, _] = &vm.pages;
     if info::add(page.frames(), &named) { Ok(()) } else { Err(BuildError::Full) }
+}
+
+/// Makes what a guest is told about itself visible to one that reads it with its caches off. The last step before a start.
+pub fn publish(vm: &Vm) {
+    if vm.flags & VM_NATIVE != 0 {
+        let [page, _] = &vm.pages;
+        page.frames().publish(0, page.frames().bytes());
+    }
 }
 
 /// Returns the attributes of a mapping with `rights` by a handle that allows `most`.

@@ -23,6 +23,7 @@ mod lifecycle;
 mod mem_calls;
 mod memory_calls;
 mod memory_limits;
+mod native;
 mod random;
 mod refusals;
 mod report;
