@@ -9,9 +9,12 @@ use strato_abi::call::{AsMap, AsMapReply, AsUnmap, AsUnmapReply};
 use strato_abi::handle::AddressSpaceHandle;
 
 use super::decode;
+use crate::allocator::Allocator;
 use crate::machine::Cx;
 use crate::memory::descriptor::Level;
-use crate::vm::spaces::FIRST;
+use crate::vm::Vm;
+use crate::vm::handles::Mem;
+use crate::vm::spaces::{FIRST, Spaces};
 
 /// Returns whether `space` is the current address space, and that is the one that the VM began with.
 #[inline(always)]
@@ -28,12 +31,27 @@ pub(super) fn map(call: AsMap, cx: &mut Cx<'_>) -> Option<AsMapReply> {
     }
     let (vm, MemHandle(handle)) = (cx.vm, call.mem);
     let (mut inner, mut held) = vm.inner.lock(&mut cx.locks);
-    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
     let inner = &mut *inner;
-    let mem = inner.handles.plain_mem(handle)?;
+    if let Some(mem) = inner.handles.plain_mem(handle) {
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        fill(call, vm, mem, &mut inner.spaces, &mut pool.allocator)
+    } else {
+        // Borrowed memory, when its ranges take the page without more ado.
+        let mut borrowed = inner.handles.plain_borrowed(handle)?;
+        let ranges = borrowed.ranges().with_page(FIRST, call.address.bytes() >> 12)?;
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        let reply = fill(call, vm, borrowed.mem(), &mut inner.spaces, &mut pool.allocator)?;
+        borrowed.set_ranges(ranges);
+        Some(reply)
+    }
+}
+
+/// Maps a page of `mem`, or returns `None`.
+#[inline(always)]
+fn fill(call: AsMap, vm: &Vm, mem: Mem<'_>, spaces: &mut Spaces, allocator: &mut Allocator) -> Option<AsMapReply> {
     let (pa, attr) = (mem.page(call.offset)?, vm.attrs.get(call.attributes, mem.rights())?);
-    let vacant = inner.spaces.first_settled()?.vacant(call.address)?;
-    pool.allocator.mem_page_mapped(mem.id()).ok()?;
+    let vacant = spaces.first_settled()?.vacant(call.address)?;
+    allocator.mem_page_mapped(mem.id()).ok()?;
     vacant.fill(pa, attr);
     Some(AsMapReply { level: Level::Three as u64, done: 1 })
 }
@@ -52,7 +70,7 @@ pub(super) fn unmap(call: AsUnmap, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {
         return None; // their ranges would have to be trimmed
     }
     let space = inner.spaces.first_settled()?;
-    let pa = space.take_page(call.address)?;
+    let pa = space.take_page(call.address, |_| true)?;
     pool.allocator.mem_page_unmapped(pa);
     Some(AsUnmapReply { reserved: 0, done: 1 })
 }

@@ -2,7 +2,6 @@
 //!
 //! Pure. Used by `handles` alone, which re-exports what others see.
 
-use strato_abi::addr::PAGE_SIZE;
 use strato_abi::handle::{Handle, Kind, Rights};
 use strato_abi::regs::Argument;
 use strato_abi::share::{ShareState, Terms};
@@ -68,34 +67,6 @@ pub struct MemRef {
     pub flags: Flags,
 }
 
-/// Memory that a handle names, with all flags clear: own, mapped freely.
-#[derive(Clone, Copy)]
-pub struct Plain<'a>(pub(super) &'a Entry);
-
-impl Plain<'_> {
-    /// Returns the object.
-    #[inline(always)]
-    #[must_use]
-    pub const fn id(self) -> MemId {
-        MemId::from_parts(self.0.index, self.0.id)
-    }
-
-    /// Returns what the holder may do with it.
-    #[inline(always)]
-    #[must_use]
-    pub const fn rights(self) -> Rights {
-        Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
-    }
-
-    /// Returns the page at byte `offset`, or `None` when none begins there.
-    #[inline(always)]
-    #[must_use]
-    pub fn page(self, offset: u64) -> Option<Pa> {
-        let is_inside = offset.is_multiple_of(PAGE_SIZE) && offset / PAGE_SIZE < u64::from(self.0.pages);
-        is_inside.then(|| Pa::of_entry(self.0.base.wrapping_add(offset)))
-    }
-}
-
 /// An entry in the table of another VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Far {
@@ -110,6 +81,7 @@ pub struct Far {
 const INCARNATION: u64 = (1 << 30) - 1;
 
 impl Far {
+    #[inline(always)]
     pub(super) fn pack(self) -> u64 {
         u64::from(self.place & 0x3f) | (u64::from(self.incarnation) & INCARNATION) << 6 | u64::from(self.index) << 36
     }
@@ -154,23 +126,23 @@ pub(super) struct Entry {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) generation: u16,
-    rights: u8,
+    pub(super) rights: u8,
     /// Steps for which the port `port` is raised.
     pub(super) steps: u8,
     /// Mem, Share: index of the object's name. Space: slot.
-    index: u16,
+    pub(super) index: u16,
     /// Mem, Share: generation of its name. Peer: incarnation.
-    id: u64,
+    pub(super) id: u64,
     /// Mem, Share: first byte. Peer: place.
-    base: u64,
+    pub(super) base: u64,
     /// Mem, Share: pages.
-    pages: u32,
+    pub(super) pages: u32,
     /// Bits of the handle to the port that is bound to the object; 0 is none.
     pub(super) port: u32,
     /// Borrowed: the owner's share. Share: the borrower's handle.
-    link: u64,
+    pub(super) link: u64,
     /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
-    words: [u64; 3],
+    pub(super) words: [u64; 3],
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -183,6 +155,7 @@ impl Entry {
     }
 
     /// Returns the entry that names `object`.
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "rights have four bits, an object at most 2^18 pages")]
     pub(super) fn new(object: Object, generation: u16) -> Self {
         let free = Self::free(generation);
@@ -244,11 +217,25 @@ impl Entry {
         }
     }
 
-    /// Returns whether the entry is what `handle` names, and memory that nothing is going on with: one word, one comparison.
+    /// Returns whether the entry is what `handle` names, of this kind and with these flags: one word, one comparison.
     #[inline(always)]
-    pub(super) fn is_plain_mem(&self, handle: Handle) -> bool {
+    pub(super) fn is_exactly(&self, handle: Handle, kind: Kind, flags: Flags) -> bool {
         let head = u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.generation) << 16;
-        head == u32::from(handle.generation()) << 16 | Kind::Mem as u32
+        head == u32::from(handle.generation()) << 16 | u32::from(flags.bits()) << 8 | kind as u32
+    }
+
+    /// Returns whether the entry is an offer to the VM `to` that is open.
+    #[inline(always)]
+    pub(super) fn is_offer_to(&self, to: Far) -> bool {
+        let is_open = matches!(self.share_state(), Some(ShareState::Offered));
+        self.is(Kind::Share) && is_open && self.link == Far { index: 0, ..to }.pack()
+    }
+
+    /// Returns how a share stands.
+    #[inline(always)]
+    pub(super) const fn share_state(&self) -> Option<ShareState> {
+        let [.., word] = self.words;
+        ShareState::from_u64(word >> 32)
     }
 
     pub(super) fn is(&self, kind: Kind) -> bool {

@@ -8,10 +8,11 @@ use strato_abi::handle::{Handle, Kind};
 use strato_abi::share::Steps;
 
 use super::entry::Entry;
-pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
+pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
 use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
+pub use super::view::{Borrowed, Mem, Share};
 use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::{Pa, Pages};
@@ -52,8 +53,8 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
-        let none = IndexSet::default();
-        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none, used: none, kept: None }
+        let [borrowed, shares, peers, used] = [const { IndexSet::new() }; 4];
+        Self { entries: PageSlice::zeroed(pages), borrowed, shares, peers, used, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -61,13 +62,28 @@ impl HandleTable {
         self.entries.into_pages()
     }
 
-    /// Puts `object` into the first free entry below `limit` that `may_use` accepts, and returns its handle.
+    /// Puts `object` into the first free entry below `limit`, and returns its handle.
     ///
     /// Entry 0 is never used for the first time with generation 0, so that the handle 0 names nothing.
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
-    pub fn insert(&mut self, object: Object, limit: u16, may_use: impl Fn(u16) -> bool) -> Result<Handle, HandleError> {
+    #[inline(always)]
+    pub fn insert(&mut self, object: Object, limit: u16) -> Result<Handle, HandleError> {
+        let index = self.find_free(limit)?;
+        self.insert_at(index, object).ok_or(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Does the same with the first free entry that `may_use` accepts.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] with `limit`.
+    pub fn insert_where(
+        &mut self,
+        object: Object,
+        limit: u16,
+        may_use: impl Fn(u16) -> bool,
+    ) -> Result<Handle, HandleError> {
         let full = HandleError::Full(u64::from(limit));
         let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
         self.insert_at(index, object).ok_or(full)
@@ -77,20 +93,25 @@ impl HandleTable {
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
+    #[inline]
     pub fn find_free(&self, limit: u16) -> Result<u16, HandleError> {
-        self.used.others(limit).next().ok_or(HandleError::Full(u64::from(limit)))
+        self.used.first_other(limit).ok_or(HandleError::Full(u64::from(limit)))
     }
 
     /// Puts `object` into entry `index`, which [`HandleTable::find_free`] found, and returns its handle; `None` when there is
     /// no such entry.
+    #[inline(always)]
     pub fn insert_at(&mut self, index: u16, object: Object) -> Option<Handle> {
         let entry = self.entries.get_mut(usize::from(index))?;
         let generation = entry.generation.wrapping_add(1).max(1);
         *entry = Entry::new(object, generation);
         self.used.set(index, true);
-        self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
-        self.shares.set(index, matches!(object, Object::Share(_)));
-        self.peers.set(index, matches!(object, Object::Peer { .. }));
+        match object {
+            Object::Borrowed(..) => self.borrowed.set(index, true),
+            Object::Share(_) => self.shares.set(index, true),
+            Object::Peer { .. } => self.peers.set(index, true),
+            Object::Port | Object::Mem(_) | Object::Space(_) => {}
+        }
         Some(Handle::new(index, generation))
     }
 
@@ -151,11 +172,51 @@ impl HandleTable {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns the memory that `handle` names, when it does and nothing is going on with it.
+    /// Returns the memory that `handle` names, when it does, it is not borrowed and nothing is going on with it.
     #[inline(always)]
     #[must_use]
-    pub fn plain_mem(&self, handle: Handle) -> Option<Plain<'_>> {
-        get_bounded(&self.entries, usize::from(handle.index())).filter(|entry| entry.is_plain_mem(handle)).map(Plain)
+    pub fn plain_mem(&self, handle: Handle) -> Option<Mem<'_>> {
+        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
+        entry.is_exactly(handle, Kind::Mem, Flags::empty()).then_some(Mem(entry))
+    }
+
+    /// Returns the borrowed memory that `handle` names, when it does and nothing is going on with it.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_borrowed(&mut self, handle: Handle) -> Option<Borrowed<'_>> {
+        get_bounded(&self.entries, usize::from(handle.index()))?;
+        let index = bounded(usize::from(handle.index()), self.entries.len());
+        let entry = self.entries.get_mut(index)?;
+        entry.is_exactly(handle, Kind::Mem, Flags::BORROWED).then_some(Borrowed(entry))
+    }
+
+    /// Returns the borrowed memory of the entry of number `index`, however it stands.
+    #[inline(always)]
+    #[must_use]
+    pub fn borrowed_mut(&mut self, index: u16) -> Option<Borrowed<'_>> {
+        self.at_mut(index).filter(|entry| entry.is_borrowed()).map(Borrowed)
+    }
+
+    /// Returns the share of the entry of number `index`, for changes.
+    #[inline(always)]
+    #[must_use]
+    pub fn share_mut(&mut self, index: u16) -> Option<Share<'_>> {
+        self.at_mut(index).filter(|entry| entry.is(Kind::Share)).map(Share)
+    }
+
+    /// Returns the entry of the open offer to the VM `to` that `handle` names.
+    #[inline(always)]
+    #[must_use]
+    pub fn offer(&self, handle: Handle, to: Far) -> Option<u16> {
+        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
+        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_offer_to(to);
+        is_it.then_some(handle.index())
+    }
+
+    /// Returns the first entry that is an open offer to the VM `to`.
+    #[must_use]
+    pub fn first_offer(&self, to: Far) -> Option<u16> {
+        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_offer_to(to)))
     }
 
     /// Returns the share that `handle` names.
@@ -219,12 +280,15 @@ impl HandleTable {
 
     /// Frees the entry of a handle that was checked; its generation is over.
     pub fn remove(&mut self, handle: Handle) {
-        if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
-            *entry = Entry::free(entry.generation);
-            for set in [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.peers] {
-                set.set(handle.index(), false);
-            }
+        let index = handle.index();
+        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
+        let sets = [&mut self.borrowed, &mut self.shares, &mut self.peers];
+        let is_in = [entry.is_borrowed(), entry.is(Kind::Share), entry.is(Kind::Peer)];
+        for (set, _) in sets.into_iter().zip(is_in).filter(|(_, is_in)| *is_in) {
+            set.set(index, false);
         }
+        self.used.set(index, false);
+        *entry = Entry::free(entry.generation);
     }
 
     /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
@@ -238,15 +302,6 @@ impl HandleTable {
     pub fn flag(&mut self, index: u16, set: Flags, cleared: Flags) {
         if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
             entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
-        }
-    }
-
-    /// Replaces a share; a binding stays.
-    pub fn set_share(&mut self, index: u16, share: &ShareRef) {
-        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Share)) {
-            let (port, steps) = (entry.port, entry.steps);
-            *entry = Entry::new(Object::Share(*share), entry.generation);
-            (entry.port, entry.steps) = (port, steps);
         }
     }
 
@@ -320,17 +375,17 @@ impl HandleTable {
     }
 
     /// Returns the entries that are borrowed memory.
-    pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
+    pub fn borrowed(&self) -> impl Iterator<Item = u16> {
         self.borrowed.iter()
     }
 
     /// Returns the entries that are shares.
-    pub fn shares(&self) -> impl Iterator<Item = u16> + use<> {
+    pub fn shares(&self) -> impl Iterator<Item = u16> {
         self.shares.iter()
     }
 
     /// Returns the entries that are peers.
-    pub fn peers(&self) -> impl Iterator<Item = u16> + use<> {
+    pub fn peers(&self) -> impl Iterator<Item = u16> {
         self.peers.iter()
     }
 

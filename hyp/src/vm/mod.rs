@@ -14,6 +14,7 @@ mod records;
 pub mod sharing;
 pub mod spaces;
 pub mod stop;
+mod view;
 pub mod work;
 
 use heapless::{String, Vec};

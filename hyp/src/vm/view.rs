@@ -1,0 +1,180 @@
+//! Views: memory and shares as they stand in the table of handles, read and changed in place.
+//!
+//! Pure. Made by `handles` alone, of entries that it found to be of that kind.
+
+use strato_abi::addr::PAGE_SIZE;
+use strato_abi::address_space::Attributes;
+use strato_abi::handle::{Handle, Rights};
+use strato_abi::share::{ShareState, Verb};
+
+use super::entry::{Entry, Far, Flags, MemRef};
+use super::ranges::Ranges;
+use crate::allocator::MemId;
+use crate::arch::ram::Pa;
+
+/// Memory that a handle names.
+#[derive(Clone, Copy)]
+pub struct Mem<'a>(pub(super) &'a Entry);
+
+impl Mem<'_> {
+    /// Returns the object.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(self) -> MemId {
+        MemId::from_parts(self.0.index, self.0.id)
+    }
+
+    /// Returns what the holder may do with it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rights(self) -> Rights {
+        Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
+    }
+
+    /// Returns the page at byte `offset`, or `None` when none begins there.
+    #[inline(always)]
+    #[must_use]
+    pub fn page(self, offset: u64) -> Option<Pa> {
+        let is_inside = offset.is_multiple_of(PAGE_SIZE) && offset / PAGE_SIZE < u64::from(self.0.pages);
+        is_inside.then(|| Pa::of_entry(self.0.base.wrapping_add(offset)))
+    }
+
+    /// Returns whether `pa` lies in it.
+    #[inline(always)]
+    #[must_use]
+    pub fn holds(self, pa: Pa) -> bool {
+        pa.bytes().wrapping_sub(self.0.base) / PAGE_SIZE < u64::from(self.0.pages)
+    }
+}
+
+/// Borrowed memory that a handle names.
+pub struct Borrowed<'a>(pub(super) &'a mut Entry);
+
+impl Borrowed<'_> {
+    /// Returns the memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mem(&self) -> Mem<'_> {
+        Mem(self.0)
+    }
+
+    /// Returns the addresses at which it may be mapped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ranges(&self) -> Ranges {
+        Ranges::from_words(self.0.words)
+    }
+
+    /// Sets the addresses at which it may be mapped.
+    #[inline(always)]
+    pub const fn set_ranges(&mut self, ranges: Ranges) {
+        self.0.words = ranges.to_words();
+    }
+}
+
+/// A share, as its owner holds it.
+pub struct Share<'a>(pub(super) &'a mut Entry);
+
+impl Share<'_> {
+    /// Returns how it stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn state(&self) -> Option<ShareState> {
+        self.0.share_state()
+    }
+
+    /// Sets how it stands.
+    #[inline(always)]
+    pub const fn set_state(&mut self, state: ShareState) {
+        let [.., word] = &mut self.0.words;
+        *word = *word & 0xffff_ffff | (state as u64) << 32;
+    }
+
+    /// Returns the most that the peer may map it with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rights(&self) -> Attributes {
+        let [_, terms, _] = self.0.words;
+        Attributes::from_bits_truncate(terms & 0xff)
+    }
+
+    /// Returns what becomes of the memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        let [_, terms, _] = self.0.words;
+        match terms >> 4 & 0xf {
+            0 => Verb::Share,
+            1 => Verb::Lend,
+            _ => Verb::Donate,
+        }
+    }
+
+    /// Returns the memory that is shared, for the peer to hold with `rights`.
+    #[inline(always)]
+    #[must_use]
+    pub fn mem(&self, rights: Rights, flags: Flags) -> MemRef {
+        let (id, base) = (self.id(), Pa::of_entry(self.0.base));
+        MemRef { id, base, pages: u64::from(self.0.pages), rights, flags }
+    }
+
+    /// Returns the object.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(&self) -> MemId {
+        Mem(self.0).id()
+    }
+
+    /// Returns the owner's own handle to the object.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the handle is the lower half of its word")]
+    pub const fn own(&self) -> Handle {
+        let [.., word] = self.0.words;
+        Handle::from_bits(word as u32)
+    }
+
+    /// Returns its pages.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        u64::from(self.0.pages)
+    }
+
+    /// Returns the tag that goes with the offer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
+        let [tag, ..] = self.0.words;
+        tag
+    }
+
+    /// Returns the peer, and once it has accepted, its handle.
+    #[inline(always)]
+    #[must_use]
+    pub const fn far(&self) -> Far {
+        Far::unpack(self.0.link)
+    }
+
+    /// Sets the peer's handle.
+    #[inline(always)]
+    pub fn set_far(&mut self, far: Far) {
+        self.0.link = far.pack();
+    }
+
+    /// Returns how far a revoke has come: the range that is next, and the page in it.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
+    pub const fn cursor(&self) -> (u8, u32) {
+        let [_, terms, _] = self.0.words;
+        ((terms >> 8) as u8, (terms >> 32) as u32)
+    }
+
+    /// Sets how far a revoke has come.
+    #[inline(always)]
+    pub fn set_cursor(&mut self, (range, page): (u8, u32)) {
+        let [_, terms, _] = &mut self.0.words;
+        *terms = *terms & 0xff | u64::from(range) << 8 | u64::from(page) << 32;
+    }
+}
