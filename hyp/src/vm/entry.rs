@@ -224,11 +224,10 @@ impl Entry {
         head == u32::from(handle.generation()) << 16 | u32::from(flags.bits()) << 8 | kind as u32
     }
 
-    /// Returns whether the entry is an offer to the VM `to` that is open.
+    /// Returns whether the share that the entry is is an open offer to the VM `to`.
     #[inline(always)]
-    pub(super) fn is_offer_to(&self, to: Far) -> bool {
-        let is_open = matches!(self.share_state(), Some(ShareState::Offered));
-        self.is(Kind::Share) && is_open && self.link == Far { index: 0, ..to }.pack()
+    pub(super) fn is_open_to(&self, to: Far) -> bool {
+        matches!(self.share_state(), Some(ShareState::Offered)) && self.link == Far { index: 0, ..to }.pack()
     }
 
     /// Returns how a share stands.

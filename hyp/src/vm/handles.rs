@@ -36,6 +36,7 @@ pub struct HandleTable {
     entries: PageSlice<Entry>,
     // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
     borrowed: IndexSet,
+    borrowed_count: u16,
     shares: IndexSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
@@ -54,7 +55,8 @@ impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
         let [borrowed, shares, peers, used] = [const { IndexSet::new() }; 4];
-        Self { entries: PageSlice::zeroed(pages), borrowed, shares, peers, used, kept: None }
+        let entries = PageSlice::zeroed(pages);
+        Self { entries, borrowed, borrowed_count: 0, shares, peers, used, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -107,7 +109,10 @@ impl HandleTable {
         *entry = Entry::new(object, generation);
         self.used.set(index, true);
         match object {
-            Object::Borrowed(..) => self.borrowed.set(index, true),
+            Object::Borrowed(..) => {
+                self.borrowed.set(index, true);
+                self.borrowed_count = self.borrowed_count.wrapping_add(1);
+            }
             Object::Share(_) => self.shares.set(index, true),
             Object::Peer { .. } => self.peers.set(index, true),
             Object::Port | Object::Mem(_) | Object::Space(_) => {}
@@ -209,14 +214,14 @@ impl HandleTable {
     #[must_use]
     pub fn offer(&self, handle: Handle, to: Far) -> Option<u16> {
         let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
-        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_offer_to(to);
+        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
         is_it.then_some(handle.index())
     }
 
     /// Returns the first entry that is an open offer to the VM `to`.
     #[must_use]
     pub fn first_offer(&self, to: Far) -> Option<u16> {
-        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_offer_to(to)))
+        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_open_to(to)))
     }
 
     /// Returns the share that `handle` names.
@@ -282,13 +287,16 @@ impl HandleTable {
     pub fn remove(&mut self, handle: Handle) {
         let index = handle.index();
         let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
-        let sets = [&mut self.borrowed, &mut self.shares, &mut self.peers];
-        let is_in = [entry.is_borrowed(), entry.is(Kind::Share), entry.is(Kind::Peer)];
-        for (set, _) in sets.into_iter().zip(is_in).filter(|(_, is_in)| *is_in) {
-            set.set(index, false);
+        if entry.is_borrowed() {
+            self.borrowed.set(index, false);
+            self.borrowed_count = self.borrowed_count.wrapping_sub(1);
+        } else if entry.is(Kind::Share) {
+            self.shares.set(index, false);
+        } else if entry.is(Kind::Peer) {
+            self.peers.set(index, false);
         }
         self.used.set(index, false);
-        *entry = Entry::free(entry.generation);
+        entry.kind = 0; // whoever uses it next writes all of it
     }
 
     /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
@@ -314,6 +322,7 @@ impl HandleTable {
     }
 
     /// Returns the port that is raised when `step` happens to the object of entry `index`.
+    #[inline(always)]
     #[must_use]
     pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
         let entry = self.at(index)?;
@@ -338,13 +347,13 @@ impl HandleTable {
     #[inline(always)]
     #[must_use]
     pub const fn has_borrowed(&self) -> bool {
-        self.borrowed.count != 0
+        self.borrowed_count != 0
     }
 
     /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
     #[inline(always)]
     pub fn trim(&mut self, gone: Range) {
-        if self.borrowed.count != 0 {
+        if self.borrowed_count != 0 {
             self.trim_all(gone);
         }
     }
@@ -364,7 +373,7 @@ impl HandleTable {
     #[must_use]
     #[inline(always)]
     pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.borrowed.count != 0 && self.any_revoked(space, page)
+        self.borrowed_count != 0 && self.any_revoked(space, page)
     }
 
     #[inline(never)]

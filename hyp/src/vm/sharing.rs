@@ -52,9 +52,14 @@ pub struct Side<'a> {
 
 impl Side<'_> {
     /// Raises the port that is bound to `step` of the object of entry `index`; returns whom to tell, one bit per vCPU.
+    #[inline(always)]
     #[must_use]
     pub fn raise(&self, index: u16, step: Steps) -> u8 {
-        let Some(port) = self.inner.handles.bound(index, step) else { return 0 };
+        self.inner.handles.bound(index, step).map_or(0, |port| self.raise_port(port))
+    }
+
+    #[inline(never)]
+    fn raise_port(&self, port: Handle) -> u8 {
         let word = self.vm.ports.get(usize::from(port.index())).map(super::Port::read);
         // One that was closed since, or is another port by now, is nobody's business.
         let is_same = word.is_some_and(|word| word.is_open() && word.generation() == port.generation());
@@ -133,6 +138,7 @@ pub fn accept(
 ///
 /// # Errors
 /// [`ShareError`]; nothing changed then.
+#[inline(never)]
 pub fn take_over(
     giver: &mut Side<'_>,
     taker: &mut Side<'_>,
@@ -224,7 +230,7 @@ pub fn revoke(
 
 /// Ends a share at its owner by `step`: the count of the handle that was lent goes, and the memory can be mapped again. Returns
 /// its state.
-#[inline]
+#[inline(always)]
 fn end(owner: &mut Side<'_>, index: u16, step: Move, allocator: &mut Allocator) -> Result<ShareState, ShareError> {
     let mut share = owner.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
     let state = state_after(&share, step)?;
@@ -332,7 +338,7 @@ fn clear(
 ///
 /// # Errors
 /// [`ShareError`]: the two ends contradict each other.
-#[inline]
+#[inline(always)]
 pub fn give_back(owner: &mut Side<'_>, index: u16, allocator: &mut Allocator) -> Result<u8, ShareError> {
     end(owner, index, Move::GiveBack, allocator)?;
     Ok(owner.raise(index, Steps::RELINQUISHED))
