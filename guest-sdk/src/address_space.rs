@@ -2,7 +2,8 @@
 //!
 //! The functions are safe, though a guest can pull pages from under its own program with them: they change the machine
 //! that the program runs on, not the program's values, and what then goes wrong is a fault. Rust's rules about memory are
-//! kept as long as no page of the image is replaced by another one.
+//! kept as long as no page of the image is replaced by another one, or mapped a second time and written there:
+//! [`memory`](crate::memory), [`Space`](crate::Space) and [`Mapped`](crate::Mapped) refuse both, these functions leave it to you.
 
 use strato_abi::address_space::{Attributes, LastFault, UnmapFlags};
 use strato_abi::call::{AsCreate, AsDestroy, AsMap, AsProtect, AsQuery, AsSwitch, AsSync, AsUnmap};

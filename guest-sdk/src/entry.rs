@@ -99,6 +99,9 @@ pub(crate) fn begin(version: u64) -> ! {
             crate::core::crash(REASON_VERSION, 0, 0, 0);
         }
     };
+    if let Ok(ram) = info.mem("ram") {
+        crate::image::remember(ram.handle);
+    }
     crate::logger::start(info.option("log"));
     arch::run_main(info);
     crate::core::crash(REASON_REFUSED, 0, 0, 0)

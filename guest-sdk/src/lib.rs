@@ -27,6 +27,7 @@ pub mod exception;
 pub mod failure;
 pub mod fault;
 pub mod granted;
+mod image;
 pub mod info;
 mod logger;
 pub mod mapped;

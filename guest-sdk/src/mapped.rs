@@ -9,9 +9,10 @@ use strato_abi::addr::PAGE_SIZE;
 use strato_abi::address_space::Attributes;
 use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
 
+use crate::address_space::via::map;
 use crate::conduit::Conduit;
 use crate::memory::{Window, unmap_on};
-use crate::{Error, Hvc, Owned, address_space};
+use crate::{Error, Hvc, Owned, address_space, image};
 
 mod sealed {
     pub trait Sealed {}
@@ -58,21 +59,17 @@ pub struct Mapped<'c, C: Conduit = Hvc, O: Object = Owned<'c, C>> {
 
 impl<'c, C: Conduit, O: Object> Mapped<'c, C, O> {
     /// Maps all of `object` at `address` in the current address space.
+    #[inline(always)]
     pub(crate) fn new(conduit: &'c C, object: O, address: Ipa, attributes: Attributes) -> Result<Self, (O, Error)> {
         let (mem, pages) = (object.handle(), object.pages());
-        let mut done = 0;
-        while done < pages {
-            let (bytes, left) = (done * PAGE_SIZE, pages - done);
-            let at = address.checked_add(bytes).unwrap_or(address);
-            let here = AddressSpaceHandle::CURRENT;
-            match address_space::via::map(conduit, here, at, mem, bytes, left, attributes) {
-                Ok(mapped) => done += mapped.done.min(left),
-                Err(error) => {
-                    // These pages alone: behind them something else may be mapped.
-                    let _ = unmap_on(conduit, address, done + error.done.min(left));
-                    return Err((object, error));
-                }
-            }
+        let first = match image::check_place(address, pages) {
+            Ok(()) => map(conduit, AddressSpaceHandle::CURRENT, address, mem, 0, pages, attributes),
+            Err(error) => return Err((object, error)),
+        };
+        // One call does what most objects have.
+        let is_done = first.as_ref().is_ok_and(|mapped| mapped.done >= pages);
+        if !is_done && let Err(error) = map_rest(conduit, mem, address, pages, attributes, first) {
+            return Err((object, error));
         }
         Ok(Self { place: Place { conduit, address, pages, unmaps: !O::UNMAPS }, object })
     }
@@ -113,5 +110,35 @@ impl<'c, C: Conduit, O: Object> Mapped<'c, C, O> {
             }
             Err(error) => Err((self, error)),
         }
+    }
+}
+
+/// Maps what the first call left of an object, or takes back what was mapped of it before the refusal.
+#[cold]
+fn map_rest<C: Conduit>(
+    conduit: &C,
+    mem: MemHandle,
+    address: Ipa,
+    pages: u64,
+    attributes: Attributes,
+    first: crate::Result<address_space::Mapped>,
+) -> crate::Result<()> {
+    let (mut done, mut step) = (0, first);
+    loop {
+        let left = pages - done;
+        match step {
+            Ok(mapped) => done += mapped.done.min(left),
+            Err(error) => {
+                // These pages alone: behind them something else may be mapped.
+                let _ = unmap_on(conduit, address, done + error.done.min(left));
+                return Err(error);
+            }
+        }
+        if done == pages {
+            return Ok(());
+        }
+        let (bytes, left) = (done * PAGE_SIZE, pages - done);
+        let at = address.checked_add(bytes).unwrap_or(address);
+        step = map(conduit, AddressSpaceHandle::CURRENT, at, mem, bytes, left, attributes);
     }
 }

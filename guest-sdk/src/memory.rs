@@ -11,7 +11,7 @@ use crate::address_space::via;
 use crate::conduit::Conduit;
 use crate::error::Result;
 use crate::fault::Fault;
-use crate::{Hvc, Info, arch};
+use crate::{Hvc, Info, arch, image};
 
 /// Readable.
 pub const READ: Attributes = Attributes::READ;
@@ -36,7 +36,9 @@ fn behind(address: Ipa, pages: u64) -> Ipa {
 /// Maps `pages` pages of `mem`, from `offset` bytes on, at `address`, over a conduit of the caller's choice.
 ///
 /// # Errors
-/// Those of AS.MAP; the pages before the refused one stay mapped.
+/// Those of AS.MAP; the pages before the refused one stay mapped. `BAD_ADDR` where something else would stand in the place of the
+/// program, or its pages could be written at another one.
+#[inline(always)]
 pub fn map_on<C: Conduit + ?Sized>(
     conduit: &C,
     mem: MemHandle,
@@ -45,6 +47,11 @@ pub fn map_on<C: Conduit + ?Sized>(
     pages: u64,
     attributes: Attributes,
 ) -> Result<()> {
+    image::check(mem, offset, address, pages, attributes)?;
+    if pages == 1 {
+        // A call that succeeds does one page at least: no need to look how many.
+        return via::map(conduit, AddressSpaceHandle::CURRENT, address, mem, offset, 1, attributes).map(drop);
+    }
     all(pages, |done, left| {
         let offset = offset.saturating_add(done.saturating_mul(PAGE_SIZE));
         let at = behind(address, done);
@@ -76,7 +83,8 @@ pub fn protect_on<C: Conduit + ?Sized>(conduit: &C, address: Ipa, pages: u64, at
 /// Maps `pages` pages of `mem`, from `offset` bytes on, at `address`.
 ///
 /// # Errors
-/// Those of AS.MAP; the pages before the refused one stay mapped.
+/// Those of [`map_on`].
+#[inline(always)]
 pub fn map(mem: MemHandle, offset: u64, address: Ipa, pages: u64, attributes: Attributes) -> Result<()> {
     map_on(&Hvc, mem, offset, address, pages, attributes)
 }

@@ -1,4 +1,5 @@
-//! Group SHARE: memory shared between peers. One function per call.
+//! Group SHARE: memory shared between peers. One function per call; [`granted`](crate::granted) and
+//! [`borrowed`](crate::borrowed) have the kinds of memory that end with their value, and never offer the program's own pages.
 
 use strato_abi::address_space::Attributes;
 use strato_abi::call::{ShareAccept, ShareInfo, ShareOffer, ShareRelinquish, ShareRevoke};

@@ -8,7 +8,7 @@ use crate::address_space::via;
 use crate::conduit::Conduit;
 use crate::error::Result;
 use crate::memory::all;
-use crate::{Hvc, arch};
+use crate::{Hvc, arch, image};
 
 /// An address space besides the one that the VM began with. Dropping it ends it, unless a vCPU is in it: then it stays.
 #[derive(Debug)]
@@ -45,8 +45,9 @@ impl<'c, C: Conduit + ?Sized> Space<'c, C> {
     /// Maps `pages` pages of `mem`, from `offset` bytes on, at `address`.
     ///
     /// # Errors
-    /// Those of AS.MAP; the pages before the refused one stay mapped.
+    /// Those of [`map_on`](crate::memory::map_on).
     pub fn map(&self, mem: MemHandle, offset: u64, address: Ipa, pages: u64, attributes: Attributes) -> Result<()> {
+        image::check(mem, offset, address, pages, attributes)?;
         all(pages, |done, left| {
             let by = done.saturating_mul(PAGE_SIZE);
             let at = address.checked_add(by).unwrap_or(address);

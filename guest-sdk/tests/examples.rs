@@ -5,8 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Guests that are read to learn from.
-const EXAMPLES: [&str; 9] =
-    ["address_spaces", "balloon", "faulty", "floats", "hello", "mirror", "pager", "ping_pong", "yielder"];
+const EXAMPLES: [&str; 10] = [
+    "address_spaces",
+    "balloon",
+    "faulty",
+    "floats",
+    "hello",
+    "mirror",
+    "pager",
+    "ping_pong",
+    "shared_ring",
+    "yielder",
+];
 /// Guests that measure, test or attack.
 const OTHERS: [&str; 3] = ["bench", "hostile", "selftest"];
 const LINES_MAX: usize = 100;

@@ -98,3 +98,11 @@ fn a_window_gives_out_aligned_words_inside_it_only() {
     );
     assert!(matches!(window.store(0, 1), Err(AccessError::Fault(fault)) if fault.is_write()));
 }
+
+#[test]
+fn one_page_is_one_call_and_the_programs_own_place_is_none() {
+    let recorder = Recorder::new().answer(AsMapReply { level: 3, done: 1 });
+    memory::map_on(&recorder, MEM, 0, ipa(0x8000_0000), 1, READ_WRITE).unwrap();
+    let error = memory::map_on(&recorder, MEM, 0, ipa(0x4000_0000), 1, READ_WRITE).unwrap_err();
+    assert_eq!((error.code(), recorder.calls().len()), (Code::BadAddress, 1), "the image is refused without a call");
+}

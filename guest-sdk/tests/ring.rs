@@ -252,3 +252,46 @@ fn more_than_the_ring_holds_goes_in_batches_and_telling_and_waiting_are_one_call
     assert_eq!(*far.calls.borrow(), [Call::VcpuSignalWait, Call::VcpuSignalWait, Call::EvtSend]);
     assert_eq!(*far.seen.borrow(), messages(0..8));
 }
+
+#[test]
+fn one_who_sends_on_tells_with_the_next_call_a_flush_or_a_drop() {
+    let (producer, mut from, _) = ends(4);
+    let recorder = Recorder::new().answer(EvtSendReply {}).answer(EvtSendReply {}).answer(EvtSendReply {});
+    let mut to = Sender::new_on(&recorder, producer, port(44));
+    let mut queue = |to: &mut Sender<'_, 2, _, _>, n| {
+        from.want(1).unwrap();
+        to.queue(&messages(n..n + 1)).unwrap();
+        let calls = made(&recorder).len();
+        from.read(&mut [NONE; 4]).unwrap();
+        from.release().unwrap();
+        calls
+    };
+    assert_eq!([queue(&mut to, 0), queue(&mut to, 1)], [0, 1]);
+    to.flush().unwrap();
+    assert_eq!(queue(&mut to, 2), 2);
+    drop(to);
+    assert_eq!(made(&recorder), [Call::EvtSend; 3]);
+}
+
+#[test]
+fn what_was_received_is_given_back_by_the_next_call_or_a_release_and_a_drop_touches_nothing() {
+    let (mut to, consumer, page) = ends(4);
+    let recorder = Recorder::new().answer(EvtSendReply {}).answer(EvtSendReply {}).answer(EvtSendReply {});
+    let mut from = Receiver::new_on(&recorder, consumer, port(45));
+    let mut into = [NONE; 4];
+    for n in 0..3 {
+        send(&mut to, 4 * n..4 * n + 4);
+        assert_eq!((from.try_receive(&mut into), into.to_vec()), (Ok(4), messages(4 * n..4 * n + 4)));
+        assert_eq!((page.get(HEAD), to.want(1)), (4 * n, Ok(true)));
+        match n {
+            0 => assert_eq!(from.try_receive(&mut into), Ok(0)),
+            _ => from.release().unwrap(),
+        }
+        assert_eq!((page.get(HEAD), made(&recorder).len() as u64), (4 * n + 4, n + 1));
+    }
+    send(&mut to, 12..13);
+    from.receive(&mut into).unwrap();
+    page.touched();
+    drop(from);
+    assert_eq!((page.get(HEAD), page.touched()), (12, vec![]), "the memory may be unmapped by now");
+}

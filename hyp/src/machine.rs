@@ -157,6 +157,16 @@ pub struct Wakes {
     pub vcpus: u8,
 }
 
+impl Wakes {
+    /// Sets `vcpus` of the VM in `place`, unless there are none.
+    #[inline(always)]
+    pub const fn set(&mut self, place: u8, vcpus: u8) {
+        if vcpus != 0 {
+            *self = Self { place, vcpus };
+        }
+    }
+}
+
 /// What follows a trap. One place applies it: `dispatcher::next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

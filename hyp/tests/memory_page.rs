@@ -6,7 +6,7 @@ mod memory_common;
 use memory_common::{EXECUTE, READ, WRITE, World, attr, ipa, pa};
 use strato_abi::addr::Ipa;
 use strato_abi::handle::Rights;
-use strato_hyp::memory::descriptor::{Attr, MemoryType, RamAttrs};
+use strato_hyp::memory::descriptor::{Attr, Level, MemoryType, RamAttrs};
 
 /// First page of guest RAM.
 const RAM: u64 = 0x4000_0000 >> 12;
@@ -20,7 +20,7 @@ impl World {
     }
 
     fn map_short(&mut self, page: u64, frame: u64) -> bool {
-        self.space.vacant(ipa(page)).map(|vacant| vacant.fill(pa(frame), attr(READ))).is_some()
+        self.space.vacant(ipa(page), Level::Three).map(|vacant| vacant.fill(pa(frame), attr(READ))).is_some()
     }
 
     fn frame(&self, page: u64) -> Option<u64> {
@@ -39,7 +39,7 @@ fn a_page_goes_the_short_way_when_its_table_is_there_and_its_entry_is_free() {
     assert!(!world.map_short(RAM + 512, FAR), "no table");
     world.map_long(RAM + 1024, FAR + 1024, 512);
     assert!(!world.map_short(RAM + 1030, FAR), "a block");
-    assert!(world.space.vacant(Ipa::new(0x4000_2008).unwrap()).is_none(), "not aligned");
+    assert!(world.space.vacant(Ipa::new(0x4000_2008).unwrap(), Level::Three).is_none(), "not aligned");
     world.map_long(1, FAR + 1, 1);
     assert!(!world.map_short(0, FAR), "page 0, whose table is there");
     assert_eq!(world.end().len(), 4);

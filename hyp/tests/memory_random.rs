@@ -9,6 +9,7 @@ use memory_common::{EXECUTE, READ, WRITE, World, attr, frames, ipa, pa};
 use proptest::prelude::*;
 use strato_abi::address_space::Attributes;
 use strato_hyp::arch::watch::stale_entries;
+use strato_hyp::memory::descriptor::Level;
 use strato_hyp::memory::source::TableSource;
 use strato_hyp::memory::stage2::SpaceError;
 
@@ -135,7 +136,7 @@ fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Ste
             }
         }
         Step::MapPage { page, frame, rights } if world.space.is_settled() => {
-            if let Some(vacant) = world.space.vacant(ipa(page)) {
+            if let Some(vacant) = world.space.vacant(ipa(page), Level::Three) {
                 vacant.fill(pa(frame), attr(rights));
                 prop_assert!(page != 0);
                 prop_assert_eq!(model.insert(page, (frame, rights)), None);

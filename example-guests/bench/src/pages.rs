@@ -3,9 +3,9 @@
 //! Every figure has the tables it needs: a neighbor stays mapped.
 
 use strato_guest::abi::addr::{IPA_BITS, PAGE_SIZE};
-use strato_guest::abi::{Ipa, MemHandle};
+use strato_guest::abi::{AddressSpaceHandle, Ipa, MemHandle};
 use strato_guest::memory::{self, READ_WRITE};
-use strato_guest::{Failure, Info, Result, ensure, time};
+use strato_guest::{Failure, Info, Result, address_space, ensure, time};
 
 use crate::{COUNT, PASSES, demand, measure, report};
 
@@ -47,7 +47,10 @@ fn behind(from: Ipa, n: u64, size: u64) -> Ipa {
 /// Measures one page a call.
 fn single(Free { ram, offset }: Free) -> ::core::result::Result<(), Failure> {
     let place = |n: u64| behind(FIRST, n, PAGE_SIZE);
-    let map = |n: u64| memory::map(ram, offset.wrapping_add(n.wrapping_mul(PAGE_SIZE)), place(n), 1, READ_WRITE);
+    let map = |n: u64| {
+        let offset = offset.wrapping_add(n.wrapping_mul(PAGE_SIZE));
+        address_space::map(AddressSpaceHandle::CURRENT, place(n), ram, offset, 1, READ_WRITE).map(drop)
+    };
     let (mut mapped, mut unmapped) = (0, 0);
     for _ in 0..PASSES {
         mapped = measure(map)?;
@@ -79,7 +82,9 @@ fn blocks(Free { ram, .. }: Free) -> ::core::result::Result<(), Failure> {
     let place = |n: u64| behind(BLOCKS, n, BLOCK_SIZE);
     let mut mapped = 0;
     for _ in 0..PASSES {
-        mapped = measure(|n| memory::map(ram, BLOCK_SIZE, place(n), PAGES, READ_WRITE))?;
+        mapped = measure(|n| {
+            address_space::map(AddressSpaceHandle::CURRENT, place(n), ram, BLOCK_SIZE, PAGES, READ_WRITE).map(drop)
+        })?;
         for n in 0..COUNT {
             memory::unmap(place(n), PAGES)?;
         }

@@ -3,6 +3,7 @@
 
 mod discovery;
 mod events;
+mod shares;
 mod trouble;
 
 use strato_guest::{Failure, Info, Needs, println};
@@ -19,6 +20,9 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("answer") => events::answer(info)?,
         Some("offer") => events::offer(info)?,
         Some("connect") => events::connect(info)?,
+        Some("copies") => shares::copies()?,
+        Some("lend") => shares::lend(info)?,
+        Some("borrow") => shares::borrow(info)?,
         Some("overflow") => println!("{}", trouble::overflow(0)),
         Some("panic") => trouble::panic(),
         Some("panic_elsewhere") => trouble::panic_elsewhere()?,

@@ -96,8 +96,8 @@ macro_rules! word {
         #[inline(always)]
         pub(crate) fn $name(address: Ipa, value: u64) -> Result<(), Fault> {
             let (esr, far, pc, failed): (u64, u64, u64, u64);
-            // SAFETY: `memory::Window` is the one caller; it keeps out of the image, so no value of the program changes. The
-            // rest as for the loads.
+            // SAFETY: `memory::Window` is the one caller; it keeps out of the image, whose pages are not mapped elsewhere to be
+            // written (`image`), so no value of the program changes. The rest as for the loads.
             unsafe {
                 asm!("bl {store}", store = sym $routine, inlateout("x0") address.bytes() => esr,
                     inlateout("x1") value => far, lateout("x2") pc, lateout("x3") failed, lateout("x30") _,

@@ -69,6 +69,9 @@ impl<const WORDS: usize, M: Memory> Consumer<WORDS, M> {
             self.look()?;
         }
         let count = into.len().min(usize::try_from(self.available()).unwrap_or(usize::MAX));
+        if count == 0 {
+            return Ok(0);
+        }
         let (at, run) = self.slots.at(self.read);
         let run = count.min(usize::try_from(run).unwrap_or(usize::MAX));
         let (before, behind) = into.split_at_mut(run);

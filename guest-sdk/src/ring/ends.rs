@@ -99,7 +99,7 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
     /// Sends all of `messages`, in batches when they do not fit at once, and waits for room in between.
     ///
     /// # Errors
-    /// Those of [`Sender::try_send`], `Ended`.
+    /// Those of [`Sender::try_send`], `Ended`. Some of the messages may go out all the same: there is no sending them again.
     pub fn send(&mut self, messages: &[[u64; WORDS]]) -> Result<(), RingError> {
         self.queue(messages)?;
         self.flush()
@@ -140,12 +140,12 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Sender<'c, WORDS, M, C> {
 
 impl<const WORDS: usize, M: Memory, C: Conduit> Drop for Sender<'_, WORDS, M, C> {
     fn drop(&mut self) {
-        // A far end that has ended need not be told.
+        // A call alone: the memory may be gone by now. A far end that has ended need not be told.
         let _ = self.flush();
     }
 }
 
-/// The end that receives. Its port is bound to the vCPU that uses it.
+/// The end that receives. Its port is bound to the vCPU that uses it. Dropping it gives nothing back: the memory may be gone.
 #[derive(Debug)]
 pub struct Receiver<'c, const WORDS: usize, M: Memory = Window, C: Conduit = Hvc> {
     consumer: Consumer<WORDS, M>,
@@ -212,12 +212,5 @@ impl<'c, const WORDS: usize, M: Memory, C: Conduit> Receiver<'c, WORDS, M, C> {
     pub fn release(&mut self) -> Result<(), RingError> {
         self.line.owes |= self.consumer.release()?;
         self.line.tell()
-    }
-}
-
-impl<const WORDS: usize, M: Memory, C: Conduit> Drop for Receiver<'_, WORDS, M, C> {
-    fn drop(&mut self) {
-        // A far end that has ended, or memory that was taken back, needs no slots.
-        let _ = self.release();
     }
 }

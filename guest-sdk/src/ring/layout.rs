@@ -1,18 +1,5 @@
-//! Where the words of a ring are, and the header that says so. Called by both ends; decides nothing about messages.
-//!
-//! | offset | word | written by |
-//! |---|---|---|
-//! | 0 | `MAGIC`, the letters `ST_RING1`; zero while the ring is being made | its maker, last of all |
-//! | 8 | version in bits 63:32, words of a message in bits 31:0 | its maker |
-//! | 16 | slots, a power of two | its maker |
-//! | 128 | `TAIL`: messages written since the ring was made, modulo 2^64 | the producer |
-//! | 136 | the `HEAD` at which the producer wants an event | the producer |
-//! | 256 | `HEAD`: messages read since the ring was made, modulo 2^64 | the consumer |
-//! | 264 | the `TAIL` at which the consumer wants an event | the consumer |
-//! | 512 | the slots: message `n` is in slot `n % slots`, its words in order | the producer |
-//!
-//! Little-endian words of 64 bits; the others below 512 are zero. Two lines of 64 bytes separate what one end writes from what
-//! the other one writes, for caches that fetch lines in pairs. A page holds 32 messages of 64 bytes.
+//! Where the words of a ring are (the table is in `ring/mod.rs`), and the header that says so. Called by both ends; decides
+//! nothing about messages.
 
 use ::core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 

@@ -2,11 +2,34 @@
 //!
 //! [`Sender`] and [`Receiver`] are the ends of a program; [`Producer`] and [`Consumer`] are the same without port and waiting.
 //! A message is `WORDS` words of 64 bits, copied in and out; a batch is published by one store, and its far end gets an event
-//! only when it has asked for one. What that takes is in `ring/layout.rs`, with the version of it.
+//! only when it has asked for one.
 //!
 //! The far end is not trusted. Both ends keep their own numbers, so whatever it writes, whenever it does: no word of its
 //! leads outside the slots, each is read once, a number that cannot be is [`RingError::Corrupt`], a message is just words, and
-//! memory that was taken back is [`RingError::Access`]. It can still stop sending, or send nonsense: that is the program's to judge.
+//! memory that was taken back is [`RingError::Access`] in a program that declares a fault handler (any other ends by that fault,
+//! as by every one). It can still stop sending, or send nonsense: that is the program's to judge.
+//!
+//! # Layout, version 1
+//!
+//! | offset | word | written by |
+//! |---|---|---|
+//! | 0 | `MAGIC`, the letters `ST_RING1`; zero while the ring is being made | its maker, last of all |
+//! | 8 | version in bits 63:32, words of a message in bits 31:0 | its maker |
+//! | 16 | slots, a power of two | its maker |
+//! | 128 | `TAIL`: messages written since the ring was made, modulo 2^64 | the producer |
+//! | 136 | the `HEAD` at which the producer wants an event | the producer |
+//! | 256 | `HEAD`: messages read since the ring was made, modulo 2^64 | the consumer |
+//! | 264 | the `TAIL` at which the consumer wants an event | the consumer |
+//! | 512 | the slots: message `n` is in slot `n % slots`, its words in order | the producer |
+//!
+//! Little-endian words of 64 bits; the others below 512 are not used. Two lines of 64 bytes separate what one end writes from
+//! what the other one writes, for caches that fetch lines in pairs. A page holds 32 messages of 64 bytes.
+//!
+//! An end that publishes stores its counter with release order, passes a full barrier, and loads the number that the far end
+//! wants; it owes an event when the counter reached that number by this step. An end that sleeps stores the number that it
+//! wants, passes a full barrier, and loads the far end's counter with acquire order; it waits when that is not there yet. So
+//! one of the two sees the other, and nobody sleeps on news; an end that does not sleep wants a number that has passed, and
+//! costs no event. An event may come for nothing: who wakes looks again.
 
 mod consumer;
 mod ends;

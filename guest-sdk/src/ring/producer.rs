@@ -68,6 +68,9 @@ impl<const WORDS: usize, M: Memory> Producer<WORDS, M> {
             self.look()?;
         }
         let count = messages.len().min(usize::try_from(self.room()).unwrap_or(usize::MAX));
+        if count == 0 {
+            return Ok(0);
+        }
         let (at, run) = self.slots.at(self.written);
         let run = count.min(usize::try_from(run).unwrap_or(usize::MAX));
         // Where the slots end, the rest goes to the first ones.

@@ -154,25 +154,16 @@ impl Allocator {
         }
     }
 
-    /// Counts `pages` more pages of the object as mapped.
+    /// Counts `pages` more pages of the object as mapped. A name's generation ends with its object, so that alone tells whether
+    /// it is there.
     ///
     /// # Errors
     /// [`AllocError::Stale`]; [`AllocError::Busy`] when the count would overflow.
-    pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
-        let entry = self.mem_mut(id)?;
-        entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
-        Ok(())
-    }
-
-    /// Does the same for one page. A name's generation ends with its object, so that alone tells whether it is there.
-    ///
-    /// # Errors
-    /// As for [`Allocator::mem_add_mapped`].
     #[inline(always)]
-    pub fn mem_page_mapped(&mut self, id: MemId) -> Result<(), AllocError> {
+    pub fn mem_add_mapped(&mut self, id: MemId, pages: u32) -> Result<(), AllocError> {
         let entry = self.ledger.get_mut(id.index).filter(|entry| entry.generation == id.generation);
         let entry = entry.ok_or(AllocError::Stale)?;
-        entry.mapped = entry.mapped.checked_add(1).ok_or(AllocError::Busy)?;
+        entry.mapped = entry.mapped.checked_add(pages).ok_or(AllocError::Busy)?;
         Ok(())
     }
 

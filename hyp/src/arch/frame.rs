@@ -90,7 +90,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns whether the guest was in AArch32 (SPSR_EL2.M[4]).
+    /// Returns whether the guest was in AArch32 (SPSR_EL2.M bit 4).
     #[must_use]
     pub const fn is_aarch32(&self) -> bool {
         self.pstate & 1 << 4 != 0

@@ -16,7 +16,7 @@ use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Wakes};
 use crate::sync::{Ordering, fence};
 use crate::vm::Vm;
-use crate::vm::handles::{HandleError, Object};
+use crate::vm::handles::{Far, HandleError, Object};
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
@@ -82,7 +82,8 @@ impl Handle for EvtOffer {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtOfferReply>, CallError> {
         let PeerHandle(peer) = self.peer;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let (vm, incarnation) = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
+        let Far { place: vm, incarnation, .. } =
+            inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
         let alive = cx.machine.vms.get(usize::from(vm)).and_then(|slot| slot.get(cx.stay));
         if alive.is_none_or(|vm| vm.incarnation != incarnation || vm.is_ending()) {
             return Err(CallError::of(Code::PeerGone, 1, Reason::None, 0));
@@ -125,7 +126,7 @@ impl Handle for EvtConnect {
         let key = AbiHandle::from_bits(u32::try_from(self.key).map_err(|_| no_offer)?);
         let PeerHandle(peer) = self.peer;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let (place, incarnation) = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
+        let Far { place, incarnation, .. } = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
         let found = cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
         let found = found.filter(|vm| vm.incarnation == incarnation && !vm.is_ending());
         let other = found.ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;

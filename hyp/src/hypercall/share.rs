@@ -14,7 +14,7 @@ use crate::allocator::{AllocError, Allocator};
 use crate::arch;
 use crate::arch::epoch::Stay;
 use crate::lock::{Guard, Held, VM, lock_found};
-use crate::machine::{Cx, Machine, Pool, Wakes};
+use crate::machine::{Cx, Machine, Pool};
 use crate::memory::sharing::is_out;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
 use crate::vm::sharing::{self, ShareError, Side};
@@ -70,10 +70,7 @@ fn lock_peer<'a>(
     locks: &'a mut Held<'_, 0>,
     PeerHandle(peer): PeerHandle,
 ) -> Result<Both<'a>, CallError> {
-    let look = |handles: &HandleTable| {
-        let (place, incarnation) = handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
-        Ok(Some(Far { place, incarnation, index: 0 }))
-    };
+    let look = |handles: &HandleTable| handles.peer(peer).map(Some).map_err(|error| CallError::Handle(1, error));
     // One that ends withdraws its offers afterwards, under its lock.
     lock_both(near, locks, look)?.filter(|both| !both.vm.is_ending()).ok_or(PEER_GONE)
 }
@@ -88,7 +85,7 @@ impl Handle for ShareOffer {
         let share = self.checked(&owner.inner.handles, &pool.allocator, peer)?;
         let handle = sharing::offer(&mut owner, share, &mut pool.allocator).map_err(|error| refusal(error, 2))?;
         let told = Side { vm: peer, inner: &mut theirs }.raise_peer(cx.vm, Steps::OFFERED);
-        cx.wakes = Wakes { place: peer.place, vcpus: told };
+        cx.wakes.set(peer.place, told);
         Ok(Outcome::Reply(ShareOfferReply { share: ShareHandle(handle), key: u64::from(handle.bits()) }))
     }
 }
@@ -167,7 +164,7 @@ impl Handle for ShareAccept {
             sharing::accept(&mut owner, &mut borrower, index, rights)
         };
         let (handle, told) = accepted.map_err(|error| refusal(error, 2))?;
-        cx.wakes = Wakes { place: peer.place, vcpus: told };
+        cx.wakes.set(peer.place, told);
         Ok(Outcome::Reply(ShareAcceptReply { mem: MemHandle(handle), pages, tag }))
     }
 }
@@ -205,7 +202,7 @@ impl Handle for ShareRelinquish {
         let mut side = Side { vm: owner, inner: &mut theirs };
         let told = sharing::give_back(&mut side, far.index, allocator).map_err(|error| refusal(error, 1))?;
         inner.handles.remove(handle);
-        cx.wakes = Wakes { place: owner.place, vcpus: told };
+        cx.wakes.set(owner.place, told);
         Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done }))
     }
 }
@@ -257,7 +254,7 @@ impl Handle for ShareRevoke {
         let pending = arch::interrupt_pending;
         let revoked = sharing::revoke(&mut owner, &mut borrower, handle.index(), self.policy, allocator, pending)
             .map_err(|error| refusal(error, 1))?;
-        cx.wakes = Wakes { place: peer.place, vcpus: revoked.told };
+        cx.wakes.set(peer.place, revoked.told);
         Ok(Outcome::Reply(ShareRevokeReply { state: revoked.state as u64, done: revoked.pages }))
     }
 }

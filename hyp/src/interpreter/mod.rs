@@ -106,7 +106,7 @@ pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: 
     Answer::Stay
 }
 
-/// Answers a refused access that [`abort`] did not settle: the VM is stopped with a report.
+/// Answers a refused access that [`abort()`] did not settle: the VM is stopped with a report.
 pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &Abort) -> Next {
     report::abort(cx, frame, abort);
     if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {

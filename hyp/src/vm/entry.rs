@@ -131,15 +131,15 @@ pub(super) struct Entry {
     pub(super) steps: u8,
     /// Mem, Share: index of the object's name. Space: slot.
     pub(super) index: u16,
-    /// Mem, Share: generation of its name. Peer: incarnation.
+    /// Mem, Share: generation of its name.
     pub(super) id: u64,
-    /// Mem, Share: first byte. Peer: place.
+    /// Mem, Share: first byte.
     pub(super) base: u64,
     /// Mem, Share: pages.
     pub(super) pages: u32,
     /// Bits of the handle to the port that is bound to the object; 0 is none.
     pub(super) port: u32,
-    /// Borrowed: the owner's share. Share: the borrower's handle.
+    /// Borrowed: the owner's share. Share: the borrower's handle. Peer: its VM.
     pub(super) link: u64,
     /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
     pub(super) words: [u64; 3],
@@ -178,7 +178,7 @@ impl Entry {
             }
             Object::Space(slot) => Self { kind: Kind::AddressSpace as u8, index: u16::from(slot), ..free },
             Object::Peer { place, incarnation } => {
-                Self { kind: Kind::Peer as u8, id: u64::from(incarnation), base: u64::from(place), ..free }
+                Self { kind: Kind::Peer as u8, link: Far { place, incarnation, index: 0 }.pack(), ..free }
             }
         }
     }
@@ -272,18 +272,14 @@ impl Entry {
         if self.is(Kind::AddressSpace) { u8::try_from(self.index).ok() } else { None }
     }
 
-    pub(super) fn peer(&self) -> Option<(u8, u32)> {
-        let (place, incarnation) = (u8::try_from(self.base).ok()?, u32::try_from(self.id).ok()?);
-        self.is(Kind::Peer).then_some((place, incarnation))
-    }
-
     pub(super) fn is_borrowed(&self) -> bool {
         self.is(Kind::Mem) && Flags::from_bits_truncate(self.flags).contains(Flags::BORROWED)
     }
 
-    /// Returns the entry at the other end, of a share or of borrowed memory.
+    /// Returns the entry at the other end, of a share or of borrowed memory; of a peer its place, without an index.
+    #[inline(always)]
     pub(super) fn far(&self) -> Option<Far> {
-        (self.is(Kind::Share) || self.is_borrowed()).then(|| Far::unpack(self.link))
+        (self.is_borrowed() || self.is(Kind::Share) || self.is(Kind::Peer)).then(|| Far::unpack(self.link))
     }
 
     pub(super) const fn ranges(&self) -> Ranges {

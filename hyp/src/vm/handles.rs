@@ -243,12 +243,22 @@ impl HandleTable {
         self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns place and incarnation of the VM that `handle` names.
+    /// Returns the VM that `handle` names, without an index.
     ///
     /// # Errors
     /// [`HandleError`] when it names none.
-    pub fn peer(&self, handle: Handle) -> Result<(u8, u32), HandleError> {
-        self.entry(handle)?.peer().ok_or(HandleError::WrongKind)
+    #[inline(always)]
+    pub fn peer(&self, handle: Handle) -> Result<Far, HandleError> {
+        match get_bounded(&self.entries, usize::from(handle.index())) {
+            Some(entry) if entry.is_exactly(handle, Kind::Peer, Flags::empty()) => Ok(Far::unpack(entry.link)),
+            _ => Err(self.no_peer(handle)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_peer(&self, handle: Handle) -> HandleError {
+        self.entry(handle).err().unwrap_or(HandleError::WrongKind)
     }
 
     /// Checks that `handle` names a port.
@@ -265,9 +275,7 @@ impl HandleTable {
     /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.
     #[must_use]
     pub fn far(&self, index: u16) -> Option<Far> {
-        let entry = self.at(index)?;
-        let peer = || entry.peer().map(|(place, incarnation)| Far { place, incarnation, index: 0 });
-        entry.far().or_else(peer)
+        self.at(index)?.far()
     }
 
     /// Returns the memory of the entry of number `index`, whatever its generation.

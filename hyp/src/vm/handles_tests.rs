@@ -27,7 +27,7 @@ fn the_handle_zero_names_nothing() {
 fn a_handle_of_another_kind_is_refused() {
     let mut table = table();
     let peer = table.insert(PEER, 4).unwrap();
-    assert_eq!(table.peer(peer), Ok((3, 9)));
+    assert_eq!(table.peer(peer), Ok(Far { place: 3, incarnation: 9, index: 0 }));
     assert_eq!(table.port(peer), Err(HandleError::WrongKind));
     assert_eq!(table.mem(peer), Err(HandleError::WrongKind));
 }

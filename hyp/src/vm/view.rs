@@ -31,11 +31,12 @@ impl Mem<'_> {
         Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
     }
 
-    /// Returns the page at byte `offset`, or `None` when none begins there.
+    /// Returns the first of `pages` pages, at least one, from byte `offset` on, or `None` when they are not all there.
     #[inline(always)]
     #[must_use]
-    pub fn page(self, offset: u64) -> Option<Pa> {
-        let is_inside = offset.is_multiple_of(PAGE_SIZE) && offset / PAGE_SIZE < u64::from(self.0.pages);
+    pub fn part(self, offset: u64, pages: u64) -> Option<Pa> {
+        let end = (offset / PAGE_SIZE).wrapping_add(pages.wrapping_sub(1)); // both are far below 2^63
+        let is_inside = offset.is_multiple_of(PAGE_SIZE) && end < u64::from(self.0.pages);
         is_inside.then(|| Pa::of_entry(self.0.base.wrapping_add(offset)))
     }
 

@@ -245,7 +245,7 @@ fn a_cut_for_which_the_ledger_has_no_entry_is_refused_and_cuts_nothing() {
         if pages == 1 {
             continue;
         }
-        let x = s.ask(A, Call::MemSplit, &[mem, pages / 2 << 12]).unwrap();
+        let x = s.ask(A, Call::MemSplit, &[mem, (pages / 2) << 12]).unwrap();
         if x[0] != 0 {
             assert_eq!(x[0].cast_signed(), Code::NoMemory as i64);
             assert_eq!(s.call(A, Call::MemInfo, &[mem])[0], pages);

@@ -31,8 +31,15 @@ fn scenarios() -> Vec<String> {
 fn what_holds_a_promise_exists() {
     let text = fs::read_to_string(root().join("docs/testing.md")).unwrap();
     let table = text.split("## Which promise is held by what").nth(1).unwrap().split("\n## ").next().unwrap();
-    let folders =
-        ["hyp/src", "hyp/tests", "abi/tests", "guest-sdk/tests", "scripts/strato/src", "scripts/strato/tests"];
+    let folders = [
+        "hyp/src",
+        "hyp/tests",
+        "abi/tests",
+        "guest-sdk/src",
+        "guest-sdk/tests",
+        "scripts/strato/src",
+        "scripts/strato/tests",
+    ];
     let sources: String = folders.iter().map(|folder| sources(&root().join(folder))).collect();
     let scenarios = scenarios();
     let mut seen = 0;

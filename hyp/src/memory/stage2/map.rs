@@ -1,4 +1,4 @@
-//! Map: new leaves where nothing was. A page into a table that exists takes the short way; the rest is planned as runs.
+//! Map: new leaves where nothing was. Pages into a table that exists take a short way; the rest is planned as runs.
 
 use heapless::Vec;
 use strato_abi::addr::{Ipa, PAGE_SIZE};
@@ -44,37 +44,10 @@ impl AddressSpace {
         }
         self.check_alive()?;
         self.complete(source);
-        match self.map_in_table(start, pa.bytes(), pages, attr, source) {
-            Some(result) => result,
+        match self.map_row(ipa, pa.bytes(), pages, attr, source) {
+            Some(mapped) => Ok(mapped),
             None => self.map_runs(start, pa.bytes(), pages, attr, source),
         }
-    }
-
-    /// The short way: all pages have their entries in one table of level 3 that exists. `None` when they do not.
-    fn map_in_table(
-        &mut self,
-        start: u64,
-        pa: u64,
-        pages: u64,
-        attr: Attr,
-        source: &mut impl TableSource,
-    ) -> Option<Result<Mapped, SpaceError>> {
-        let first = Level::Three.index(start);
-        let count = clip(pages, first).min(UNITS);
-        if count as u64 != pages {
-            return None;
-        }
-        let mut second = self.root.edit().into_child(Level::One.index(start))?;
-        let place = Level::Two.index(start);
-        let mut third = second.child(place)?;
-        let run = Run { ipa: start, level: Level::Three, count };
-        if !is_empty(third.look(), run) {
-            return Some(Err(SpaceError::Exists));
-        }
-        let done = fill(&mut third, run, pa, attr, &mut Pace::default(), source);
-        second.add_used(place, done);
-        stage2::publish();
-        Some(Ok(Mapped { pages: done as u64, level: Level::Three }))
     }
 
     /// The long way: plan, take tables, commit.

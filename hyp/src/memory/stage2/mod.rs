@@ -19,19 +19,19 @@
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
-mod page;
 mod part;
 mod pending;
 mod protect;
 mod run;
+mod short;
 mod split;
 mod teardown;
 mod unmap;
 mod walk;
 
 pub use map::Mapped;
-pub use page::Vacant;
 pub use part::Part;
+pub use short::Vacant;
 pub use teardown::Progress;
 pub use walk::{Access, Leaf, Region, Stretch};
 

@@ -28,6 +28,9 @@ impl AddressSpace {
         check_range(ipa, pages)?;
         self.check_alive()?;
         self.complete(source);
+        if let Some(done) = self.unmap_row(ipa, pages, source) {
+            return Ok(done);
+        }
         let runs = self.runs_to_unmap(ipa, pages, source)?;
         let broken = self.break_runs(&runs, source);
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);

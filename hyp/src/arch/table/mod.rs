@@ -13,6 +13,10 @@ use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+mod counted;
+
+pub use counted::Counted;
+
 use super::backing;
 use super::ram::{FRAME_SIZE, Pa, Pages};
 use super::watch;
@@ -164,9 +168,7 @@ impl<'a> Edit<'a> {
     #[must_use]
     #[inline(always)]
     pub fn into_counted(self, index: usize) -> Option<Counted<'a>> {
-        let entry = self.entry(index);
-        let child = child_of(entry)?;
-        Some(Counted { parent: self, index, entry, child })
+        Counted::new(self, index)
     }
 
     /// Writes entry `index`: a leaf, or 0. The entry must not own a table: that would be lost.
@@ -244,51 +246,6 @@ impl<'a> Edit<'a> {
     fn store(&mut self, index: usize, entry: u64, order: Ordering) {
         watch::written(address(self.0), index & (ENTRIES - 1), self.0.at(index), entry);
         self.0.at(index).store(entry, order);
-    }
-}
-
-/// A table that is changed, and the entry of its parent that counts how many of its entries are in use.
-pub struct Counted<'a> {
-    parent: Edit<'a>,
-    index: usize,
-    /// The parent's entry, which changes by the functions below alone.
-    entry: u64,
-    child: &'a Entries,
-}
-
-impl Counted<'_> {
-    /// Returns how many entries are in use.
-    #[must_use]
-    #[inline(always)]
-    pub const fn used(&self) -> usize {
-        ((self.entry & COUNT_MASK) >> COUNT_SHIFT) as usize
-    }
-
-    /// Returns entry `index` (modulo [`ENTRIES`]) as the walker sees it.
-    #[must_use]
-    #[inline(always)]
-    pub fn entry(&self, index: usize) -> u64 {
-        self.child.at(index).load(Ordering::Relaxed)
-    }
-
-    /// Writes entry `index`, which was 0: a leaf; counts it as in use.
-    #[inline(always)]
-    pub fn add_leaf(&mut self, index: usize, leaf: u64) {
-        Edit(self.child, PhantomData).set_leaf(index, leaf);
-        self.count(self.entry.wrapping_add(1 << COUNT_SHIFT));
-    }
-
-    /// Writes 0 to entry `index`, a leaf; counts it as no longer in use.
-    #[inline(always)]
-    pub fn remove_leaf(&mut self, index: usize) {
-        Edit(self.child, PhantomData).set_leaf(index, 0);
-        self.count(self.entry.wrapping_sub(1 << COUNT_SHIFT));
-    }
-
-    #[inline(always)]
-    fn count(&mut self, counted: u64) {
-        self.entry = self.entry & !COUNT_MASK | counted & COUNT_MASK;
-        self.parent.store(self.index, self.entry, Ordering::Relaxed);
     }
 }
 
