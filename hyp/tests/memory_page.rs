@@ -52,7 +52,8 @@ fn a_page_is_taken_the_short_way_unless_it_is_the_last_of_its_table_or_no_page()
     world.map_long(RAM, FAR, 2);
     assert_eq!(world.space.take_page(ipa(RAM + 2), |_| true), None, "not mapped");
     assert_eq!(world.space.take_page(Ipa::new(0x4000_0008).unwrap(), |_| true), None, "not aligned");
-    assert_eq!(world.space.take_page(ipa(RAM), |_| true), Some(pa(FAR)));
+    assert_eq!(world.space.take_page(ipa(RAM), |at| at != pa(FAR)), None, "to another page");
+    assert_eq!(world.space.take_page(ipa(RAM), |at| at == pa(FAR)), Some(pa(FAR)));
     assert_eq!((world.frame(RAM), world.frame(RAM + 1)), (None, Some(FAR + 1)));
     assert_eq!(world.space.take_page(ipa(RAM + 1), |_| true), None, "the last");
     world.map_long(RAM + 1024, FAR + 1024, 512);

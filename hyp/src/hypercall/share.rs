@@ -17,6 +17,7 @@ use crate::lock::{Guard, Held, VM, lock_found};
 use crate::machine::{Cx, Machine, Pool};
 use crate::memory::sharing::is_out;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
+use crate::vm::reclaim;
 use crate::vm::sharing::{self, ShareError, Side};
 use crate::vm::{Inner, Vm};
 
@@ -193,7 +194,7 @@ impl Handle for ShareRelinquish {
         };
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let allocator = &mut pool.allocator;
-        let done = sharing::take_part(&mut inner, handle.index(), allocator, arch::interrupt_pending)
+        let done = reclaim::take_part(&mut inner, handle.index(), allocator, arch::interrupt_pending)
             .map_err(|error| refusal(error, 1))?;
         if !inner.handles.ranges(handle.index()).is_empty() {
             inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
@@ -217,7 +218,7 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
         return Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done: 0 }));
     }
     let (mut pool, _held) = cx.machine.memory.lock(&mut held);
-    let done = sharing::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
+    let done = reclaim::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
         .map_err(|error| refusal(error, 1))?;
     inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
     if !inner.handles.ranges(handle.index()).is_empty() {

@@ -33,11 +33,11 @@ pub enum HandleError {
 
 /// A VM's table of handles.
 pub struct HandleTable {
-    entries: PageSlice<Entry>,
+    pub(super) entries: PageSlice<Entry>,
     // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
     borrowed: IndexSet,
     borrowed_count: u16,
-    shares: IndexSet,
+    pub(super) shares: IndexSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -150,11 +150,11 @@ impl HandleTable {
         }
     }
 
-    fn at(&self, index: u16) -> Option<&Entry> {
+    pub(super) fn at(&self, index: u16) -> Option<&Entry> {
         self.entries.get(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
-    fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
+    pub(super) fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
         self.entries.get_mut(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
@@ -175,53 +175,6 @@ impl HandleTable {
     /// [`HandleError`] when it names none.
     pub fn mem(&self, handle: Handle) -> Result<MemRef, HandleError> {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
-    }
-
-    /// Returns the memory that `handle` names, when it does, it is not borrowed and nothing is going on with it.
-    #[inline(always)]
-    #[must_use]
-    pub fn plain_mem(&self, handle: Handle) -> Option<Mem<'_>> {
-        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
-        entry.is_exactly(handle, Kind::Mem, Flags::empty()).then_some(Mem(entry))
-    }
-
-    /// Returns the borrowed memory that `handle` names, when it does and nothing is going on with it.
-    #[inline(always)]
-    #[must_use]
-    pub fn plain_borrowed(&mut self, handle: Handle) -> Option<Borrowed<'_>> {
-        get_bounded(&self.entries, usize::from(handle.index()))?;
-        let index = bounded(usize::from(handle.index()), self.entries.len());
-        let entry = self.entries.get_mut(index)?;
-        entry.is_exactly(handle, Kind::Mem, Flags::BORROWED).then_some(Borrowed(entry))
-    }
-
-    /// Returns the borrowed memory of the entry of number `index`, however it stands.
-    #[inline(always)]
-    #[must_use]
-    pub fn borrowed_mut(&mut self, index: u16) -> Option<Borrowed<'_>> {
-        self.at_mut(index).filter(|entry| entry.is_borrowed()).map(Borrowed)
-    }
-
-    /// Returns the share of the entry of number `index`, for changes.
-    #[inline(always)]
-    #[must_use]
-    pub fn share_mut(&mut self, index: u16) -> Option<Share<'_>> {
-        self.at_mut(index).filter(|entry| entry.is(Kind::Share)).map(Share)
-    }
-
-    /// Returns the entry of the open offer to the VM `to` that `handle` names.
-    #[inline(always)]
-    #[must_use]
-    pub fn offer(&self, handle: Handle, to: Far) -> Option<u16> {
-        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
-        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
-        is_it.then_some(handle.index())
-    }
-
-    /// Returns the first entry that is an open offer to the VM `to`.
-    #[must_use]
-    pub fn first_offer(&self, to: Far) -> Option<u16> {
-        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_open_to(to)))
     }
 
     /// Returns the share that `handle` names.

@@ -1,20 +1,71 @@
 //! Views: memory and shares as they stand in the table of handles, read and changed in place.
 //!
-//! Pure. Made by `handles` alone, of entries that it found to be of that kind.
+//! Made here alone, of entries that are of that kind. Never touches the objects that entries name.
 
 use strato_abi::addr::PAGE_SIZE;
 use strato_abi::address_space::Attributes;
-use strato_abi::handle::{Handle, Rights};
+use strato_abi::handle::{Handle, Kind, Rights};
 use strato_abi::share::{ShareState, Verb};
 
 use super::entry::{Entry, Far, Flags, MemRef};
+use super::handles::HandleTable;
 use super::ranges::Ranges;
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
+use crate::arch::{bounded, get_bounded};
+
+impl HandleTable {
+    /// Returns the memory that `handle` names, when it does, it is not borrowed and nothing is going on with it.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_mem(&self, handle: Handle) -> Option<Mem<'_>> {
+        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
+        entry.is_exactly(handle, Kind::Mem, Flags::empty()).then_some(Mem(entry))
+    }
+
+    /// Returns the borrowed memory that `handle` names, when it does and nothing is going on with it.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_borrowed(&mut self, handle: Handle) -> Option<Borrowed<'_>> {
+        get_bounded(&self.entries, usize::from(handle.index()))?;
+        let index = bounded(usize::from(handle.index()), self.entries.len());
+        let entry = self.entries.get_mut(index)?;
+        entry.is_exactly(handle, Kind::Mem, Flags::BORROWED).then_some(Borrowed(entry))
+    }
+
+    /// Returns the borrowed memory of the entry of number `index`, however it stands.
+    #[inline(always)]
+    #[must_use]
+    pub fn borrowed_mut(&mut self, index: u16) -> Option<Borrowed<'_>> {
+        self.at_mut(index).filter(|entry| entry.is_borrowed()).map(Borrowed)
+    }
+
+    /// Returns the share of the entry of number `index`, for changes.
+    #[inline(always)]
+    #[must_use]
+    pub fn share_mut(&mut self, index: u16) -> Option<Share<'_>> {
+        self.at_mut(index).filter(|entry| entry.is(Kind::Share)).map(Share)
+    }
+
+    /// Returns the entry of the open offer to the VM `to` that `handle` names.
+    #[inline(always)]
+    #[must_use]
+    pub fn offer(&self, handle: Handle, to: Far) -> Option<u16> {
+        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
+        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
+        is_it.then_some(handle.index())
+    }
+
+    /// Returns the first entry that is an open offer to the VM `to`.
+    #[must_use]
+    pub fn first_offer(&self, to: Far) -> Option<u16> {
+        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_open_to(to)))
+    }
+}
 
 /// Memory that a handle names.
 #[derive(Clone, Copy)]
-pub struct Mem<'a>(pub(super) &'a Entry);
+pub struct Mem<'a>(&'a Entry);
 
 impl Mem<'_> {
     /// Returns the object.
@@ -49,7 +100,7 @@ impl Mem<'_> {
 }
 
 /// Borrowed memory that a handle names.
-pub struct Borrowed<'a>(pub(super) &'a mut Entry);
+pub struct Borrowed<'a>(&'a mut Entry);
 
 impl Borrowed<'_> {
     /// Returns the memory.
@@ -74,7 +125,7 @@ impl Borrowed<'_> {
 }
 
 /// A share, as its owner holds it.
-pub struct Share<'a>(pub(super) &'a mut Entry);
+pub struct Share<'a>(&'a mut Entry);
 
 impl Share<'_> {
     /// Returns how it stands.
