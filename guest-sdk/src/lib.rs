@@ -29,6 +29,7 @@ pub mod fault;
 pub mod granted;
 mod image;
 pub mod info;
+mod load_store;
 mod logger;
 pub mod mapped;
 pub mod mem;

@@ -56,6 +56,12 @@ pub(crate) fn image_range() -> Range<u64> {
 pub(crate) fn stack_guard() -> Range<u64> {
     0..0
 }
+pub(crate) fn stack_room() -> Range<u64> {
+    0..0
+}
+pub(crate) fn instruction(_: u64) -> Option<u32> {
+    None
+}
 pub(crate) fn vcpu_entry() -> usize {
     0
 }
@@ -81,4 +87,7 @@ pub(crate) fn poke(address: Ipa, value: u64) -> Result<(), Fault> {
 }
 pub(crate) fn write(address: Ipa, _: &[u64]) -> Result<(), Fault> {
     store(address, 0)
+}
+pub(crate) fn copy_words(from: Ipa, _: Ipa, _: usize) -> Result<(), Fault> {
+    load(from).map(drop)
 }

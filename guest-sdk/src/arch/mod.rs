@@ -32,10 +32,10 @@ pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
     cpu::{counter, mask_interrupts, relax, restore_interrupts, unmask_interrupts, vcpu_number, wait_for_interrupt},
-    own_stack::frames,
-    pages::{event_cells, image_range, info_bytes, stack_guard, vcpu_cells},
+    own_stack::{frames, stack_guard, stack_room},
+    pages::{event_cells, image_range, info_bytes, instruction, vcpu_cells},
     start::{run_main, vcpu_entry},
-    word::{load, peek, poke, read, store, write},
+    word::{copy_words, load, peek, poke, read, store, write},
 };
 
 #[cfg(not(target_os = "none"))]

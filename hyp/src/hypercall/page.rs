@@ -52,8 +52,10 @@ fn map_leaf(call: AsMap, cx: &mut Cx<'_>, level: Level) -> Option<AsMapReply> {
         fill(call, level, vm, mem, &mut inner.spaces, &mut pool.allocator)
     } else {
         // A page of borrowed memory, when its ranges take it without more ado.
+        let has_room = inner.handles.has_room_to_map();
         let mut borrowed = inner.handles.plain_borrowed(handle).filter(|_| level == Level::Three)?;
-        let ranges = borrowed.ranges().with_page(FIRST, call.address.bytes() >> 12)?;
+        let ranges = Some(borrowed.ranges()).filter(|ranges| has_room || !ranges.is_empty())?;
+        let ranges = ranges.with_page(FIRST, call.address.bytes() >> 12)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let reply = fill(call, level, vm, borrowed.mem(), &mut inner.spaces, &mut pool.allocator)?;
         borrowed.set_ranges(ranges);

@@ -17,7 +17,6 @@ use crate::lock::{Guard, Held, VM, lock_found};
 use crate::machine::{Cx, Machine, Pool};
 use crate::memory::sharing::is_out;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
-use crate::vm::reclaim;
 use crate::vm::sharing::{self, ShareError, Side};
 use crate::vm::{Inner, Vm};
 
@@ -138,7 +137,12 @@ impl Checked for ShareOffer {
 #[inline(always)]
 fn find_offer(handles: &HandleTable, key: u64, me: &Vm) -> Result<u16, CallError> {
     if key == 0 {
-        return handles.first_offer(me.far(0)).ok_or(CallError::of(Code::Empty, 2, Reason::None, 0));
+        return handles.offers_to(me.place, me.incarnation).next().ok_or(CallError::of(
+            Code::Empty,
+            2,
+            Reason::None,
+            0,
+        ));
     }
     let offer = u32::try_from(key).ok().and_then(|bits| handles.offer(AbiHandle::from_bits(bits), me.far(0)));
     offer.ok_or(CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0))
@@ -194,7 +198,7 @@ impl Handle for ShareRelinquish {
         };
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let allocator = &mut pool.allocator;
-        let done = reclaim::take_part(&mut inner, handle.index(), allocator, arch::interrupt_pending)
+        let done = sharing::take_part(&mut inner, handle.index(), allocator, arch::interrupt_pending)
             .map_err(|error| refusal(error, 1))?;
         if !inner.handles.ranges(handle.index()).is_empty() {
             inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
@@ -218,7 +222,7 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
         return Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done: 0 }));
     }
     let (mut pool, _held) = cx.machine.memory.lock(&mut held);
-    let done = reclaim::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
+    let done = sharing::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
         .map_err(|error| refusal(error, 1))?;
     inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
     if !inner.handles.ranges(handle.index()).is_empty() {

@@ -5,7 +5,9 @@
 
 use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
-use strato_abi::share::Steps;
+use strato_abi::share::ShareState;
+
+mod found;
 
 use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
@@ -13,9 +15,8 @@ use super::index_set::IndexSet;
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
 pub use super::view::{Borrowed, Mem, Share};
-use crate::allocator::MemId;
 use crate::arch::page_box::PageSlice;
-use crate::arch::ram::{Pa, Pages};
+use crate::arch::ram::Pages;
 use crate::arch::{bounded, get_bounded};
 
 /// Why a handle is refused.
@@ -34,10 +35,11 @@ pub enum HandleError {
 /// A VM's table of handles.
 pub struct HandleTable {
     pub(super) entries: PageSlice<Entry>,
-    // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
-    borrowed: IndexSet,
-    borrowed_count: u16,
-    pub(super) shares: IndexSet,
+    // Which entries are borrowed memory that has ranges, shares, of those the ones that nobody has accepted, peers: so that these
+    // are found without a look at every entry.
+    pub(super) mapped: IndexSet,
+    shares: IndexSet,
+    pub(super) offers: IndexSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -54,9 +56,8 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
-        let [borrowed, shares, peers, used] = [const { IndexSet::new() }; 4];
-        let entries = PageSlice::zeroed(pages);
-        Self { entries, borrowed, borrowed_count: 0, shares, peers, used, kept: None }
+        let [mapped, shares, offers, peers, used] = [const { IndexSet::new() }; 5];
+        Self { entries: PageSlice::zeroed(pages), mapped, shares, offers, peers, used, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -108,14 +109,14 @@ impl HandleTable {
         let generation = entry.generation.wrapping_add(1).max(1);
         *entry = Entry::new(object, generation);
         self.used.set(index, true);
+        // A free entry is in no set; borrowed memory comes into one with its first range.
         match object {
-            Object::Borrowed(..) => {
-                self.borrowed.set(index, true);
-                self.borrowed_count = self.borrowed_count.wrapping_add(1);
+            Object::Share(share) => {
+                self.shares.set(index, true);
+                self.offers.set(index, is_open(&share));
             }
-            Object::Share(_) => self.shares.set(index, true),
             Object::Peer { .. } => self.peers.set(index, true),
-            Object::Port | Object::Mem(_) | Object::Space(_) => {}
+            Object::Port | Object::Mem(_) | Object::Borrowed(..) | Object::Space(_) => {}
         }
         Some(Handle::new(index, generation))
     }
@@ -248,11 +249,11 @@ impl HandleTable {
     pub fn remove(&mut self, handle: Handle) {
         let index = handle.index();
         let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
-        if entry.is_borrowed() {
-            self.borrowed.set(index, false);
-            self.borrowed_count = self.borrowed_count.wrapping_sub(1);
+        if entry.is(Kind::Mem) {
+            self.mapped.set(index, false);
         } else if entry.is(Kind::Share) {
             self.shares.set(index, false);
+            self.offers.set(index, false);
         } else if entry.is(Kind::Peer) {
             self.peers.set(index, false);
         }
@@ -273,117 +274,11 @@ impl HandleTable {
             entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
         }
     }
+}
 
-    /// Binds `port` to what happens to the object of entry `index`: the steps of `steps`.
-    #[allow(clippy::cast_possible_truncation, reason = "six bits are defined")]
-    pub fn bind(&mut self, index: u16, port: Handle, steps: Steps) {
-        if let Some(entry) = self.at_mut(index) {
-            (entry.port, entry.steps) = if steps.is_empty() { (0, 0) } else { (port.bits(), steps.bits() as u8) };
-        }
-    }
-
-    /// Returns the port that is raised when `step` happens to the object of entry `index`.
-    #[inline(always)]
-    #[must_use]
-    pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
-        let entry = self.at(index)?;
-        let is_bound = Steps::from_bits_truncate(u64::from(entry.steps)).contains(step);
-        is_bound.then(|| Handle::from_bits(entry.port))
-    }
-
-    /// Returns the addresses at which the borrowed memory of entry `index` may be mapped.
-    #[must_use]
-    pub fn ranges(&self, index: u16) -> Ranges {
-        self.at(index).filter(|entry| entry.is_borrowed()).map_or(Ranges::default(), Entry::ranges)
-    }
-
-    /// Sets the addresses at which the borrowed memory of entry `index` may be mapped.
-    pub fn set_ranges(&mut self, index: u16, ranges: Ranges) {
-        if let Some(entry) = self.at_mut(index) {
-            entry.set_ranges(ranges);
-        }
-    }
-
-    /// Returns whether the VM has borrowed memory.
-    #[inline(always)]
-    #[must_use]
-    pub const fn has_borrowed(&self) -> bool {
-        self.borrowed_count != 0
-    }
-
-    /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
-    #[inline(always)]
-    pub fn trim(&mut self, gone: Range) {
-        if self.borrowed_count != 0 {
-            self.trim_all(gone);
-        }
-    }
-
-    #[cold]
-    fn trim_all(&mut self, gone: Range) {
-        for index in self.borrowed.iter() {
-            let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
-            // A revoke that is under way counts how far in the ranges it has come.
-            if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
-                entry.set_ranges(entry.ranges().without(gone));
-            }
-        }
-    }
-
-    /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
-    #[must_use]
-    #[inline(always)]
-    pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.borrowed_count != 0 && self.any_revoked(space, page)
-    }
-
-    #[inline(never)]
-    fn any_revoked(&self, space: u8, page: u64) -> bool {
-        let is_revoked = |entry: &Entry| Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED);
-        let is_there = |entry: &Entry| is_revoked(entry) && entry.ranges().contains(space, page);
-        self.borrowed.iter().any(|index| self.at(index).is_some_and(is_there))
-    }
-
-    /// Returns the entries that are borrowed memory.
-    pub fn borrowed(&self) -> impl Iterator<Item = u16> {
-        self.borrowed.iter()
-    }
-
-    /// Returns the entries that are shares.
-    pub fn shares(&self) -> impl Iterator<Item = u16> {
-        self.shares.iter()
-    }
-
-    /// Returns the entries that are peers.
-    pub fn peers(&self) -> impl Iterator<Item = u16> {
-        self.peers.iter()
-    }
-
-    /// Returns the handle and the memory of the entry that names a part of the object `id` with physical byte `at` in it. Looks
-    /// at one word of every entry below `limit` at most: a few thousand instructions for the largest table.
-    #[must_use]
-    pub fn find_mem(&self, id: MemId, at: Pa, limit: u16) -> Option<(Handle, MemRef)> {
-        for (index, entry) in (0..limit).zip(self.entries.iter()) {
-            if entry.may_name(id)
-                && let Some(mem) = entry.mem()
-                && mem.id == id
-                && !mem.flags.contains(Flags::OVER)
-                && at.bytes().wrapping_sub(mem.base.bytes()) >> 12 < mem.pages
-            {
-                return Some((Handle::new(index, entry.generation), mem));
-            }
-        }
-        None
-    }
-
-    /// Returns the first entry at or after `from` that names memory: for giving everything back.
-    #[must_use]
-    pub fn next_mem(&self, from: u16) -> Option<(Handle, MemRef)> {
-        (0u16..)
-            .zip(self.entries.iter())
-            .skip(usize::from(from))
-            .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
-    }
+/// Returns whether nobody has accepted `share`.
+const fn is_open(share: &ShareRef) -> bool {
+    matches!(share.state, ShareState::Offered)
 }
 
 /// Returns why a handle whose index is past the end of the table names none of its entries.

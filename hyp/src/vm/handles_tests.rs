@@ -3,10 +3,11 @@
 use super::*;
 use crate::allocator::MemId;
 use crate::arch::backing;
+use crate::arch::ram::Pa;
 use std::mem::ManuallyDrop;
 use strato_abi::Rights;
 use strato_abi::address_space::Attributes;
-use strato_abi::share::{ShareState, Terms, Verb};
+use strato_abi::share::{ShareState, Steps, Terms, Verb};
 
 fn table() -> ManuallyDrop<HandleTable> {
     ManuallyDrop::new(HandleTable::new(backing::ram(1, 1)))
@@ -154,21 +155,25 @@ fn a_view_of_an_entry_says_what_the_whole_of_it_does() {
     assert!(table.plain_borrowed(borrowed).is_none() && table.borrowed_mut(borrowed.index()).is_none());
 }
 
+fn first_offer(table: &HandleTable, to: Far) -> Option<u16> {
+    table.offers_to(to.place, to.incarnation).next()
+}
+
 #[test]
 fn an_offer_is_found_by_the_vm_that_it_is_made_to_while_it_is_open_and_by_nobody_else() {
     let (mut table, to) = (table(), Far { index: 0, ..FAR });
     let other = Far { place: 1, ..to };
     let objects = [other, to, to].map(|far| ShareRef { state: ShareState::Offered, far, ..share() });
     let [theirs, first, second] = objects.map(|share| table.insert(Object::Share(share), 9).unwrap());
-    assert_eq!((table.first_offer(to), table.first_offer(other)), (Some(first.index()), Some(theirs.index())));
+    assert_eq!((first_offer(&table, to), first_offer(&table, other)), (Some(first.index()), Some(theirs.index())));
     assert_eq!((table.offer(second, to), table.offer(theirs, to)), (Some(second.index()), None));
-    assert_eq!(table.first_offer(Far { incarnation: 3, ..to }), None);
+    assert_eq!(first_offer(&table, Far { incarnation: 3, ..to }), None);
     assert_eq!(table.offer(Handle::new(second.index(), 2), to), None, "of another generation");
     assert_eq!(table.offer(Handle::new(999, 1), to), None, "past the end");
     table.share_mut(first.index()).unwrap().set_state(ShareState::Accepted);
-    assert_eq!((table.offer(first, to), table.first_offer(to)), (None, Some(second.index())));
+    assert_eq!((table.offer(first, to), first_offer(&table, to)), (None, Some(second.index())));
     table.remove(second);
-    assert_eq!((table.offer(second, to), table.first_offer(to)), (None, None));
+    assert_eq!((table.offer(second, to), first_offer(&table, to)), (None, None));
 }
 
 #[test]
@@ -181,7 +186,15 @@ fn entries_are_found_by_their_kind_until_they_are_freed() {
     let borrowed = table.insert_where(Object::Borrowed(mem(0x8000_0000), FAR), 1024, |index| index > 1000).unwrap();
     assert_eq!(table.shares().count(), 67);
     assert!(table.peers().all(|index| index % 3 != 0) && table.peers().count() == 133);
-    assert_eq!(table.borrowed().collect::<Vec<_>>(), [1001]);
+    assert!(!table.has_borrowed());
+    let range = Range { space: 1, first: 7, pages: 9 };
+    table.set_ranges(1001, Ranges::default().with(range).unwrap());
+    assert!(table.has_borrowed());
     table.remove(borrowed);
-    assert_eq!(table.borrowed().count(), 0);
+    assert!(!table.has_borrowed());
+    let offers: Vec<_> = table.offers_to(FAR.place, FAR.incarnation).collect();
+    assert_eq!(offers, [], "they were asked for already");
+    table.share_mut(3).unwrap().set_state(ShareState::Offered);
+    assert_eq!(table.offers_to(FAR.place, FAR.incarnation).collect::<Vec<_>>(), [3]);
+    assert_eq!(table.offers_to(FAR.place, FAR.incarnation - 1).count(), 0);
 }

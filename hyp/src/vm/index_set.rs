@@ -1,38 +1,43 @@
 //! Index set: numbers of entries of one kind, so that these are found without a look at every entry. Used by `handles`.
 
 /// Numbers of entries, below 1,024.
-#[derive(Debug)]
-pub(super) struct IndexSet([u64; 16]);
+#[derive(Clone, Debug)]
+pub(super) struct IndexSet {
+    words: [u64; 16],
+    pub(super) count: u16,
+}
 
 impl IndexSet {
     /// Returns the empty set.
     pub(super) const fn new() -> Self {
-        Self([0; 16])
+        Self { words: [0; 16], count: 0 }
     }
 
     #[inline(always)]
     pub(super) fn set(&mut self, index: u16, is_in: bool) {
-        let Some(word) = self.0.get_mut(usize::from(index / 64)) else { return };
+        let Some(word) = self.words.get_mut(usize::from(index / 64)) else { return };
         let bit = 1u64 << (index % 64);
+        let was_in = *word & bit != 0;
+        self.count = self.count.wrapping_add(u16::from(is_in)).wrapping_sub(u16::from(was_in));
         *word = if is_in { *word | bit } else { *word & !bit };
     }
 
     /// Returns the lowest number below `limit` that is not in the set.
     #[inline]
     pub(super) fn first_other(&self, limit: u16) -> Option<u16> {
-        let (place, word) = (0u16..).zip(&self.0).find(|(_, word)| **word != u64::MAX)?;
+        let (place, word) = (0u16..).zip(&self.words).find(|(_, word)| **word != u64::MAX)?;
         numbers(place, !word).next().filter(|&index| index < limit)
     }
 
     /// Returns the numbers below `limit` that are not in the set, in order.
     pub(super) fn others(&self, limit: u16) -> impl Iterator<Item = u16> {
-        let all = (0u16..).zip(&self.0).flat_map(|(place, word)| numbers(place, !word));
+        let all = (0u16..).zip(&self.words).flat_map(|(place, word)| numbers(place, !word));
         all.take_while(move |&index| index < limit)
     }
 
     /// Returns the numbers, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u16> {
-        (0u16..).zip(&self.0).filter(|(_, word)| **word != 0).flat_map(|(place, word)| numbers(place, *word))
+        (0u16..).zip(&self.words).filter(|(_, word)| **word != 0).flat_map(|(place, word)| numbers(place, *word))
     }
 }
 

@@ -10,7 +10,6 @@ pub mod handles;
 mod index_set;
 pub mod info;
 mod ranges;
-pub mod reclaim;
 mod records;
 pub mod sharing;
 pub mod spaces;

@@ -3,15 +3,21 @@
 //! Called by the calls of group SHARE and by `stop`, with both VMs locked (see `lock::lock_pair`) where both change. Which
 //! moves are legal is `memory::sharing`'s. Returns whom to tell, and tells nobody.
 
+mod part;
+
+pub use part::take_part;
+
 use strato_abi::handle::{Handle, Rights};
-use strato_abi::share::{RevokePolicy, ShareState, Steps, Verb};
+use strato_abi::share::{OPEN_OFFERS, RevokePolicy, ShareState, Steps, Verb};
 
 use super::handles::{Far, Flags, HandleError, MemRef, Object, Share, ShareRef};
-use super::reclaim::{follow, take_part};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator};
 use crate::memory::sharing::{Move, after};
 use crate::memory::stage2::SpaceError;
+
+/// Offers that one step ends.
+const OFFERS_PER_STEP: usize = 16;
 
 /// Why a move is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +106,9 @@ fn state_after(share: &Share<'_>, step: Move) -> Result<ShareState, ShareError> 
 /// # Errors
 /// [`ShareError::Full`]; [`ShareError::Memory`] when the object has as many holders as can be counted.
 pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -> Result<Handle, ShareError> {
+    if !owner.inner.handles.has_room_to_offer() {
+        return Err(ShareError::Full(OPEN_OFFERS));
+    }
     let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit)?;
     if let Err(error) = allocator.mem_add_reference(share.id) {
         owner.inner.handles.remove(handle);
@@ -211,7 +220,7 @@ pub fn revoke(
     let (pages, cursor) = if gives_back {
         (take_part(borrower.inner, theirs, allocator, interrupt_pending)?, share.cursor())
     } else {
-        follow(borrower.inner, theirs, &mem, share.cursor(), allocator, interrupt_pending)?
+        part::follow(borrower.inner, theirs, &mem, share.cursor(), allocator, interrupt_pending)?
     };
     borrower.inner.handles.flag(theirs, Flags::REVOKED, Flags::empty());
     let ranges = borrower.inner.handles.ranges(theirs);
@@ -224,6 +233,21 @@ pub fn revoke(
     borrower.inner.handles.flag(theirs, Flags::OVER, Flags::empty());
     let state = end(owner, index, Move::Unmapped, allocator)?;
     Ok(Revoked { state, pages, told: borrower.raise(theirs, Steps::REVOKED) })
+}
+
+/// Ends the next offers that are open to `peer`, which has ended. Returns whom to tell at the owner, and whether none is left.
+///
+/// # Errors
+/// [`ShareError::Broken`], [`ShareError::Memory`].
+pub fn lose_peer(owner: &mut Side<'_>, peer: &Vm, allocator: &mut Allocator) -> Result<(u8, bool), ShareError> {
+    let mut told = 0;
+    for _ in 0..OFFERS_PER_STEP {
+        let Some(index) = owner.inner.handles.offers_to(peer.place, peer.incarnation).next() else {
+            return Ok((told, true));
+        };
+        told |= give_back(owner, index, allocator)?;
+    }
+    Ok((told, false))
 }
 
 /// Ends a share at its owner by `step`: the count of the handle that was lent goes, and the memory can be mapped again. Returns

@@ -9,6 +9,7 @@ use strato_abi::share::{ShareState, Verb};
 
 use super::entry::{Entry, Far, Flags, MemRef};
 use super::handles::HandleTable;
+use super::index_set::IndexSet;
 use super::ranges::Ranges;
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
@@ -28,23 +29,25 @@ impl HandleTable {
     #[must_use]
     pub fn plain_borrowed(&mut self, handle: Handle) -> Option<Borrowed<'_>> {
         get_bounded(&self.entries, usize::from(handle.index()))?;
-        let index = bounded(usize::from(handle.index()), self.entries.len());
-        let entry = self.entries.get_mut(index)?;
-        entry.is_exactly(handle, Kind::Mem, Flags::BORROWED).then_some(Borrowed(entry))
+        let at = bounded(usize::from(handle.index()), self.entries.len());
+        let entry = self.entries.get_mut(at).filter(|entry| entry.is_exactly(handle, Kind::Mem, Flags::BORROWED))?;
+        Some(Borrowed { entry, mapped: &mut self.mapped, index: handle.index() })
     }
 
     /// Returns the borrowed memory of the entry of number `index`, however it stands.
     #[inline(always)]
     #[must_use]
     pub fn borrowed_mut(&mut self, index: u16) -> Option<Borrowed<'_>> {
-        self.at_mut(index).filter(|entry| entry.is_borrowed()).map(Borrowed)
+        let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.is_borrowed())?;
+        Some(Borrowed { entry, mapped: &mut self.mapped, index })
     }
 
     /// Returns the share of the entry of number `index`, for changes.
     #[inline(always)]
     #[must_use]
     pub fn share_mut(&mut self, index: u16) -> Option<Share<'_>> {
-        self.at_mut(index).filter(|entry| entry.is(Kind::Share)).map(Share)
+        let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.is(Kind::Share))?;
+        Some(Share { entry, offers: &mut self.offers, index })
     }
 
     /// Returns the entry of the open offer to the VM `to` that `handle` names.
@@ -54,12 +57,6 @@ impl HandleTable {
         let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
         let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
         is_it.then_some(handle.index())
-    }
-
-    /// Returns the first entry that is an open offer to the VM `to`.
-    #[must_use]
-    pub fn first_offer(&self, to: Far) -> Option<u16> {
-        self.shares.iter().find(|&index| self.at(index).is_some_and(|entry| entry.is_open_to(to)))
     }
 }
 
@@ -100,45 +97,55 @@ impl Mem<'_> {
 }
 
 /// Borrowed memory that a handle names.
-pub struct Borrowed<'a>(&'a mut Entry);
+pub struct Borrowed<'a> {
+    entry: &'a mut Entry,
+    mapped: &'a mut IndexSet,
+    index: u16,
+}
 
 impl Borrowed<'_> {
     /// Returns the memory.
     #[inline(always)]
     #[must_use]
     pub const fn mem(&self) -> Mem<'_> {
-        Mem(self.0)
+        Mem(self.entry)
     }
 
     /// Returns the addresses at which it may be mapped.
     #[inline(always)]
     #[must_use]
     pub const fn ranges(&self) -> Ranges {
-        Ranges::from_words(self.0.words)
+        Ranges::from_words(self.entry.words)
     }
 
     /// Sets the addresses at which it may be mapped.
     #[inline(always)]
-    pub const fn set_ranges(&mut self, ranges: Ranges) {
-        self.0.words = ranges.to_words();
+    pub fn set_ranges(&mut self, ranges: Ranges) {
+        self.mapped.set(self.index, !ranges.is_empty());
+        self.entry.words = ranges.to_words();
     }
 }
 
 /// A share, as its owner holds it.
-pub struct Share<'a>(&'a mut Entry);
+pub struct Share<'a> {
+    entry: &'a mut Entry,
+    offers: &'a mut IndexSet,
+    index: u16,
+}
 
 impl Share<'_> {
     /// Returns how it stands.
     #[inline(always)]
     #[must_use]
     pub const fn state(&self) -> Option<ShareState> {
-        self.0.share_state()
+        self.entry.share_state()
     }
 
     /// Sets how it stands.
     #[inline(always)]
-    pub const fn set_state(&mut self, state: ShareState) {
-        let [.., word] = &mut self.0.words;
+    pub fn set_state(&mut self, state: ShareState) {
+        self.offers.set(self.index, matches!(state, ShareState::Offered));
+        let [.., word] = &mut self.entry.words;
         *word = *word & 0xffff_ffff | (state as u64) << 32;
     }
 
@@ -146,7 +153,7 @@ impl Share<'_> {
     #[inline(always)]
     #[must_use]
     pub const fn rights(&self) -> Attributes {
-        let [_, terms, _] = self.0.words;
+        let [_, terms, _] = self.entry.words;
         Attributes::from_bits_truncate(terms & 0xff)
     }
 
@@ -154,7 +161,7 @@ impl Share<'_> {
     #[inline(always)]
     #[must_use]
     pub const fn verb(&self) -> Verb {
-        let [_, terms, _] = self.0.words;
+        let [_, terms, _] = self.entry.words;
         match terms >> 4 & 0xf {
             0 => Verb::Share,
             1 => Verb::Lend,
@@ -166,15 +173,15 @@ impl Share<'_> {
     #[inline(always)]
     #[must_use]
     pub fn mem(&self, rights: Rights, flags: Flags) -> MemRef {
-        let (id, base) = (self.id(), Pa::of_entry(self.0.base));
-        MemRef { id, base, pages: u64::from(self.0.pages), rights, flags }
+        let (id, base) = (self.id(), Pa::of_entry(self.entry.base));
+        MemRef { id, base, pages: u64::from(self.entry.pages), rights, flags }
     }
 
     /// Returns the object.
     #[inline(always)]
     #[must_use]
     pub const fn id(&self) -> MemId {
-        Mem(self.0).id()
+        Mem(self.entry).id()
     }
 
     /// Returns the owner's own handle to the object.
@@ -182,7 +189,7 @@ impl Share<'_> {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the handle is the lower half of its word")]
     pub const fn own(&self) -> Handle {
-        let [.., word] = self.0.words;
+        let [.., word] = self.entry.words;
         Handle::from_bits(word as u32)
     }
 
@@ -190,14 +197,14 @@ impl Share<'_> {
     #[inline(always)]
     #[must_use]
     pub fn pages(&self) -> u64 {
-        u64::from(self.0.pages)
+        u64::from(self.entry.pages)
     }
 
     /// Returns the tag that goes with the offer.
     #[inline(always)]
     #[must_use]
     pub const fn tag(&self) -> u64 {
-        let [tag, ..] = self.0.words;
+        let [tag, ..] = self.entry.words;
         tag
     }
 
@@ -205,13 +212,13 @@ impl Share<'_> {
     #[inline(always)]
     #[must_use]
     pub const fn far(&self) -> Far {
-        Far::unpack(self.0.link)
+        Far::unpack(self.entry.link)
     }
 
     /// Sets the peer's handle.
     #[inline(always)]
     pub fn set_far(&mut self, far: Far) {
-        self.0.link = far.pack();
+        self.entry.link = far.pack();
     }
 
     /// Returns how far a revoke has come: the range that is next, and the page in it.
@@ -219,14 +226,14 @@ impl Share<'_> {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
     pub const fn cursor(&self) -> (u8, u32) {
-        let [_, terms, _] = self.0.words;
+        let [_, terms, _] = self.entry.words;
         ((terms >> 8) as u8, (terms >> 32) as u32)
     }
 
     /// Sets how far a revoke has come.
     #[inline(always)]
     pub fn set_cursor(&mut self, (range, page): (u8, u32)) {
-        let [_, terms, _] = &mut self.0.words;
+        let [_, terms, _] = &mut self.entry.words;
         *terms = *terms & 0xff | u64::from(range) << 8 | u64::from(page) << 32;
     }
 }

@@ -1,17 +1,16 @@
-//! Reclaim: what is mapped of borrowed memory is unmapped, a part in each call, for its owner to have it back.
+//! The next part of borrowed memory, unmapped at its borrower: by the borrower's calls, or by its owner's.
 //!
-//! Called with the borrower locked, by its own RELINQUISH (`hypercall::share`) and by the owner's REVOKE (`sharing`). Never
-//! changes how a share stands.
+//! Called by the parent and SHARE.RELINQUISH, with the borrower locked. Ends no share.
 
 use strato_abi::Ipa;
 
-use super::Inner;
-use super::handles::{MemRef, Range, Ranges};
-use super::sharing::ShareError;
-use super::spaces::FIRST;
+use super::ShareError;
 use crate::allocator::Allocator;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{Progress, SpaceError};
+use crate::vm::Inner;
+use crate::vm::handles::{MemRef, Range, Ranges};
+use crate::vm::spaces::FIRST;
 
 /// Unmaps a part of borrowed memory that its borrower gives back; what is left stands in the ranges. Returns the pages.
 ///
