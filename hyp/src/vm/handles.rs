@@ -11,7 +11,7 @@ mod found;
 
 use super::entry::Entry;
 pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
-use super::index_set::IndexSet;
+use super::index_set::{CountedSet, IndexSet};
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
 pub use super::view::{Borrowed, Mem, Share};
@@ -37,9 +37,9 @@ pub struct HandleTable {
     pub(super) entries: PageSlice<Entry>,
     // Which entries are borrowed memory that has ranges, shares, of those the ones that nobody has accepted, peers: so that these
     // are found without a look at every entry.
-    pub(super) mapped: IndexSet,
+    pub(super) mapped: CountedSet,
     shares: IndexSet,
-    pub(super) offers: IndexSet,
+    pub(super) offers: CountedSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -56,7 +56,8 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
-        let [mapped, shares, offers, peers, used] = [const { IndexSet::new() }; 5];
+        let [mapped, offers] = [const { CountedSet::new() }; 2];
+        let [shares, peers, used] = [const { IndexSet::new() }; 3];
         Self { entries: PageSlice::zeroed(pages), mapped, shares, offers, peers, used, kept: None }
     }
 
@@ -246,10 +247,11 @@ impl HandleTable {
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.
+    #[inline]
     pub fn remove(&mut self, handle: Handle) {
         let index = handle.index();
         let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
-        if entry.is(Kind::Mem) {
+        if entry.is_borrowed() {
             self.mapped.set(index, false);
         } else if entry.is(Kind::Share) {
             self.shares.set(index, false);

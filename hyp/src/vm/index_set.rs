@@ -4,21 +4,18 @@
 #[derive(Clone, Debug)]
 pub(super) struct IndexSet {
     words: [u64; 16],
-    pub(super) count: u16,
 }
 
 impl IndexSet {
     /// Returns the empty set.
     pub(super) const fn new() -> Self {
-        Self { words: [0; 16], count: 0 }
+        Self { words: [0; 16] }
     }
 
     #[inline(always)]
     pub(super) fn set(&mut self, index: u16, is_in: bool) {
         let Some(word) = self.words.get_mut(usize::from(index / 64)) else { return };
         let bit = 1u64 << (index % 64);
-        let was_in = *word & bit != 0;
-        self.count = self.count.wrapping_add(u16::from(is_in)).wrapping_sub(u16::from(was_in));
         *word = if is_in { *word | bit } else { *word & !bit };
     }
 
@@ -38,6 +35,34 @@ impl IndexSet {
     /// Returns the numbers, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u16> {
         (0u16..).zip(&self.words).filter(|(_, word)| **word != 0).flat_map(|(place, word)| numbers(place, *word))
+    }
+}
+
+/// Numbers of entries, and how many there are.
+#[derive(Clone, Debug)]
+pub(super) struct CountedSet {
+    set: IndexSet,
+    pub(super) count: u16,
+}
+
+impl CountedSet {
+    /// Returns the empty set.
+    pub(super) const fn new() -> Self {
+        Self { set: IndexSet::new(), count: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&mut self, index: u16, is_in: bool) {
+        let Some(word) = self.set.words.get(usize::from(index / 64)) else { return };
+        if (word >> (index % 64) & 1 != 0) != is_in {
+            self.set.set(index, is_in);
+            self.count = if is_in { self.count.wrapping_add(1) } else { self.count.wrapping_sub(1) };
+        }
+    }
+
+    /// Returns the numbers, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u16> {
+        self.set.iter()
     }
 }
 

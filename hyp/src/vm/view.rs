@@ -9,7 +9,7 @@ use strato_abi::share::{ShareState, Verb};
 
 use super::entry::{Entry, Far, Flags, MemRef};
 use super::handles::HandleTable;
-use super::index_set::IndexSet;
+use super::index_set::CountedSet;
 use super::ranges::Ranges;
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
@@ -99,7 +99,7 @@ impl Mem<'_> {
 /// Borrowed memory that a handle names.
 pub struct Borrowed<'a> {
     entry: &'a mut Entry,
-    mapped: &'a mut IndexSet,
+    mapped: &'a mut CountedSet,
     index: u16,
 }
 
@@ -129,7 +129,7 @@ impl Borrowed<'_> {
 /// A share, as its owner holds it.
 pub struct Share<'a> {
     entry: &'a mut Entry,
-    offers: &'a mut IndexSet,
+    offers: &'a mut CountedSet,
     index: u16,
 }
 
