@@ -2,14 +2,14 @@
 
 use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::address_space::UnmapFlags;
-use strato_guest::abi::share::{RevokePolicy, ShareState, Terms, Verb};
+use strato_guest::abi::share::{BORROWED_OBJECTS, RevokePolicy, ShareState, Terms, Verb};
 use strato_guest::abi::{AddressSpaceHandle, MemHandle, PeerHandle, PortHandle, ShareHandle};
 use strato_guest::address_space::via as space;
 use strato_guest::memory::{READ, READ_WRITE, map_on};
 use strato_guest::share::via as share;
 use strato_guest::{Result, core, event};
 
-use crate::longest::{EDGE, Shown, UNITS, at, free, object, show};
+use crate::longest::{EDGE, Shown, UNITS, at, free, object, show, unmap_all};
 use crate::meter::Meter;
 
 const TERMS: Terms = Terms { verb: Verb::Share, rights: READ_WRITE };
@@ -64,7 +64,7 @@ pub(crate) fn owner(meter: &Meter, peer: PeerHandle, news: PortHandle) -> Result
     }
     show(meter, AddressSpaceHandle::CURRENT, there, &objects)?;
     let whole = object(meter, UNITS)?;
-    space::unmap(meter, AddressSpaceHandle::CURRENT, there, UNITS, UnmapFlags::NO_SYNC)?;
+    unmap_all(meter, AddressSpaceHandle::CURRENT, there, UnmapFlags::NO_SYNC)?;
     let lent = share::offer(meter, peer, whole, 0, UNITS, Terms { verb: Verb::Lend, ..TERMS }, 0)?.share;
     share::revoke(meter, lent, RevokePolicy::Ask)?;
     core::via::handle_drop(meter, lent.0)?;
@@ -97,13 +97,16 @@ pub(crate) fn borrower(meter: &Meter, peer: PeerHandle, news: PortHandle) -> Res
     let mut borrowed = [MemHandle(peer.0); 128];
     for (n, place) in (0..).zip(&mut borrowed) {
         *place = share::accept(meter, peer, 0, READ)?.mem;
-        map_on(meter, *place, 0, at(EDGE + n * 2 * PAGE_SIZE), 1, READ)?;
+        // As many as may be mapped at once.
+        if n < BORROWED_OBJECTS {
+            map_on(meter, *place, 0, at(EDGE + n * 2 * PAGE_SIZE), 1, READ)?;
+        }
     }
-    for n in 0..UNITS {
+    for n in 0..BORROWED_OBJECTS {
         space::query(meter, AddressSpaceHandle::CURRENT, at(EDGE + n * 2 * PAGE_SIZE))?;
     }
     turn(news)?;
-    meter.case("nothing mapped, 128 objects taken back");
+    meter.case("nothing mapped, 64 objects taken back");
     let _ = space::query(meter, AddressSpaceHandle::CURRENT, at(EDGE + PAGE_SIZE));
     for one in borrowed {
         share::relinquish(meter, one)?;

@@ -98,12 +98,29 @@ pub(crate) fn show(meter: &Meter, in_space: AddressSpaceHandle, from: Ipa, shown
     Ok(())
 }
 
+/// Unmaps [`UNITS`] pages, in as many calls as that takes: after a call with NO_SYNC the next one has what that left.
+pub(crate) fn unmap_all(meter: &Meter, in_space: AddressSpaceHandle, from: Ipa, flags: UnmapFlags) -> Result<()> {
+    let mut done = 0;
+    while done < UNITS {
+        done += space::unmap(meter, in_space, at(from.bytes() + done * PAGE_SIZE), UNITS - done, flags)?;
+    }
+    Ok(())
+}
+
+fn protect_all(meter: &Meter, from: Ipa, flags: UnmapFlags) -> Result<()> {
+    let mut done = 0;
+    while done < UNITS {
+        done += space::protect(meter, HERE, at(from.bytes() + done * PAGE_SIZE), UNITS - done, READ, flags)?;
+    }
+    Ok(())
+}
+
 /// Pages that are no neighbors in memory.
 fn scattered(meter: &Meter, objects: &Shown) -> Result<()> {
     for flags in [UnmapFlags::empty(), UnmapFlags::NO_SYNC] {
         show(meter, HERE, around(), objects)?;
-        space::protect(meter, HERE, around(), UNITS, READ, flags)?;
-        space::unmap(meter, HERE, around(), UNITS, flags)?;
+        protect_all(meter, around(), flags)?;
+        unmap_all(meter, HERE, around(), flags)?;
     }
     space::sync(meter, HERE)
 }
@@ -124,10 +141,10 @@ fn blocks(meter: &Meter, ram: MemHandle) -> Result<()> {
     meter.case("128 pages out of two blocks");
     for flags in [UnmapFlags::empty(), UnmapFlags::NO_SYNC] {
         cut(meter, ram)?;
-        space::unmap(meter, HERE, around(), UNITS, flags)?;
+        unmap_all(meter, HERE, around(), flags)?;
         uncut(meter)?;
         cut(meter, ram)?;
-        space::protect(meter, HERE, around(), UNITS, READ, flags)?;
+        protect_all(meter, around(), flags)?;
         unmap_on(meter, around(), UNITS)?;
         uncut(meter)?;
     }
@@ -142,7 +159,7 @@ fn late(meter: &Meter, ram: MemHandle, objects: &Shown) -> ::core::result::Resul
     let elsewhere = at(0x8010_0000 - 64 * PAGE_SIZE);
     let leave = || {
         show(meter, HERE, elsewhere, objects)?;
-        space::unmap(meter, HERE, elsewhere, UNITS, UnmapFlags::NO_SYNC)
+        unmap_all(meter, HERE, elsewhere, UnmapFlags::NO_SYNC)
     };
     meter.case("after NO_SYNC of 128 pages by turns");
     leave()?;
@@ -155,11 +172,11 @@ fn late(meter: &Meter, ram: MemHandle, objects: &Shown) -> ::core::result::Resul
     for flags in [UnmapFlags::empty(), UnmapFlags::NO_SYNC] {
         cut(meter, ram)?;
         leave()?;
-        space::unmap(meter, HERE, around(), UNITS, flags)?;
+        unmap_all(meter, HERE, around(), flags)?;
         uncut(meter)?;
         cut(meter, ram)?;
         leave()?;
-        space::protect(meter, HERE, around(), UNITS, READ, flags)?;
+        protect_all(meter, around(), flags)?;
         unmap_on(meter, around(), UNITS)?;
         uncut(meter)?;
     }
@@ -178,11 +195,11 @@ fn spaces(meter: &Meter, ram: MemHandle, objects: &Shown) -> Result<()> {
     meter.case("in another space, after NO_SYNC of 128 pages by turns in the first");
     let other = space::create(meter)?;
     show(meter, HERE, around(), objects)?;
-    space::unmap(meter, HERE, around(), UNITS, UnmapFlags::NO_SYNC)?;
+    unmap_all(meter, HERE, around(), UnmapFlags::NO_SYNC)?;
     show(meter, other, around(), objects)?;
     show(meter, HERE, around(), objects)?;
-    space::unmap(meter, HERE, around(), UNITS, UnmapFlags::NO_SYNC)?;
-    space::unmap(meter, other, around(), UNITS, UnmapFlags::NO_SYNC)?;
+    unmap_all(meter, HERE, around(), UnmapFlags::NO_SYNC)?;
+    unmap_all(meter, other, around(), UnmapFlags::NO_SYNC)?;
     show(meter, other, around(), objects)?;
 
     meter.case("a space of many tables, with 128 pages by turns");
