@@ -85,7 +85,7 @@ pub fn grant(
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
     let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
-    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
     if record.address != 0 {
         allocator.mem_add_mapped(
@@ -117,7 +117,7 @@ pub fn grant(
 /// [`BuildError::Full`].
 pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
     let object = Object::Peer { place: peer.place, incarnation: peer.incarnation };
-    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     announce(vm, Named { handle, kind: HandleKind::Peer, rights: 0, size: 0, address: 0, name })
 }
 
@@ -130,7 +130,7 @@ pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Resu
         .ok()
         .filter(|&vcpu| vm.vcpu(vcpu).is_some())
         .ok_or(BuildError::Record("expected vCPU of a port"))?;
-    let handle = inner.handles.insert(Object::Port, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(Object::Port, vm.handle_limit).map_err(|_| BuildError::Full)?;
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.bind(vcpu);
     }

@@ -255,7 +255,7 @@ fn add_ram(
     allocator.mem_add_reference(id)?;
     let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE | Rights::OWNER;
     let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights, flags: Flags::empty() });
-    let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = handles.insert(object, record.handles).map_err(|_| BuildError::Full)?;
     let (size, address) = (record.ram_size, RAM_BASE);
     Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })
 }

@@ -10,10 +10,11 @@ use strato_abi::share::ShareState;
 mod found;
 
 use super::entry::Entry;
-pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
-use super::index_set::IndexSet;
+pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+use super::index_set::{CountedSet, IndexSet};
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
+pub use super::view::{Borrowed, Mem, Share};
 use crate::arch::page_box::PageSlice;
 use crate::arch::ram::Pages;
 use crate::arch::{bounded, get_bounded};
@@ -33,12 +34,12 @@ pub enum HandleError {
 
 /// A VM's table of handles.
 pub struct HandleTable {
-    entries: PageSlice<Entry>,
+    pub(super) entries: PageSlice<Entry>,
     // Which entries are borrowed memory that has ranges, shares, of those the ones that nobody has accepted, peers: so that these
     // are found without a look at every entry.
-    mapped: IndexSet,
+    pub(super) mapped: CountedSet,
     shares: IndexSet,
-    offers: IndexSet,
+    pub(super) offers: CountedSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -55,16 +56,9 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
-        let none = IndexSet::default();
-        Self {
-            entries: PageSlice::zeroed(pages),
-            shares: none,
-            mapped: none,
-            offers: none,
-            peers: none,
-            used: none,
-            kept: None,
-        }
+        let [mapped, offers] = [const { CountedSet::new() }; 2];
+        let [shares, peers, used] = [const { IndexSet::new() }; 3];
+        Self { entries: PageSlice::zeroed(pages), mapped, shares, offers, peers, used, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -72,13 +66,28 @@ impl HandleTable {
         self.entries.into_pages()
     }
 
-    /// Puts `object` into the first free entry below `limit` that `may_use` accepts, and returns its handle.
+    /// Puts `object` into the first free entry below `limit`, and returns its handle.
     ///
     /// Entry 0 is never used for the first time with generation 0, so that the handle 0 names nothing.
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
-    pub fn insert(&mut self, object: Object, limit: u16, may_use: impl Fn(u16) -> bool) -> Result<Handle, HandleError> {
+    #[inline(always)]
+    pub fn insert(&mut self, object: Object, limit: u16) -> Result<Handle, HandleError> {
+        let index = self.find_free(limit)?;
+        self.insert_at(index, object).ok_or(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Does the same with the first free entry that `may_use` accepts.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] with `limit`.
+    pub fn insert_where(
+        &mut self,
+        object: Object,
+        limit: u16,
+        may_use: impl Fn(u16) -> bool,
+    ) -> Result<Handle, HandleError> {
         let full = HandleError::Full(u64::from(limit));
         let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
         self.insert_at(index, object).ok_or(full)
@@ -88,12 +97,14 @@ impl HandleTable {
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
+    #[inline]
     pub fn find_free(&self, limit: u16) -> Result<u16, HandleError> {
-        self.used.others(limit).next().ok_or(HandleError::Full(u64::from(limit)))
+        self.used.first_other(limit).ok_or(HandleError::Full(u64::from(limit)))
     }
 
     /// Puts `object` into entry `index`, which [`HandleTable::find_free`] found, and returns its handle; `None` when there is
     /// no such entry.
+    #[inline(always)]
     pub fn insert_at(&mut self, index: u16, object: Object) -> Option<Handle> {
         let entry = self.entries.get_mut(usize::from(index))?;
         let generation = entry.generation.wrapping_add(1).max(1);
@@ -141,11 +152,11 @@ impl HandleTable {
         }
     }
 
-    fn at(&self, index: u16) -> Option<&Entry> {
+    pub(super) fn at(&self, index: u16) -> Option<&Entry> {
         self.entries.get(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
-    fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
+    pub(super) fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
         self.entries.get_mut(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
@@ -168,13 +179,6 @@ impl HandleTable {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns the memory that `handle` names, when it does and nothing is going on with it.
-    #[inline(always)]
-    #[must_use]
-    pub fn plain_mem(&self, handle: Handle) -> Option<Plain<'_>> {
-        get_bounded(&self.entries, usize::from(handle.index())).filter(|entry| entry.is_plain_mem(handle)).map(Plain)
-    }
-
     /// Returns the share that `handle` names.
     ///
     /// # Errors
@@ -194,12 +198,22 @@ impl HandleTable {
         self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns place and incarnation of the VM that `handle` names.
+    /// Returns the VM that `handle` names, without an index.
     ///
     /// # Errors
     /// [`HandleError`] when it names none.
-    pub fn peer(&self, handle: Handle) -> Result<(u8, u32), HandleError> {
-        self.entry(handle)?.peer().ok_or(HandleError::WrongKind)
+    #[inline(always)]
+    pub fn peer(&self, handle: Handle) -> Result<Far, HandleError> {
+        match get_bounded(&self.entries, usize::from(handle.index())) {
+            Some(entry) if entry.is_exactly(handle, Kind::Peer, Flags::empty()) => Ok(Far::unpack(entry.link)),
+            _ => Err(self.no_peer(handle)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_peer(&self, handle: Handle) -> HandleError {
+        self.entry(handle).err().unwrap_or(HandleError::WrongKind)
     }
 
     /// Checks that `handle` names a port.
@@ -216,9 +230,7 @@ impl HandleTable {
     /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.
     #[must_use]
     pub fn far(&self, index: u16) -> Option<Far> {
-        let entry = self.at(index)?;
-        let peer = || entry.peer().map(|(place, incarnation)| Far { place, incarnation, index: 0 });
-        entry.far().or_else(peer)
+        self.at(index)?.far()
     }
 
     /// Returns the memory of the entry of number `index`, whatever its generation.
@@ -235,22 +247,20 @@ impl HandleTable {
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.
+    #[inline]
     pub fn remove(&mut self, handle: Handle) {
         let index = handle.index();
-        if let Some(entry) = self.entries.get_mut(usize::from(index)) {
-            let kind = Kind::from_u16(u16::from(entry.kind));
-            *entry = Entry::free(entry.generation);
-            self.used.set(index, false);
-            match kind {
-                Some(Kind::Mem) => self.mapped.set(index, false),
-                Some(Kind::Share) => {
-                    self.shares.set(index, false);
-                    self.offers.set(index, false);
-                }
-                Some(Kind::Peer) => self.peers.set(index, false),
-                _ => {}
-            }
+        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
+        if entry.is_borrowed() {
+            self.mapped.set(index, false);
+        } else if entry.is(Kind::Share) {
+            self.shares.set(index, false);
+            self.offers.set(index, false);
+        } else if entry.is(Kind::Peer) {
+            self.peers.set(index, false);
         }
+        self.used.set(index, false);
+        entry.kind = 0; // whoever uses it next writes all of it
     }
 
     /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
@@ -264,16 +274,6 @@ impl HandleTable {
     pub fn flag(&mut self, index: u16, set: Flags, cleared: Flags) {
         if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Mem)) {
             entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
-        }
-    }
-
-    /// Replaces a share; a binding stays.
-    pub fn set_share(&mut self, index: u16, share: &ShareRef) {
-        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Share)) {
-            let (port, steps) = (entry.port, entry.steps);
-            *entry = Entry::new(Object::Share(*share), entry.generation);
-            (entry.port, entry.steps) = (port, steps);
-            self.offers.set(index, is_open(share));
         }
     }
 }

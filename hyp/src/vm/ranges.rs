@@ -70,6 +70,28 @@ impl Ranges {
         Self([a | d << 48, b | d >> 16 << 48, c | d >> 32 << 48])
     }
 
+    /// Returns the only page of the only range, with its address space.
+    #[inline(always)]
+    #[must_use]
+    pub fn only_page(self) -> Option<(u8, u64)> {
+        let [word, 0, 0] = self.0 else { return None };
+        Range::unpack(word).filter(|range| range.pages == 1 && word <= LOW).map(|range| (range.space, range.first))
+    }
+
+    /// Returns the ranges with page `page` of `space` in the first of them, when that is the only one and it is there, at its
+    /// end or there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_page(self, space: u8, page: u64) -> Option<Self> {
+        let [word, 0, 0] = self.0 else { return None };
+        if word == 0 {
+            return Some(Self([Range { space, first: page, pages: 1 }.pack(), 0, 0]));
+        }
+        let is_next = |range: &Range| range.space == space && range.end() == page && range.pages < PAGES_MAX;
+        let next = Range::unpack(word).filter(|range| word <= LOW && is_next(range))?;
+        Some(Self([Range { pages: next.pages.wrapping_add(1), ..next }.pack(), 0, 0]))
+    }
+
     /// Returns the ranges.
     pub fn iter(self) -> impl Iterator<Item = Range> {
         self.unpack().into_iter().flatten()
@@ -181,7 +203,30 @@ mod tests {
         assert!(one.without(range(2, 10, 10)).is_empty());
     }
 
+    #[test]
+    fn the_only_page_is_that_of_a_range_of_one_page_without_others() {
+        let one = Ranges::default().with(range(2, 10, 1)).unwrap();
+        assert_eq!((one.only_page(), Ranges::default().only_page()), (Some((2, 10)), None));
+        assert_eq!(Ranges::default().with(range(2, 10, 2)).unwrap().only_page(), None);
+        let four = (1..5).try_fold(Ranges::default(), |ranges, n| ranges.with(range(0, n * 10, 1))).unwrap();
+        assert_eq!((four.only_page(), one.with(range(2, 20, 1)).unwrap().only_page()), (None, None));
+        let fourth = (1..4).fold(four, |ranges, n| ranges.without(range(0, n * 10, 1)));
+        assert_eq!((fourth.iter().count(), fourth.only_page()), (1, None), "it is found the long way");
+    }
+
     proptest! {
+        #[test]
+        fn a_page_that_is_added_the_short_way_is_added_as_by_the_long(
+            steps in prop::collection::vec((0..2u8, 1..8u64, 1..4u64), 0..6), space in 0..2u8, page in 1..12u64
+        ) {
+            let add = |ranges: Ranges, (space, first, pages)| ranges.with(range(space, first, pages));
+            if let Some(ranges) = steps.into_iter().try_fold(Ranges::default(), add)
+                && let Some(more) = ranges.with_page(space, page)
+            {
+                prop_assert_eq!(Some(more), ranges.with(range(space, page, 1)));
+            }
+        }
+
         #[test]
         fn whatever_is_added_and_not_taken_away_lies_in_a_range(
             steps in prop::collection::vec((any::<bool>(), 0..2u8, 1..40u64, 1..12u64), 0..40)

@@ -32,6 +32,7 @@ mod share_calls;
 mod share_ends;
 mod share_kinds;
 mod share_overlaps;
+mod share_pages;
 mod share_settled;
 mod space_calls;
 mod space_sync;

@@ -19,6 +19,7 @@ impl HandleTable {
     }
 
     /// Returns the port that is raised when `step` happens to the object of entry `index`.
+    #[inline(always)]
     #[must_use]
     pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
         let entry = self.at(index)?;
@@ -57,7 +58,7 @@ impl HandleTable {
 
     #[cold]
     fn trim_all(&mut self, gone: Range) {
-        for index in self.mapped.iter() {
+        for index in self.mapped.clone().iter() {
             let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
             // A revoke that is under way counts how far in the ranges it has come.
             if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
@@ -83,6 +84,7 @@ impl HandleTable {
     }
 
     /// Returns whether one object more of borrowed memory can be mapped.
+    #[inline]
     #[must_use]
     pub fn has_room_to_map(&self) -> bool {
         u64::from(self.mapped.count) < BORROWED_OBJECTS
@@ -101,12 +103,12 @@ impl HandleTable {
     }
 
     /// Returns the entries that are shares.
-    pub fn shares(&self) -> impl Iterator<Item = u16> + use<> {
+    pub fn shares(&self) -> impl Iterator<Item = u16> {
         self.shares.iter()
     }
 
     /// Returns the entries that are peers.
-    pub fn peers(&self) -> impl Iterator<Item = u16> + use<> {
+    pub fn peers(&self) -> impl Iterator<Item = u16> {
         self.peers.iter()
     }
 

@@ -9,22 +9,53 @@ use crate::allocator::Allocator;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{Progress, SpaceError};
 use crate::vm::Inner;
-use crate::vm::handles::{MemRef, Range};
+use crate::vm::handles::{MemRef, Range, Ranges};
+use crate::vm::spaces::FIRST;
 
 /// Unmaps a part of borrowed memory that its borrower gives back; what is left stands in the ranges. Returns the pages.
 ///
 /// # Errors
 /// [`ShareError::Space`].
+#[inline(always)]
 pub fn take_part(
     inner: &mut Inner,
     index: u16,
-    mem: &MemRef,
     allocator: &mut Allocator,
     interrupt_pending: fn() -> bool,
 ) -> Result<u64, ShareError> {
     inner.sync(allocator); // what was unmapped without that is in no range any more
+    match take_page(inner, index, allocator) {
+        Some(pages) => Ok(pages),
+        None => take_first(inner, index, allocator, interrupt_pending),
+    }
+}
+
+/// Does that where nothing is mapped, or one page in the first address space whose table stays.
+#[inline(always)]
+fn take_page(inner: &mut Inner, index: u16, allocator: &mut Allocator) -> Option<u64> {
+    let mut borrowed = inner.handles.borrowed_mut(index)?;
+    if borrowed.ranges().is_empty() {
+        return Some(0);
+    }
+    let (_, page) = borrowed.ranges().only_page().filter(|(space, _)| *space == FIRST)?;
+    let space = inner.spaces.first_settled()?;
+    let pa = space.take_page(Ipa::new(page << 12)?, |pa| borrowed.mem().holds(pa))?;
+    allocator.mem_page_unmapped(pa);
+    borrowed.set_ranges(Ranges::default());
+    Some(1)
+}
+
+/// Does that for the first of the ranges, by parts.
+#[inline(never)]
+fn take_first(
+    inner: &mut Inner,
+    index: u16,
+    allocator: &mut Allocator,
+    interrupt_pending: fn() -> bool,
+) -> Result<u64, ShareError> {
+    let mem = inner.handles.mem_at(index).ok_or(ShareError::Broken)?;
     let Some(range) = inner.handles.ranges(index).iter().next() else { return Ok(0) };
-    let (pages, settled) = clear(inner, range, mem, allocator, interrupt_pending)?;
+    let (pages, settled) = clear(inner, range, &mem, allocator, interrupt_pending)?;
     let left = inner.handles.ranges(index).without(Range { pages: settled, ..range });
     inner.handles.set_ranges(index, left);
     Ok(pages)
