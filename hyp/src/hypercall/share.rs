@@ -183,7 +183,12 @@ impl Handle for ShareRelinquish {
         let (mut inner, mut theirs, mut held) =
             lock_pair(near, (owner.place, &owner.inner), &mut cx.locks).ok_or(CallError::bare(Code::Internal))?;
         let mem = borrowed(&inner.handles, handle)?;
-        let (mut pool, held) = cx.machine.memory.lock(&mut held);
+        // The share may have ended between the two looks: then nothing but the handle is left, or an orphan.
+        let Some(far) = share_of(&inner.handles, handle, &mem) else {
+            drop((inner, theirs, held));
+            return relinquish_alone(cx, handle);
+        };
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let allocator = &mut pool.allocator;
         let done = sharing::take_part(&mut inner, handle.index(), &mem, allocator, arch::interrupt_pending)
             .map_err(|error| refusal(error, 1))?;
@@ -191,14 +196,6 @@ impl Handle for ShareRelinquish {
         if !inner.handles.ranges(handle.index()).is_empty() {
             return Ok(Outcome::Reply(ShareRelinquishReply { left: 1, done }));
         }
-        // The share may have ended between the two looks: then nothing but the handle is left, or an orphan.
-        let Some(far) = share_of(&inner.handles, handle, &mem) else {
-            drop((inner, theirs, pool, held));
-            let Outcome::Reply(reply) = relinquish_alone(cx, handle)? else {
-                return Err(CallError::bare(Code::Internal));
-            };
-            return Ok(Outcome::Reply(ShareRelinquishReply { done: done.saturating_add(reply.done), ..reply }));
-        };
         let mut side = Side { vm: owner, inner: &mut theirs };
         let told = sharing::give_back(&mut side, far.index, allocator).map_err(|error| refusal(error, 1))?;
         inner.handles.remove(handle);
@@ -217,6 +214,7 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
         return Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done: 0 }));
     }
     let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+    inner.check_let_go(handle, mem.id, &pool.allocator).map_err(|error| refusal(ShareError::Memory(error), 1))?;
     let done = sharing::take_part(&mut inner, handle.index(), &mem, &mut pool.allocator, arch::interrupt_pending)
         .map_err(|error| refusal(error, 1))?;
     inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
