@@ -41,6 +41,7 @@ pub struct InfoPage {
     /// vCPUs that this VM may run.
     pub vcpus: u32,
     /// Bit 0: FP and SIMD may be used. Bit 1: writable and executable mappings are allowed. Bit 2: the console input is this VM's.
+    /// Bit 3: stage 1 of the translation is the guest's.
     pub features: u32,
     /// The VM's name in the manifest, padded with zeros.
     pub label: [u8; LABEL_LEN],
@@ -86,6 +87,8 @@ pub const FEATURE_FP: u32 = 1;
 pub const FEATURE_JIT: u32 = 2;
 /// Feature bit of the info page: the console input is this VM's.
 pub const FEATURE_CONSOLE_INPUT: u32 = 4;
+/// Feature bit of the info page: the guest runs stage 1 of the translation itself.
+pub const FEATURE_NATIVE: u32 = 8;
 
 /// A group of calls and what this VM may call of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -52,4 +52,8 @@ limits! {
     ScrubPagesPerCall = 10, crate::mem::SCRUB_PAGES_PER_CALL;
     /// Ranges of addresses at which borrowed memory can be mapped at once.
     BorrowedRanges = 11, crate::share::BORROWED_RANGES;
+    /// Objects of borrowed memory that a VM can have mapped at once.
+    BorrowedObjects = 12, crate::share::BORROWED_OBJECTS;
+    /// Offers of a VM that nobody has accepted yet.
+    OpenOffers = 13, crate::share::OPEN_OFFERS;
 }

@@ -20,6 +20,8 @@ pub const NOTE_TYPE: u32 = 1;
 pub const FLAG_FAULT_HANDLER: u32 = 1;
 /// Header flag: the guest uses FP and SIMD.
 pub const FLAG_FP: u32 = 2;
+/// Header flag: the guest can run with `mmu = "native"`: it turns its MMU on before anything that needs caches.
+pub const FLAG_NATIVE: u32 = 4;
 
 /// First part of the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

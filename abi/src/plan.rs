@@ -194,8 +194,10 @@ pub const VM_JIT: u32 = 2;
 pub const VM_FAULT_HANDLER: u32 = 4;
 /// VM flag: what is typed on the console is for this VM.
 pub const VM_CONSOLE_INPUT: u32 = 8;
+/// VM flag: the guest runs stage 1 of the translation itself.
+pub const VM_NATIVE: u32 = 16;
 /// Every VM flag of this version.
-pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT;
+pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE;
 
 const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader>() == 8);
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);

@@ -82,7 +82,7 @@ pub enum ShareState {
     Asked = 3,
     /// It is being unmapped at the peer.
     Revoking = 4,
-    /// The peer gave it back, or has ended.
+    /// The peer gave it back, or has ended, before it accepted too.
     Relinquished = 5,
     /// It was taken back, before or after the peer accepted.
     Revoked = 6,
@@ -115,7 +115,7 @@ bitflags::bitflags! {
         const OFFERED = 1;
         /// Share: the peer has accepted.
         const ACCEPTED = 2;
-        /// Share: the peer has given the memory back, or has ended.
+        /// Share: the peer has given the memory back, or has ended, before it accepted too.
         const RELINQUISHED = 4;
         /// Borrowed memory: its owner asks for it.
         const ASKED = 8;
@@ -140,3 +140,7 @@ impl Argument for Steps {
 
 /// Ranges of addresses at which borrowed memory can be mapped at once.
 pub const BORROWED_RANGES: u64 = 4;
+/// Objects of borrowed memory that a VM can have mapped at once.
+pub const BORROWED_OBJECTS: u64 = 64;
+/// Offers of a VM that nobody has accepted yet.
+pub const OPEN_OFFERS: u64 = 128;

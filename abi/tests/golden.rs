@@ -71,12 +71,14 @@ fn golden() -> String {
     constants!(out: version::ABI_VERSION, version::FUNCTION_BASE, version::FUNCTION_UID, version::FUNCTION_REVISION,
         version::FUNCTION_SVE_HINT, addr::PAGE_SIZE, addr::IPA_BITS, addr::RAM_BASE, addr::WINDOW_BASE, addr::WINDOW_SIZE,
         addr::INFO_PAGE, addr::INFO_PAGES_MAX, addr::VCPU_AREA, addr::EVENT_AREA, address_space::PAGES_PER_CALL, mem::MEM_PAGES_MAX, mem::SCRUB_PAGES_PER_CALL, share::BORROWED_RANGES,
+        share::BORROWED_OBJECTS, share::OPEN_OFFERS,
         console::CONSOLE_BYTES, event_area::EVENT_RECORD_STRIDE, event_area::EVENT_WORDS, event_area::SELECTOR_KICK,
         info_page::MAGIC, info_page::LABEL_LEN, info_page::NAME_LEN, info_page::FEATURE_FP, info_page::FEATURE_JIT,
-        info_page::FEATURE_CONSOLE_INPUT, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, vcpu::NO_DEADLINE,
+        info_page::FEATURE_CONSOLE_INPUT, info_page::FEATURE_NATIVE, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, note::FLAG_NATIVE, vcpu::NO_DEADLINE,
         vcpu_area::VCPU_RECORD_STRIDE, plan::PAYLOAD_MAGIC, plan::PAYLOAD_VERSION, plan::ANY_CORE, plan::KIND_CREATE_VM,
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,
-        plan::KIND_START, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT);
+        plan::KIND_START, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
+        plan::VM_NATIVE);
     writeln!(out, "const AddressSpaceHandle::FIRST {:#x}", AddressSpaceHandle::FIRST.0.bits()).ok();
     writeln!(out, "const version::UID {:08x?}", version::UID).ok();
     writeln!(out, "const note::SECTION {} note::OWNER {}", note::SECTION, note::OWNER).ok();

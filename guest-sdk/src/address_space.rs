@@ -7,9 +7,11 @@
 
 use strato_abi::address_space::{Attributes, LastFault, UnmapFlags};
 use strato_abi::call::{AsCreate, AsDestroy, AsMap, AsProtect, AsQuery, AsSwitch, AsSync, AsUnmap};
-use strato_abi::{AddressSpaceHandle, Ipa, MemHandle};
+use strato_abi::{AddressSpaceHandle, Code, Ipa, MemHandle};
 
-use crate::conduit::wrappers;
+use crate::Hvc;
+use crate::conduit::{Conduit, wrappers};
+use crate::error::Result;
 use crate::mem::Step;
 
 /// What AS.MAP did.
@@ -36,7 +38,28 @@ pub struct Mapping {
     pub fault: Option<LastFault>,
 }
 
-const fn last_fault(number: u64) -> Option<LastFault> {
+/// Returns why an access to the page of `address` in the current address space was last refused: what AS.QUERY says of it,
+/// mapped or not. `None` stands for a reason of a later version.
+///
+/// # Errors
+/// Those of [`query`], but for `NOT_MAPPED`, which tells the reason too.
+pub fn last_fault(address: Ipa) -> Result<Option<LastFault>> {
+    last_fault_on(&Hvc, address)
+}
+
+/// Does the same as [`last_fault`] over a conduit of the caller's choice.
+///
+/// # Errors
+/// Those of [`last_fault`].
+pub fn last_fault_on<C: Conduit + ?Sized>(conduit: &C, address: Ipa) -> Result<Option<LastFault>> {
+    match via::query(conduit, AddressSpaceHandle::CURRENT, address) {
+        Ok(mapping) => Ok(mapping.fault),
+        Err(error) if error.code() == Code::NotMapped => Ok(reason(error.error.detail.quantity())),
+        Err(error) => Err(error),
+    }
+}
+
+const fn reason(number: u64) -> Option<LastFault> {
     Some(match number {
         0 => LastFault::None,
         1 => LastFault::Translation,
@@ -76,7 +99,7 @@ wrappers! {
         offset: reply.offset,
         attributes: reply.attributes,
         level: reply.level,
-        fault: last_fault(reply.fault),
+        fault: reason(reply.fault),
     };
     /// Returns a new address space in which only the hypervisor's window is mapped (AS.CREATE).
     ///

@@ -65,6 +65,13 @@ macro_rules! entry {
             #[unsafe(link_section = ".stack")]
             static STACK: $crate::StackMemory<{ STRATO_NEEDS.stack_size() }> = $crate::StackMemory::new();
 
+            #[used]
+            #[unsafe(link_section = ".stack_room")]
+            static ROOM: $crate::StackMemory<{ STRATO_NEEDS.stack_room_size() }> = $crate::StackMemory::new();
+
+            #[unsafe(no_mangle)]
+            static STRATO_GUEST_MMU: ::core::option::Option<$crate::MmuStart> = STRATO_NEEDS.mmu();
+
             #[unsafe(no_mangle)]
             fn strato_guest_main(info: &'static $crate::Info) {
                 $crate::entry::finish(::core::env!("CARGO_PKG_NAME"), $function(info))

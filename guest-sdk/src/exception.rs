@@ -44,8 +44,7 @@ pub(crate) fn system_error(fault: &Fault) -> ! {
 #[cold]
 #[inline(never)]
 fn die(fault: &Fault) -> ! {
-    let overflow = fault.is_abort() && crate::arch::stack_guard().contains(&fault.address);
-    let cause = if overflow { " (stack overflow)" } else { "" };
+    let cause = if fault.is_stack_overflow() { " (stack overflow)" } else { "" };
     println!("crash: {fault}{cause}");
     println!("crash: pc {:#x}, esr {:#x}, spsr {:#x}", fault.pc, fault.syndrome, fault.status);
     crate::core::crash(REASON_EXCEPTION, fault.pc, fault.syndrome, fault.address)

@@ -1,10 +1,15 @@
 //! Refused accesses and what the guest makes of them. A guest that declares a fault handler gets them delivered.
 //!
-//! Called by `exception`; never decides by itself.
+//! [`set_handler`] names the function that is asked. It runs on the exception stack of the vCPU that faulted, so that it can
+//! handle what the program's own stack ran into; it may make any call. Called by `exception`; never decides by itself.
 
 use ::core::fmt;
 
-use crate::arch::Hook;
+use strato_abi::Ipa;
+use strato_abi::address_space::LastFault;
+
+use crate::arch::{self, Hook};
+use crate::{Result, address_space, load_store};
 
 /// An exception that the program caused, as the hypervisor or the core reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,17 @@ pub struct Fault {
     pub pc: u64,
     /// SPSR_EL1, or zero for a fault that a [`Window`](crate::memory::Window) reports.
     pub status: u64,
+}
+
+/// What was wanted of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction.
+    Execute,
 }
 
 /// What to do after a fault.
@@ -41,6 +57,49 @@ impl Fault {
     #[must_use]
     pub const fn is_abort(&self) -> bool {
         matches!(self.class(), 0x20 | 0x21 | 0x24 | 0x25)
+    }
+
+    /// Returns what was wanted of memory, or `None` when no access was refused.
+    #[must_use]
+    pub const fn access(&self) -> Option<Access> {
+        match self.class() {
+            0x20 | 0x21 => Some(Access::Execute),
+            0x24 | 0x25 if self.is_write() => Some(Access::Write),
+            0x24 | 0x25 => Some(Access::Read),
+            _ => None,
+        }
+    }
+
+    /// Returns the bytes of the refused load or store, as the instruction in the image tells, or `None` when it is none of
+    /// general or FP registers. An access that crosses into a page that is not mapped has its address there.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        match self.access()? {
+            Access::Execute => Some(4),
+            Access::Read | Access::Write => load_store::bytes(arch::instruction(self.pc)?),
+        }
+    }
+
+    /// Returns the page that was used, or `None` when no access was refused or none can be mapped there.
+    #[must_use]
+    pub fn page(&self) -> Option<Ipa> {
+        Ipa::new(self.address).filter(|_| self.is_abort()).map(Ipa::page_base)
+    }
+
+    /// Returns why the access was refused, as AS.QUERY tells: it alone tells memory whose owner took it back from memory that
+    /// never was there. `None` stands for a reason of a later version.
+    ///
+    /// # Errors
+    /// Those of AS.QUERY, but for `NOT_MAPPED`.
+    pub fn reason(&self) -> Result<Option<LastFault>> {
+        self.page().map_or(Ok(Some(LastFault::None)), address_space::last_fault)
+    }
+
+    /// Returns whether the address is below the calling vCPU's stack: in its guard page, or in its room
+    /// ([`Needs::stack_room`](crate::Needs::stack_room)).
+    #[must_use]
+    pub fn is_stack_overflow(&self) -> bool {
+        self.is_abort() && arch::stack_guard().contains(&self.address)
     }
 
     /// Returns whether the access was a store (ESR_ELx.WnR of a data abort).
@@ -111,7 +170,12 @@ impl ::core::error::Error for Fault {}
 
 static HANDLER: Hook<fn(&Fault) -> Action> = Hook::new();
 
-/// Sets what is asked about every exception that the program causes; it runs on the exception stack with the line masked.
+/// Sets what is asked about every exception that the program causes, on any vCPU.
+///
+/// The handler runs on the exception stack of the vCPU that faulted (8 KiB, with a guard page), with the line masked. Registers,
+/// flags and FP registers of the program are as they were when it goes on. The handler may make any call but those that wait
+/// for what the interrupted program would do. A fault of the handler itself ends the VM: CORE.PANIC with
+/// [`REASON_NESTED`](crate::exception::REASON_NESTED), its PC, syndrome and address.
 ///
 /// Accesses that the address space refuses reach it only when the guest's [`Needs`](crate::Needs) declare a fault handler.
 pub fn set_handler(handler: fn(&Fault) -> Action) {
@@ -146,6 +210,19 @@ mod tests {
         assert_eq!(fault(0x9600_0007).to_string(), "data abort on a load at 0x80000000: nothing mapped");
         assert_eq!(fault(0x8600_0007).to_string(), "instruction abort at 0x80000000: nothing mapped");
         assert!(!fault(0x8600_0047).is_write());
+    }
+
+    #[test]
+    fn what_was_wanted_and_its_page_are_told() {
+        for (syndrome, access) in
+            [(0x9600_0047, Access::Write), (0x9600_0007, Access::Read), (0x8600_0007, Access::Execute)]
+        {
+            let fault = Fault { address: 0x8000_0123, ..fault(syndrome) };
+            assert_eq!((fault.access(), fault.page()), (Some(access), Ipa::new(0x8000_0000)));
+        }
+        assert_eq!((fault(0).access(), fault(0).page(), fault(0).bytes()), (None, None, None));
+        assert_eq!(fault(0x8600_0007).bytes(), Some(4));
+        assert_eq!(Fault { address: u64::MAX, ..fault(0x9600_0007) }.page(), None);
     }
 
     #[test]

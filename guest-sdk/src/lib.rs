@@ -4,7 +4,7 @@
 //! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
-//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`owned`], [`granted`], [`borrowed`],
+//! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`granted`], [`borrowed`],
 //! [`mapped`], [`ring`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
@@ -29,10 +29,12 @@ pub mod fault;
 pub mod granted;
 mod image;
 pub mod info;
+mod load_store;
 mod logger;
 pub mod mapped;
 pub mod mem;
 pub mod memory;
+pub mod native;
 pub mod needs;
 pub mod owned;
 mod panic;
@@ -48,7 +50,7 @@ pub mod upcall;
 pub mod vcpu;
 pub mod vcpu_area;
 
-pub use arch::{Hvc, StackMemory};
+pub use arch::{Hvc, MmuStart, StackMemory};
 pub use borrowed::Borrowed;
 pub use conduit::{Conduit, make};
 pub use error::{Error, Result};

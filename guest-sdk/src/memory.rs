@@ -232,4 +232,21 @@ impl Window {
     pub fn write(&self, offset: u64, from: &[u64]) -> ::core::result::Result<(), AccessError> {
         arch::write(self.words(offset, from.len())?, from).map_err(AccessError::Fault)
     }
+
+    /// Copies `words` words from `source`, each once, in no order with other accesses; each window counts from its offset on. After a
+    /// fault some of them were copied.
+    ///
+    /// # Errors
+    /// Those of [`Window::load`] and [`Window::store`].
+    #[inline(always)]
+    pub fn copy_from(
+        &self,
+        offset: u64,
+        source: &Self,
+        source_offset: u64,
+        words: usize,
+    ) -> ::core::result::Result<(), AccessError> {
+        let (from, to) = (source.words(source_offset, words)?, self.words(offset, words)?);
+        arch::copy_words(from, to, words).map_err(AccessError::Fault)
+    }
 }

@@ -3,7 +3,7 @@
 use strato_abi::Group;
 use strato_abi::handle::Kind;
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::note::{FLAG_FAULT_HANDLER, FLAG_FP, GroupNeed, HandleNeed, Header, NOTE_TYPE, OWNER};
+use strato_abi::note::{FLAG_FAULT_HANDLER, FLAG_FP, FLAG_NATIVE, GroupNeed, HandleNeed, Header, NOTE_TYPE, OWNER};
 use strato_abi::version::ABI_VERSION;
 
 /// Most handles that a note can ask for.
@@ -19,6 +19,7 @@ pub struct Needs {
     count: usize,
     flags: u32,
     stack: usize,
+    stack_room: usize,
 }
 
 /// The note's bytes as they stand in the section.
@@ -33,7 +34,7 @@ impl Needs {
     /// Returns the needs of a guest that asks for nothing: no handle, no fault handler, no FP, 16 KiB of stack.
     #[must_use]
     pub const fn new() -> Self {
-        Self { handles: [None; HANDLES], count: 0, flags: 0, stack: 16 * 1024 }
+        Self { handles: [None; HANDLES], count: 0, flags: 0, stack: 16 * 1024, stack_room: 0 }
     }
 
     /// Returns the needs with a port of this name.
@@ -81,6 +82,25 @@ impl Needs {
         self
     }
 
+    /// Returns the needs of a guest that can run with `mmu = "native"`; see [`native`](crate::native).
+    #[must_use]
+    pub const fn native(mut self) -> Self {
+        self.flags |= FLAG_NATIVE;
+        self
+    }
+
+    /// Returns what turns the MMU on, for a guest that declares it; `entry!` keeps it for `start.S`.
+    ///
+    /// # Panics
+    /// In the compiler: a guest that uses FP, whose registers a process would change.
+    #[cfg(target_os = "none")]
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn mmu(&self) -> Option<crate::MmuStart> {
+        assert!(self.flags & (FLAG_NATIVE | FLAG_FP) != FLAG_NATIVE | FLAG_FP, "a native guest uses no FP yet");
+        if self.flags & FLAG_NATIVE != 0 { Some(crate::arch::turn_on) } else { None }
+    }
+
     /// Returns the needs with a stack of `bytes` for the first vCPU.
     ///
     /// # Panics
@@ -90,6 +110,25 @@ impl Needs {
         assert!(bytes > 0 && bytes.is_multiple_of(4096), "a stack is a whole number of pages");
         self.stack = bytes;
         self
+    }
+
+    /// Returns the needs with room for the first vCPU's stack to grow by `bytes`: addresses between the stack and its guard page, with
+    /// RAM of the VM for them, that nothing maps. A fault handler maps what is touched of them, by
+    /// [`memory::map_ram`](crate::memory::map_ram).
+    ///
+    /// # Panics
+    /// In the compiler: not a multiple of the page size.
+    #[must_use]
+    pub const fn stack_room(mut self, bytes: usize) -> Self {
+        assert!(bytes.is_multiple_of(4096), "the room of a stack is a whole number of pages");
+        self.stack_room = bytes;
+        self
+    }
+
+    /// Returns the bytes into which the first vCPU's stack may grow.
+    #[must_use]
+    pub const fn stack_room_size(&self) -> usize {
+        self.stack_room
     }
 
     /// Returns the bytes of the first vCPU's stack.

@@ -69,6 +69,13 @@ pub fn current() -> usize {
     crate::arch::vcpu_number()
 }
 
+/// Returns the addresses into which the stack of the calling vCPU may grow: the first vCPU's
+/// [`Needs::stack_room`](crate::Needs::stack_room), which is not mapped until a fault handler maps it.
+#[must_use]
+pub fn stack_room() -> ::core::ops::Range<u64> {
+    crate::arch::stack_room()
+}
+
 /// Parks the calling vCPU until an event is raised: WFI, the same as a wait without deadline.
 pub fn wfi() {
     crate::arch::wait_for_interrupt();

@@ -1,12 +1,13 @@
 //! What makes several calls: mapping in portions, waiting for one port, and windows that keep out of the image.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+use strato_guest::abi::address_space::LastFault;
 use strato_guest::abi::call::{AsMapReply, AsUnmapReply, VcpuWaitReply};
 use strato_guest::abi::{Call, Code, Handle, Ipa, MemHandle, PortHandle, Reason};
 use strato_guest::event_area::EventCells;
 use strato_guest::memory::{self, AccessError, READ_WRITE, Window};
 use strato_guest::vcpu::NO_DEADLINE;
-use strato_guest::{Recorder, event};
+use strato_guest::{Recorder, address_space, event};
 
 const MEM: MemHandle = MemHandle(Handle::new(4, 1));
 const PORT: PortHandle = PortHandle(Handle::new(3, 1));
@@ -37,6 +38,19 @@ fn no_page_makes_no_call() {
     let recorder = Recorder::new();
     memory::protect_on(&recorder, ipa(0x8000_0000), 0, READ_WRITE).unwrap();
     assert!(recorder.calls().is_empty());
+}
+
+#[test]
+fn the_reason_of_a_fault_is_told_whether_the_page_is_mapped_or_not() {
+    let not_mapped = |why| strato_guest::abi::Error::of(Code::NotMapped, 2, Reason::None, why);
+    let stale = strato_guest::abi::Error::of(Code::State, 1, Reason::None, 0);
+    let mapped = [4, 0, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]; // AS.QUERY: a read-only page that was written to
+    let recorder = Recorder::new().raw(0, mapped).refuse(not_mapped(3), 0).refuse(not_mapped(9), 0).refuse(stale, 0);
+    let reason = || address_space::last_fault_on(&recorder, ipa(0x8000_0000)).map_err(|error| error.code());
+    assert_eq!(reason(), Ok(Some(LastFault::Permission)));
+    assert_eq!(reason(), Ok(Some(LastFault::Revoked)));
+    assert_eq!(reason(), Ok(None), "a reason of a later version");
+    assert_eq!(reason(), Err(Code::State));
 }
 
 #[test]
@@ -97,6 +111,9 @@ fn a_window_gives_out_aligned_words_inside_it_only() {
         matches!(window.load(8), Err(AccessError::Fault(fault)) if fault.address == 0x8000_0008 && !fault.is_write())
     );
     assert!(matches!(window.store(0, 1), Err(AccessError::Fault(fault)) if fault.is_write()));
+    assert!(
+        matches!(window.copy_from(0, &window, 8, 1), Err(AccessError::Fault(fault)) if fault.address == 0x8000_0008)
+    );
 }
 
 #[test]

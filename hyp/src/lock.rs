@@ -155,6 +155,31 @@ pub fn lock_pair<'a, T, const H: u8>(
     Some((first, second, Held(PhantomData)))
 }
 
+/// Returns access to the data of `a`, and to that of the lock of another VM which `find` finds in it; what else it says comes
+/// first. `find` holds while both are locked, since it is asked under the lock of `a`: once as a rule, for the other lock is
+/// taken without waiting. Where that fails, both are taken as by [`lock_pair`] and it is asked again.
+///
+/// # Errors
+/// What `find` refuses; `None` when it finds the lock of the same place, or another one than before.
+#[inline(always)]
+#[allow(clippy::type_complexity, reason = "two guards and a token have no shorter name")]
+pub fn lock_found<'a, T, F, E, const H: u8>(
+    near: (u8, &'a Lock<T, VM>),
+    find: impl Fn(&T) -> Result<(F, (u8, &'a Lock<T, VM>)), E>,
+    held: &'a mut Held<'_, H>,
+) -> Result<(F, Guard<'a, T>, Guard<'a, T>, Held<'a, VM>), Option<E>> {
+    const { assert!(H < VM, "two locks of a rank are taken at once or not at all") };
+    let first = near.1.0.lock();
+    let (found, far) = find(&first).map_err(Some)?;
+    if let Some(second) = far.1.0.try_lock() {
+        return Ok((found, first, second, Held(PhantomData)));
+    }
+    drop(first);
+    let (first, second, held) = lock_pair(near, far, held).ok_or(None)?;
+    let (found, again) = find(&first).map_err(Some)?;
+    if core::ptr::eq(again.1, far.1) { Ok((found, first, second, held)) } else { Err(None) }
+}
+
 impl<T> Lock<T, CONSOLE> {
     /// Returns access to the data of a leaf. It asks for no token because no lock may be taken while it is held, and
     /// a leaf's room calls no other room.
@@ -216,6 +241,35 @@ mod tests {
         assert!(lock_pair((3, a), (3, b), &mut none).is_none());
         let (a, b, _) = lock_pair((0, a), (1, b), &mut none).unwrap();
         assert_eq!((*a, *b), (2000, 2000));
+    }
+
+    #[test]
+    fn a_lock_found_behind_another_is_taken_whoever_holds_it_and_what_was_found_is_looked_at_again() {
+        let locks: Arc<[Lock<u32, VM>; 2]> = Arc::new([Lock::new(0), Lock::new(0)]);
+        let workers: Vec<_> = [(0u8, 1u8), (1, 0)]
+            .map(|(near, far)| {
+                let locks = Arc::clone(&locks);
+                thread::spawn(move || {
+                    for _ in 0..1000 {
+                        let mut none = Held::mint();
+                        let (a, b) = (&locks[usize::from(near)], &locks[usize::from(far)]);
+                        let find = |data: &u32| Ok::<_, ()>((*data, (far, b)));
+                        let (seen, mut a, mut b, _) = lock_found((near, a), find, &mut none).expect("it is found");
+                        assert_eq!(seen, *a);
+                        (*a, *b) = (*a + 1, *b + 1);
+                    }
+                })
+            })
+            .into();
+        for worker in workers {
+            worker.join().expect("a worker panicked");
+        }
+        let [a, b] = &*locks;
+        let mut none = Held::mint();
+        assert!(matches!(lock_found((3, a), |_| Ok::<_, ()>(((), (3, a))), &mut none), Err(None)));
+        assert!(matches!(lock_found((3, a), |_| Err::<((), _), _>("no"), &mut none), Err(Some("no"))));
+        let (seen, ..) = lock_found((3, a), |data| Ok::<_, ()>((*data, (4, b))), &mut none).unwrap();
+        assert_eq!(seen, 2000);
     }
 
     #[test]

@@ -157,6 +157,16 @@ pub struct Wakes {
     pub vcpus: u8,
 }
 
+impl Wakes {
+    /// Sets `vcpus` of the VM in `place`, unless there are none.
+    #[inline(always)]
+    pub const fn set(&mut self, place: u8, vcpus: u8) {
+        if vcpus != 0 {
+            *self = Self { place, vcpus };
+        }
+    }
+}
+
 /// What follows a trap. One place applies it: `dispatcher::next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -198,6 +208,15 @@ impl Cpu {
 }
 
 impl Machine {
+    /// Returns the VM in `place` if it is still the one of `incarnation`.
+    #[inline(always)]
+    #[must_use]
+    pub fn vm_of<'s>(&self, stay: &'s Stay<'_>, place: u8, incarnation: u32) -> Option<&'s Vm> {
+        let vm = self.vms.get(usize::from(place))?.get(stay)?;
+        // One that ends closes its ports; until then its records are there and nobody looks at them.
+        (vm.incarnation == incarnation).then_some(vm)
+    }
+
     /// Returns the letter box of `cpu`.
     #[inline]
     #[must_use]

@@ -48,15 +48,16 @@ fn a_page_goes_the_short_way_when_its_table_is_there_and_its_entry_is_free() {
 #[test]
 fn a_page_is_taken_the_short_way_unless_it_is_the_last_of_its_table_or_no_page() {
     let mut world = World::new();
-    assert_eq!(world.space.take_page(ipa(RAM)), None, "no table");
+    assert_eq!(world.space.take_page(ipa(RAM), |_| true), None, "no table");
     world.map_long(RAM, FAR, 2);
-    assert_eq!(world.space.take_page(ipa(RAM + 2)), None, "not mapped");
-    assert_eq!(world.space.take_page(Ipa::new(0x4000_0008).unwrap()), None, "not aligned");
-    assert_eq!(world.space.take_page(ipa(RAM)), Some(pa(FAR)));
+    assert_eq!(world.space.take_page(ipa(RAM + 2), |_| true), None, "not mapped");
+    assert_eq!(world.space.take_page(Ipa::new(0x4000_0008).unwrap(), |_| true), None, "not aligned");
+    assert_eq!(world.space.take_page(ipa(RAM), |at| at != pa(FAR)), None, "to another page");
+    assert_eq!(world.space.take_page(ipa(RAM), |at| at == pa(FAR)), Some(pa(FAR)));
     assert_eq!((world.frame(RAM), world.frame(RAM + 1)), (None, Some(FAR + 1)));
-    assert_eq!(world.space.take_page(ipa(RAM + 1)), None, "the last");
+    assert_eq!(world.space.take_page(ipa(RAM + 1), |_| true), None, "the last");
     world.map_long(RAM + 1024, FAR + 1024, 512);
-    assert_eq!(world.space.take_page(ipa(RAM + 1024)), None, "a block");
+    assert_eq!(world.space.take_page(ipa(RAM + 1024), |_| true), None, "a block");
     assert_eq!(world.space.unmap(ipa(RAM + 1), 1, &mut world.source), Ok(1));
     assert_eq!(world.end(), [(FAR + 1024, 512)]);
 }
@@ -71,7 +72,7 @@ fn counts_stay_exact_so_that_a_table_goes_with_its_last_page_whichever_ways_it_w
             assert!(world.map_short(RAM + page, FAR + page), "{round} {page}");
         }
         for page in 1..512 {
-            assert_eq!(world.space.take_page(ipa(RAM + page)), Some(pa(FAR + page)), "{round} {page}");
+            assert_eq!(world.space.take_page(ipa(RAM + page), |_| true), Some(pa(FAR + page)), "{round} {page}");
         }
     }
     assert_eq!(world.space.tables(), tables);

@@ -143,7 +143,7 @@ fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Ste
             }
         }
         Step::TakePage { page } if world.space.is_settled() => {
-            if let Some(gone) = world.space.take_page(ipa(page)) {
+            if let Some(gone) = world.space.take_page(ipa(page), |_| true) {
                 world.source.unmapped(gone, 1);
                 waiting.push(gone.frame());
                 prop_assert_eq!(model.remove(&page).map(|(frame, _)| frame), Some(gone.frame()));

@@ -6,6 +6,9 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod demand;
+mod lending;
+mod longest;
+mod meter;
 mod pages;
 mod partner;
 mod shares;
@@ -15,7 +18,7 @@ use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::{Failure, Info, Needs, core, event, println, time, vcpu};
 
-strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler());
+strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler().stack(32 * 1024));
 
 /// Operations of each figure, and how often each is measured; the last time counts.
 const COUNT: u64 = 128;
@@ -23,6 +26,9 @@ const PASSES: u64 = 2;
 
 fn bench(info: &'static Info) -> Result<(), Failure> {
     let (other, quiet) = (info.port("to_other")?, info.port("quiet")?);
+    if let Some(role @ ("longest" | "borrower")) = info.option("role") {
+        return longest(info, role == "longest", other);
+    }
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
         let peer = info.peer("a")?;
@@ -56,6 +62,22 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     let peer = info.peer("b")?;
     stream::send(peer, other, quiet)?;
     shares::accept(info, peer, other)?;
+    println!("bench: ok");
+    Ok(())
+}
+
+/// Looks for the longest memory call; the other VM is the far end of the shares.
+fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure> {
+    let meter = meter::Meter::new();
+    // Until the console has sent what boot said, whose interrupts would be counted too.
+    vcpu::wait(time::deadline_in(100))?;
+    if is_owner {
+        longest::run(info, &meter)?;
+        lending::owner(&meter, info.peer("borrower")?, other)?;
+    } else {
+        lending::borrower(&meter, info.peer("owner")?, other)?;
+    }
+    meter.print();
     println!("bench: ok");
     Ok(())
 }

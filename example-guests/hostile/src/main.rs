@@ -11,11 +11,17 @@ mod crashes;
 mod events;
 mod firmware;
 mod leaks;
+mod lent_tables;
+mod native;
 mod objects;
 mod pages;
+mod puppet;
 mod raw;
 mod registers;
 mod scratch;
+mod share_ends;
+mod shares;
+mod stale;
 mod storms;
 mod traps;
 mod vcpus;
@@ -25,7 +31,7 @@ mod words;
 use scratch::Scratch;
 use strato_guest::{Failure, Info, Needs, println};
 
-strato_guest::entry!(hostile, Needs::new().fault_handler());
+strato_guest::entry!(hostile, Needs::new().fault_handler().native());
 
 /// What a case is: it returns when the documented came of it, or ends the VM.
 type Case = fn(&'static Info, &Scratch) -> Result<(), Failure>;
@@ -53,12 +59,34 @@ cases! {
         pm07_permissions_never_exceed_the_rights,
         pm09_unmap_hits_what_it_names_alone,
         pm12_random_calls_agree_with_a_model,
+        pm14_a_block_without_a_table_stays_whole,
         pm16_tables_are_paid_by_the_quota;
     objects:
         pm05_sizes_and_types_are_bounded,
         pm05f_half_freed_memory_is_out_of_reach,
         ds01_objects_end_at_the_quota,
         lk09p_memory_of_the_pool_holds_zeros;
+    shares:
+        gs01_offers_of_nothing_to_nobody_are_refused,
+        gs02_what_is_not_owned_is_not_offered,
+        gs03_keys_and_handles_are_not_guessed,
+        gs04_rights_never_grow,
+        gs05_what_was_given_back_is_gone,
+        gs08_force_takes_it_from_everywhere,
+        gs09_what_a_peer_holds_stays;
+    share_ends:
+        gs13_races_leave_nothing_mapped,
+        gs14_tables_end_and_come_back,
+        gs16_what_a_borrower_wrote_ends_with_its_owner,
+        gs12_an_owner_that_ends_leaves_no_dangling_memory;
+    stale:
+        tl01_what_is_unmapped_is_never_read_again,
+        tl02_what_is_protected_is_never_written_again,
+        tl03_what_is_taken_back_is_never_read_again,
+        tl04_tables_come_and_go_under_two_vcpus,
+        tl06_address_spaces_never_share_a_vmid,
+        tl07_a_block_is_cut_under_a_reader,
+        tl11_one_of_four_wins_a_page;
     events:
         ev01_sends_to_nowhere_are_refused,
         ev04_a_scribbled_area_harms_its_owner_alone,
@@ -87,6 +115,17 @@ cases! {
         lk05_system_registers_are_never_anothers,
         lk06_a_deferred_error_is_never_anothers,
         lk09_fresh_memory_holds_zeros;
+    native:
+        lk05n_translation_registers_are_never_anothers,
+        tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,
+        tl14_a_walk_into_nothing_faults_in_its_vm,
+        tr08_the_mmu_off_and_every_bit_of_its_control,
+        tr08w_a_vcpu_without_vectors_uses_its_own_time,
+        tr09_garbage_in_tables_and_controls_stays_inside,
+        tr09w_a_vm_without_tables_is_stopped;
+    lent_tables:
+        tl14l_a_lender_takes_a_table_back,
+        tl14b_a_table_that_is_taken_back_is_none;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,
@@ -127,6 +166,9 @@ fn hostile(info: &'static Info) -> Result<(), Failure> {
         return Ok(());
     }
     let scratch = Scratch::new(info)?;
+    if info.option("role") == Some("puppet") {
+        return puppet::serve(info);
+    }
     let wanted = info.option("case").unwrap_or("none");
     let mut is_known = false;
     for (name, case) in CASES {

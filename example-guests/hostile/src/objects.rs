@@ -12,7 +12,7 @@ const FREE: u64 = 0x9000_0000;
 const PAGES: u64 = 32;
 
 /// Repeats MEM.ALLOC to its end. Returns the handle, or the status that refused it.
-fn alloc(pages: u64) -> Result<u64, u64> {
+pub(crate) fn alloc(pages: u64) -> Result<u64, u64> {
     loop {
         match call(Call::MemAlloc, &[pages, 0]) {
             (0, results) if results.first() == Some(&0) => {}
@@ -23,7 +23,7 @@ fn alloc(pages: u64) -> Result<u64, u64> {
 }
 
 /// Repeats MEM.FREE to its end.
-fn free(mem: u64) -> Result<(), Failure> {
+pub(crate) fn free(mem: u64) -> Result<(), Failure> {
     loop {
         let (status, results) = call(Call::MemFree, &[mem]);
         ensure_equal("MEM.FREE", status.cast_unsigned(), 0)?;
@@ -116,6 +116,6 @@ pub(crate) fn lk09p_memory_of_the_pool_holds_zeros(_: &Info, _: &Scratch) -> Res
     Ok(())
 }
 
-fn handle(bits: u64) -> strato_guest::abi::MemHandle {
+pub(crate) fn handle(bits: u64) -> strato_guest::abi::MemHandle {
     strato_guest::abi::MemHandle(strato_guest::abi::Handle::from_bits(bits as u32))
 }

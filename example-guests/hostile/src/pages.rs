@@ -17,6 +17,8 @@ const FREE: u64 = 0x8000_0000;
 const R: u64 = 1;
 const RW: u64 = 3;
 const RWX: u64 = 7;
+/// What a page is known by.
+const MARK: u64 = 0x5ec2_e700_1234_5678;
 
 /// What is mapped cannot be mapped over, page or block, from either side.
 pub(crate) fn pm01_nothing_is_mapped_over(_: &Info, scratch: &Scratch) -> Result<(), Failure> {
@@ -257,5 +259,30 @@ pub(crate) fn pm16_tables_are_paid_by_the_quota(_: &Info, scratch: &Scratch) -> 
         memory::unmap(ipa((number + 4) * SPARSE)?, 1)?;
     }
     let _ = scratch::seen();
+    Ok(())
+}
+
+/// A block that cannot be cut, since there is no table for it, stays whole, mapped and owned; as a whole it goes.
+pub(crate) fn pm14_a_block_without_a_table_stays_whole(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    let ram = u64::from(scratch.ram.0.bits());
+    let offset = (scratch.free - info.ram().start).next_multiple_of(BLOCK);
+    succeeds("a block", Call::AsMap, &[0, FREE, ram, offset, 512, RW])?;
+    Window::new(ipa(FREE)?, BLOCK).ok_or("no window")?.store(0x7000, MARK)?;
+    // A table for each page, until there is none.
+    let mut tables = 0;
+    while call(Call::AsMap, &[0, FREE + (2 + tables) * BLOCK, ram, 0, 1, R]).0 == 0 {
+        tables += 1;
+        ensure(tables < 4096, "tables have no end")?;
+    }
+    for _ in 0..2 {
+        refused("a page of the block", Call::AsUnmap, &[0, FREE + 0x7000, 1, 0], &[Code::Quota])?;
+        refused("its rights", Call::AsProtect, &[0, FREE + 0x7000, 1, R, 0], &[Code::Quota])?;
+        ensure_equal("the page", peek(FREE + 0x7000).unwrap_or(0), MARK)?;
+        refused("FREE", Call::MemFree, &[ram], &[Code::Busy])?;
+    }
+    memory::unmap(ipa(FREE)?, 512)?;
+    for table in 0..tables {
+        memory::unmap(ipa(FREE + (2 + table) * BLOCK)?, 1)?;
+    }
     Ok(())
 }

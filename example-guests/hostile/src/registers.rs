@@ -83,6 +83,21 @@ pub(crate) const READ_ONLY: &[(u16, u16, u16, u16, u16)] = &[
     (3, 3, 14, 0, 2),
 ];
 
+/// Registers of stage 1, and those that trap with them: a VM with an MMU of its own writes them.
+pub(crate) const STAGE1: &[(u16, u16, u16, u16, u16)] = &[
+    (3, 0, 1, 0, 0),  // SCTLR_EL1
+    (3, 0, 2, 0, 0),  // TTBR0_EL1
+    (3, 0, 2, 0, 1),  // TTBR1_EL1
+    (3, 0, 2, 0, 2),  // TCR_EL1
+    (3, 0, 5, 1, 0),  // AFSR0_EL1
+    (3, 0, 5, 1, 1),  // AFSR1_EL1
+    (3, 0, 5, 2, 0),  // ESR_EL1
+    (3, 0, 6, 0, 0),  // FAR_EL1
+    (3, 0, 10, 2, 0), // MAIR_EL1
+    (3, 0, 10, 3, 0), // AMAIR_EL1
+    (3, 0, 13, 0, 1), // CONTEXTIDR_EL1
+];
+
 /// Returns whether the list names the register.
 pub(crate) fn is_in(list: &[(u16, u16, u16, u16, u16)], which: u16) -> bool {
     list.iter().any(|&(op0, op1, crn, crm, op2)| register(op0, op1, crn, crm, op2) == which)

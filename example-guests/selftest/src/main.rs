@@ -3,12 +3,14 @@
 
 mod discovery;
 mod events;
+mod faults;
+mod pages;
 mod shares;
 mod trouble;
 
 use strato_guest::{Failure, Info, Needs, println};
 
-strato_guest::entry!(selftest, Needs::new().fault_handler().stack(8192));
+strato_guest::entry!(selftest, Needs::new().fault_handler().stack(8192).stack_room(16384));
 
 fn selftest(info: &'static Info) -> Result<(), Failure> {
     match info.option("case") {
@@ -27,6 +29,11 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("panic") => trouble::panic(),
         Some("panic_elsewhere") => trouble::panic_elsewhere()?,
         Some("fault") => trouble::fault()?,
+        Some("pages") => pages::pages(info)?,
+        Some("stack_grows") => faults::stack_grows()?,
+        Some("told") => faults::told(info)?,
+        Some("in_the_handler") => faults::in_the_handler()?,
+        Some("on_the_handlers_stack") => faults::on_the_handlers_stack()?,
         Some("error") => return Err("I was told to".into()),
         _ => return Err("the command line names no case".into()),
     }

@@ -10,9 +10,14 @@ use strato_guest::vcpu::{self, NO_DEADLINE, Stack};
 
 /// Calls itself until the stack is used up.
 pub(crate) fn overflow(depth: u64) -> u64 {
+    recurse(depth, u64::MAX)
+}
+
+/// Calls itself until `depth` is `end`, with more than 512 bytes of stack for each, and returns 64 times the sum of all depths.
+pub(crate) fn recurse(depth: u64, end: u64) -> u64 {
     let frame = black_box([depth; 64]);
     match frame.first() {
-        Some(&depth) if depth < u64::MAX => overflow(depth + 1) + frame.iter().sum::<u64>(),
+        Some(&depth) if depth < end => recurse(depth + 1, end) + frame.iter().sum::<u64>(),
         _ => 0,
     }
 }

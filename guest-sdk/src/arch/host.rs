@@ -56,8 +56,26 @@ pub(crate) fn image_range() -> Range<u64> {
 pub(crate) fn stack_guard() -> Range<u64> {
     0..0
 }
+pub(crate) fn stack_room() -> Range<u64> {
+    0..0
+}
+pub(crate) fn instruction(_: u64) -> Option<u32> {
+    None
+}
 pub(crate) fn vcpu_entry() -> usize {
     0
+}
+
+pub(crate) fn publish_entries() {}
+pub(crate) fn forget_entries() {}
+pub(crate) fn publish_code(_: u64) {}
+/// Returns that nothing translates: a PC has no MMU to ask.
+pub(crate) fn translation(_: u64, _: bool) -> u64 {
+    1
+}
+/// Returns that the line stopped the process, which has done nothing.
+pub(crate) fn run_process(_: &mut crate::native::Registers) -> u64 {
+    1
 }
 
 /// Returns the fault of any access: nothing is mapped on a PC.
@@ -81,4 +99,7 @@ pub(crate) fn poke(address: Ipa, value: u64) -> Result<(), Fault> {
 }
 pub(crate) fn write(address: Ipa, _: &[u64]) -> Result<(), Fault> {
     store(address, 0)
+}
+pub(crate) fn copy_words(from: Ipa, _: Ipa, _: usize) -> Result<(), Fault> {
+    load(from).map(drop)
 }

@@ -8,6 +8,9 @@ mod frames;
 mod hook;
 mod stack;
 
+/// A routine that turns the MMU on before there is a stack; `start.S` alone calls it.
+pub type MmuStart = unsafe extern "C" fn();
+
 pub(crate) use hook::Hook;
 pub use stack::{Stack, StackMemory};
 
@@ -15,6 +18,8 @@ pub use stack::{Stack, StackMemory};
 mod cpu;
 #[cfg(target_os = "none")]
 mod hvc;
+#[cfg(target_os = "none")]
+mod native;
 #[cfg(target_os = "none")]
 mod own_stack;
 #[cfg(target_os = "none")]
@@ -32,10 +37,11 @@ pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
     cpu::{counter, mask_interrupts, relax, restore_interrupts, unmask_interrupts, vcpu_number, wait_for_interrupt},
-    own_stack::frames,
-    pages::{event_cells, image_range, info_bytes, stack_guard, vcpu_cells},
+    native::{forget_entries, publish_code, publish_entries, run_process, translation, turn_on},
+    own_stack::{frames, stack_guard, stack_room},
+    pages::{event_cells, image_range, info_bytes, instruction, vcpu_cells},
     start::{run_main, vcpu_entry},
-    word::{load, peek, poke, read, store, write},
+    word::{copy_words, load, peek, poke, read, store, write},
 };
 
 #[cfg(not(target_os = "none"))]

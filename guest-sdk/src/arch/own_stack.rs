@@ -17,6 +17,7 @@ unsafe extern "C" {
     static __exception_stack_guard: u8;
     static __exception_stack_top: u8;
     static __stack_guard: u8;
+    static __stack_bottom: u8;
     static __stack_top: u8;
 }
 
@@ -37,6 +38,26 @@ pub(crate) fn frames() -> Frames {
     // SAFETY: the calling vCPU's own stack, mapped without its guard pages, which only it writes, through SP; nothing here holds
     // a reference into the frames that are walked, those of its callers.
     unsafe { Frames::new(own, frame) }
+}
+
+/// Returns the addresses below the calling vCPU's stack that are its own and not mapped: the guard page, and the room above it.
+pub(crate) fn stack_guard() -> Range<u64> {
+    let [main, _] = own();
+    let first = main.start.saturating_sub(PAGE_SIZE);
+    first..main.start + stack_room_bytes()
+}
+
+/// Returns the addresses into which the stack of the calling vCPU may grow: none but on the first one.
+pub(crate) fn stack_room() -> Range<u64> {
+    let [main, _] = own();
+    main.start..main.start + stack_room_bytes()
+}
+
+fn stack_room_bytes() -> u64 {
+    match TOPS.get(super::vcpu_number()).map(|top| top.load(Ordering::Relaxed)) {
+        Some(0) => ((&raw const __stack_bottom).addr() as u64).saturating_sub(own()[0].start),
+        Some(_) | None => 0,
+    }
 }
 
 /// Returns the stacks of the calling vCPU: that of the program and that of exceptions.

@@ -17,7 +17,7 @@ const VCPU_RECORDS: usize = (PAGE_SIZE / VCPU_RECORD_STRIDE) as usize;
 unsafe extern "C" {
     static __image_start: u8;
     static __image_end: u8;
-    static __stack_guard: u8;
+    static __text_end: u8;
 }
 
 /// Returns the bytes of the info page(s), as many as their header counts, rounded up to 8.
@@ -50,8 +50,13 @@ pub(crate) fn image_range() -> Range<u64> {
     (&raw const __image_start).addr() as u64..(&raw const __image_end).addr() as u64
 }
 
-/// Returns the addresses of the page below the first vCPU's stack.
-pub(crate) fn stack_guard() -> Range<u64> {
-    let first = (&raw const __stack_guard).addr() as u64;
-    first..first.saturating_add(PAGE_SIZE)
+/// Returns the instruction at `pc`, or `None` outside the image's code.
+pub(crate) fn instruction(pc: u64) -> Option<u32> {
+    let text = (&raw const __image_start).addr() as u64..(&raw const __text_end).addr() as u64;
+    if !text.contains(&pc) || !pc.is_multiple_of(4) {
+        return None;
+    }
+    // SAFETY: an aligned word of the code, whose length is a multiple of 4 (`guest.ld`); the plan maps it readable, and no reference
+    // to it is mutable. Where the guest has unmapped it, this is a fault, as it is for the instruction itself.
+    Some(unsafe { ::core::ptr::with_exposed_provenance::<u32>(pc as usize).read_volatile() })
 }

@@ -15,6 +15,8 @@ global_asm!(
     error = sym error,
     fp = const cfg!(target_feature = "neon") as u32,
     nested = const REASON_NESTED,
+    write_low = const Call::ConWrite.function_id() & 0xffff,
+    write_high = const Call::ConWrite.function_id() >> 16,
     panic_low = const Call::CorePanic.function_id() & 0xffff,
     panic_high = const Call::CorePanic.function_id() >> 16,
 );

@@ -125,8 +125,17 @@ arch_error:
     mrs     x1, ESR_EL1
     bl      {error}
 
-// CORE.PANIC with registers only: the stack may be what is broken.
+// CON.WRITE and CORE.PANIC without a stack, which may be what is broken.
 arch_nested:
+    adrp    x0, arch_nested_text
+    add     x0, x0, :lo12:arch_nested_text
+    ldp     x2, x3, [x0, #0]
+    ldp     x4, x5, [x0, #16]
+    ldp     x6, x7, [x0, #32]
+    mov     x1, #arch_nested_text_end - arch_nested_text
+    mov     w0, #{write_low}
+    movk    w0, #{write_high}, lsl #16
+    hvc     #0
     mrs     x2, ELR_EL1
     mrs     x3, ESR_EL1
     mrs     x4, FAR_EL1
@@ -139,4 +148,11 @@ arch_nested:
     hvc     #0
     wfi
     b       arch_nested
+.popsection
+
+.pushsection .rodata.arch_nested_text, "a"
+.balign 8
+arch_nested_text:                   // six registers
+    .ascii  "crash: an exception inside an exception handler\n"
+arch_nested_text_end:
 .popsection

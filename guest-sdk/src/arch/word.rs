@@ -154,3 +154,10 @@ pub(crate) fn write(address: Ipa, from: &[u64]) -> Result<(), Fault> {
     // SAFETY: `from` is borrowed for reading and as long as it says; `memory::Window`, the one caller, keeps out of the image.
     unsafe { copy(from.as_ptr().expose_provenance() as u64, address.bytes(), from.len()) }
 }
+
+/// Copies words, each once, in no order with other accesses. After a fault some of them were copied. The caller has checked that
+/// neither those at `from` nor those at `to` are the program's own.
+pub(crate) fn copy_words(from: Ipa, to: Ipa, words: usize) -> Result<(), Fault> {
+    // SAFETY: neither is the program's own: `memory::Window`, the one caller, keeps out of the image.
+    unsafe { copy(from.bytes(), to.bytes(), words) }
+}

@@ -4,8 +4,7 @@ use core::mem::offset_of;
 
 /// The registers of EL1 and EL0 that are always a vCPU's own; saved and loaded at a vCPU switch.
 ///
-/// The translation registers (SCTLR, TCR, TTBR0/1, MAIR, AMAIR, CONTEXTIDR, AFSR0/1) are not among them: they hold
-/// constants, and HCR_EL2.TVM reports a guest that writes one.
+/// The translation registers are not among them: see [`Stage1`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct El1 {
@@ -65,6 +64,47 @@ impl El1 {
     };
 }
 
+/// The registers of EL1's own translation. They hold the constants of [`Stage1::RESET`] while a guest with `mmu = "strato"`
+/// runs, which HCR_EL2.TVM keeps from writing them; a guest with `mmu = "native"` has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stage1 {
+    /// TTBR0_EL1.
+    pub ttbr0: u64,
+    /// TTBR1_EL1.
+    pub ttbr1: u64,
+    /// MAIR_EL1.
+    pub mair: u64,
+    /// AMAIR_EL1.
+    pub amair: u64,
+    /// CONTEXTIDR_EL1.
+    pub contextidr: u64,
+    /// AFSR0_EL1.
+    pub afsr0: u64,
+    /// AFSR1_EL1.
+    pub afsr1: u64,
+    /// TCR_EL1.
+    pub tcr: u64,
+    /// SCTLR_EL1.
+    pub sctlr: u64,
+}
+
+impl Stage1 {
+    /// What a vCPU starts with: stage 1 off, little-endian, alignment of SP checked, EL0 may use DC ZVA, CTR_EL0, WFI, WFE and
+    /// cache maintenance by address. 0x30d0_0800 are the bits that are one on Armv8.0.
+    pub const RESET: Self = Self {
+        ttbr0: 0,
+        ttbr1: 0,
+        mair: 0,
+        amair: 0,
+        contextidr: 0,
+        afsr0: 0,
+        afsr1: 0,
+        tcr: 0,
+        sctlr: 0x30d0_0800 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26,
+    };
+}
+
 /// FP and SIMD registers of a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C, align(16))]
@@ -86,4 +126,5 @@ impl FpState {
 pub const PSTATE_START: u64 = 0x3c5;
 
 const _: () = assert!(size_of::<El1>() == 128 && offset_of!(El1, vbar) == 48 && offset_of!(El1, cntv_cval) == 120);
+const _: () = assert!(size_of::<Stage1>() == 72 && offset_of!(Stage1, afsr1) == 48 && offset_of!(Stage1, sctlr) == 64);
 const _: () = assert!(size_of::<FpState>() == 528 && offset_of!(FpState, fpcr) == 512);

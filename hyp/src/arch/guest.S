@@ -74,6 +74,48 @@ arch_el1_load:
 2:  ret
 .size arch_el1_load, . - arch_el1_load
 
+// In: x0 = &mut Stage1. Clobbers: x1, x2.
+.section .text.arch_stage1, "ax"
+.global arch_stage1_save
+.type arch_stage1_save, %function
+.balign 16
+arch_stage1_save:
+    mrs     x1, ttbr0_el1
+    mrs     x2, ttbr1_el1
+    stp     x1, x2, [x0, #0]
+    mrs     x1, mair_el1
+    mrs     x2, amair_el1
+    stp     x1, x2, [x0, #16]
+    mrs     x1, contextidr_el1
+    mrs     x2, afsr0_el1
+    stp     x1, x2, [x0, #32]
+    mrs     x1, afsr1_el1
+    mrs     x2, tcr_el1
+    stp     x1, x2, [x0, #48]
+    mrs     x1, sctlr_el1
+    str     x1, [x0, #64]
+    ret
+.size arch_stage1_save, . - arch_stage1_save
+
+// Everything but TCR_EL1 and SCTLR_EL1, whose turn comes last. In: x0 = &Stage1. Clobbers: x1, x2.
+.global arch_stage1_load
+.type arch_stage1_load, %function
+.balign 16
+arch_stage1_load:
+    ldp     x1, x2, [x0, #0]
+    msr     ttbr0_el1, x1
+    msr     ttbr1_el1, x2
+    ldp     x1, x2, [x0, #16]
+    msr     mair_el1, x1
+    msr     amair_el1, x2
+    ldp     x1, x2, [x0, #32]
+    msr     contextidr_el1, x1
+    msr     afsr0_el1, x2
+    ldr     x1, [x0, #48]
+    msr     afsr1_el1, x1
+    ret
+.size arch_stage1_load, . - arch_stage1_load
+
 // The only FP instructions at EL2: they move a vCPU's registers while CPTR_EL2.TFP is clear.
 .arch_extension fp
 .arch_extension simd

@@ -2,12 +2,11 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SCTLR_EL1, SPSR_EL1,
-    VBAR_EL1, Writeable,
+    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1, Writeable,
 };
 
 use super::el1::{El1, FpState};
-use super::{el2, maintenance, stage2};
+use super::{el2, maintenance, native, stage2};
 use crate::sync::{AtomicU32, Ordering};
 
 /// Not 0 where a core has FEAT_RAS; `arch_el1_load` reads it with one instruction. Relaxed: each core sets it before its
@@ -23,45 +22,45 @@ unsafe extern "C" {
     fn arch_fp_load(from: *const FpState);
 }
 
+/// HCR_EL2.DC: stage 1 is off, and what it would say is Normal cacheable memory.
+pub(super) const HCR_DC: u64 = 1 << 12;
+/// HCR_EL2.TTLB: TLBI traps. With stage 1 off a guest has nothing to invalidate, and a storm of it stalls all cores.
+const HCR_TTLB: u64 = 1 << 25;
+/// HCR_EL2.TVM: writes of EL1's translation registers trap.
+const HCR_TVM: u64 = 1 << 26;
+/// HCR_EL2.PTW: a walk of stage 1 that stage 2 leads into device memory is refused; it would read what reading changes.
+const HCR_PTW: u64 = 1 << 2;
 /// HCR_EL2 while a guest with `mmu = "strato"` runs. DC makes stage 1, which is off, Normal cacheable; the traps report
 /// what such a guest has no business with; FB and BSU spread its own maintenance to the cores its siblings run on.
-const HCR_GUEST: u64 = 1          // VM: stage 2 on
+pub(super) const HCR_STRATO: u64 = 1          // VM: stage 2 on
     | 1 << 1                      // SWIO: set/way invalidation cleans too
     | 1 << 3 | 1 << 4 | 1 << 5    // FMO, IMO, AMO: physical interrupts come here
     | 1 << 9 | 1 << 10            // FB; BSU = inner shareable
-    | 1 << 12                     // DC
+    | HCR_DC
     | 1 << 13                     // TWI
     | 1 << 18                     // TID3: identification registers
     | 1 << 19                     // TSC: SMC
     | 1 << 20 | 1 << 21 | 1 << 22 // TIDCP, TACR, TSW
-    | 1 << 25                     // TTLB: with stage 1 off a guest has nothing to invalidate, and a storm of it stalls all
-    | 1 << 26                     // TVM: writes of translation registers
+    | HCR_TTLB
+    | HCR_TVM
     | 1 << 31                     // RW: EL1 is AArch64
     // RES0 before FEAT_LOR and FEAT_RAS:
     | 1 << 35                     // TLOR: limited ordering regions
     | 1 << 36 | 1 << 37; // TERR, TEA: error records; synchronous external aborts come here
+/// HCR_EL2 while a guest with `mmu = "native"` runs: its translation registers are its own, and so is its TLB maintenance, which
+/// the architecture keeps to the current VMID. Every other trap stays: docs/silicon.md goes through them.
+pub(super) const HCR_NATIVE: u64 = HCR_STRATO & !(HCR_DC | HCR_TTLB | HCR_TVM) | HCR_PTW;
 /// HCR_EL2.VI: a virtual interrupt is pending.
 const HCR_VI: u64 = 1 << 7;
-/// SCTLR_EL1 while a guest runs: stage 1 off, alignment of SP checked, EL0 may use DC ZVA, CTR_EL0, WFI, WFE, cache
-/// maintenance by address. 0x30d0_0800 are the bits that are one on Armv8.0.
-const SCTLR_GUEST: u64 = 0x30d0_0800 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
 
 /// Sets on this core what is the same for every guest: stage 1 off at EL1, with every translation register constant.
 ///
 /// Called once per core, before its first guest.
 pub fn init_core() {
-    SCTLR_EL1.set(SCTLR_GUEST);
-    // SAFETY: registers of EL1's translation regime, which is off; EL2 does not depend on any of them.
+    native::reset();
+    // SAFETY: registers of EL1; EL2 does not depend on any of them.
     unsafe {
         core::arch::asm!(
-            "msr ttbr0_el1, xzr",
-            "msr ttbr1_el1, xzr",
-            "msr tcr_el1, xzr",
-            "msr mair_el1, xzr",
-            "msr amair_el1, xzr",
-            "msr contextidr_el1, xzr",
-            "msr afsr0_el1, xzr",
-            "msr afsr1_el1, xzr",
             "msr actlr_el1, xzr",
             "msr mdscr_el1, xzr", // no single step and no breakpoint that a debugger left
             options(nomem, nostack, preserves_flags)
@@ -71,7 +70,6 @@ pub fn init_core() {
         HAS_RAS.store(1, Ordering::Relaxed);
     }
     trap_fp(true);
-    set_line(false);
     stage2::set_vtcr(stage2::vtcr(ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange)));
     maintenance::isb(); // the invalidation acts under these controls
     maintenance::tlbi_alle1(); // what the TLB holds after reset is unknown
@@ -79,10 +77,21 @@ pub fn init_core() {
     maintenance::isb(); // the next guest entry relies on all of it
 }
 
-/// Sets or clears the virtual interrupt of the guest that runs next, with all traps of a guest in place.
+/// Sets or clears the virtual interrupt of the guest that runs next. Its traps stay as the switch has set them.
 #[inline]
 pub fn set_line(raised: bool) {
-    HCR_EL2.set(if raised { HCR_GUEST | HCR_VI } else { HCR_GUEST });
+    // SAFETY: changes HCR_EL2.VI alone, which is about EL1.
+    unsafe {
+        core::arch::asm!(
+            "mrs {hcr}, hcr_el2",
+            "bfi {hcr}, {raised}, #{vi}, #1",
+            "msr hcr_el2, {hcr}",
+            hcr = out(reg) _,
+            raised = in(reg) u64::from(raised),
+            vi = const HCR_VI.trailing_zeros(),
+            options(nomem, nostack, preserves_flags)
+        );
+    }
 }
 
 /// Sets whether FP and SIMD instructions of the guest trap (CPTR_EL2.TFP).

@@ -93,6 +93,12 @@ pub mod guest;
 #[path = "fake/guest.rs"]
 pub mod guest;
 
+#[cfg(target_os = "none")]
+pub mod native;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/native.rs"]
+pub mod native;
+
 pub mod el1;
 pub mod epoch;
 pub mod frame;

@@ -176,13 +176,19 @@ impl<'a> SharedFrames<'a> {
         part.iter_mut().zip(word.iter().skip(offset % WORD)).for_each(|(byte, &new)| *byte = new);
     }
 
+    /// Makes `bytes` bytes from `offset` on, freshly written by EL2, visible to a guest with or without caches: cleaned to the
+    /// point of coherency.
+    pub fn publish(self, offset: usize, bytes: usize) {
+        let offset = offset.min(self.bytes());
+        let bytes = bytes.min(self.bytes().saturating_sub(offset));
+        maintenance::clean_to_poc(self.words.as_ptr().addr().saturating_add(offset), bytes);
+    }
+
     /// Makes `bytes` bytes from `offset` on, freshly written by EL2, fit to be run by a guest with or without caches:
     /// cleaned to the point of coherency (which lies behind that of unification), and every core's instruction cache
     /// emptied (DDI 0487, coherency of instruction fetches).
     pub fn publish_code(self, offset: usize, bytes: usize) {
-        let offset = offset.min(self.bytes());
-        let bytes = bytes.min(self.bytes().saturating_sub(offset));
-        maintenance::clean_to_poc(self.words.as_ptr().addr().saturating_add(offset), bytes);
+        self.publish(offset, bytes);
         maintenance::ic_iallu_is();
         maintenance::dsb_ish(); // the invalidation is complete on all cores
         maintenance::isb();

@@ -9,7 +9,7 @@ use super::stage2_ops::{
     dsb_ish, dsb_ishst, dsb_nsh, isb, tlbi_alle1, tlbi_alle1is, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is,
     write_empty, write_vttbr,
 };
-use super::{errata, watch};
+use super::{errata, native, watch};
 
 pub use super::stage2_ops::{current_vttbr, set_vtcr, set_vttbr};
 
@@ -162,13 +162,15 @@ fn repeat() {
 
 #[cold]
 fn invalidate_other(vmid: u8, current: Vttbr, scope: Scope) {
-    // With the empty table: a walk by speculation, which nothing forbids at this moment, must not bring the tables of one
-    // address space under a number that may be another's.
+    // Erratum 1319367: either VM may be one that translates by itself, so nothing translates while they are mixed.
+    let closed = native::close();
+    // With the empty table: a walk by speculation must not bring the tables of one address space under a number that may be
+    // another's.
     write_empty(vmid);
     isb(); // the invalidation uses this VMID
     invalidate_current(scope);
     write_vttbr(current);
-    isb(); // nothing later uses the other VMID
+    native::open(&closed); // with its barriers: nothing later uses the other VMID
 }
 
 #[cfg(test)]

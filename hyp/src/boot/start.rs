@@ -294,6 +294,7 @@ impl<'a> Builder<'a, '_> {
             Level::Info,
             format_args!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size),
         );
+        attach::publish(vm);
         vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
         if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {
             self.machine.send_mail(vcpu.public.home, who);

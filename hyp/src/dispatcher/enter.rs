@@ -4,7 +4,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{leave, service};
 use crate::arch::frame::Frame;
-use crate::arch::{guest, timer};
+use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx};
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
@@ -41,8 +41,21 @@ fn make_resident(cx: &mut Cx<'_>) {
         evict(cx);
     }
     guest::load(&cx.context.el1, cx.me.vcpu());
-    cx.select_space();
+    if cx.context.is_native {
+        select_native(cx);
+    } else {
+        cx.select_space();
+    }
     cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
+}
+
+/// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.
+#[cold]
+#[inline(never)]
+fn select_native(cx: &mut Cx<'_>) {
+    let closed = native::close();
+    cx.select_space();
+    native::enter(&cx.context.stage1, cx.vm.vcpu_count() > 1, &closed);
 }
 
 /// Saves whose EL1 state stayed on the core when it had nobody else to run, if that vCPU still exists.

@@ -4,7 +4,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{reaper, service};
 use crate::arch::epoch::Stay;
-use crate::arch::{guest, timer};
+use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler;
 use crate::sync::Ordering;
@@ -54,6 +54,9 @@ fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 #[inline]
 pub fn save(context: &mut Context) {
     guest::save(&mut context.el1);
+    if context.is_native {
+        native::leave(&mut context.stage1);
+    }
     if !guest::fp_traps() {
         guest::save_fp(&mut context.fp);
     }

@@ -87,7 +87,7 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
         Trap::Call => hypercall::console_call(cx, frame),
         Trap::Service { is_smc } => interpreter::service(frame, cx, is_smc),
         Trap::OddImmediate { is_smc } => interpreter::odd_immediate(frame, cx, is_smc),
-        Trap::Abort(abort) => interpreter::refused(frame, cx, &abort),
+        Trap::Abort(mut abort) => interpreter::refused(frame, cx, &mut abort),
         Trap::Register(access) => interpreter::register(frame, cx, access),
         Trap::Wait => interpreter::wait(frame),
         Trap::Fp => interpreter::fp(frame, cx),

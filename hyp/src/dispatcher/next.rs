@@ -69,7 +69,7 @@ fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.turn = None;
-    service::leave_core(cx.machine, cx.cpu);
+    service::leave_core(cx.machine, cx.cpu, cx.vm);
     cx.leave_space();
     if cx.vm.awake.fetch_sub(1, Ordering::AcqRel) == 1 {
         end(cx, Ending::Exit(0));

@@ -1,10 +1,11 @@
 //! Service: what a core does for vCPUs at home on it, asked by others or by time. Only here and in `next` do run states
 //! change.
 
+use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
 use crate::arch::epoch::Stay;
-use crate::arch::{guest, stage2, timer};
+use crate::arch::{guest, native, stage2, timer};
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
@@ -110,9 +111,10 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
     let Some(mut owned) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
     owned.reset(entry, arguments);
-    if vm.flags & strato_abi::plan::VM_FP != 0 {
+    if vm.flags & VM_FP != 0 {
         owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
+    owned.context.is_native = vm.flags & VM_NATIVE != 0;
 }
 
 /// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.
@@ -126,7 +128,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
         cpu.turn = None;
     }
     if cpu.resident.is_some_and(|(resident, _)| resident == who) {
-        leave_core(machine, cpu);
+        leave_core(machine, cpu, vm);
     }
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
         let mut none = Held::mint();
@@ -138,10 +140,14 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     }
 }
 
-/// Forgets whose EL1 state is on this core; nothing translates by the vCPU's tables here any more.
-pub fn leave_core(machine: &Machine, cpu: &mut Cpu) {
+/// Forgets that the state of a vCPU of `vm` is on this core; nothing translates by its tables here any more.
+pub fn leave_core(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     cpu.resident = None;
-    stage2::park();
+    if vm.flags & VM_NATIVE == 0 {
+        stage2::park()
+    } else {
+        native::reset()
+    }
     machine.vmids.release(cpu.index);
     guest::trap_fp(true);
 }

@@ -5,7 +5,7 @@ use strato_abi::call::{AsMap, AsMapReply, AsProtect, AsProtectReply, AsQuery, As
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::handle::Handle as AbiHandle;
 use strato_abi::plan::VM_JIT;
-use strato_abi::share::BORROWED_RANGES;
+use strato_abi::share::{BORROWED_OBJECTS, BORROWED_RANGES};
 use strato_abi::{Ipa, MemHandle};
 
 use super::{CallError, Handle, Outcome, decode, page};
@@ -111,7 +111,11 @@ fn borrowed_room(
     if !mem.flags.contains(Flags::BORROWED) {
         return Ok(None);
     }
-    let room = inner.handles.ranges(handle.index()).with(pages_of(slot, range.start, range.pages));
+    let ranges = inner.handles.ranges(handle.index());
+    if ranges.is_empty() && !inner.handles.has_room_to_map() {
+        return Err(CallError::of(Code::Full, 3, Reason::TableFull, BORROWED_OBJECTS));
+    }
+    let room = ranges.with(pages_of(slot, range.start, range.pages));
     room.map(Some).ok_or(CallError::of(Code::Full, 3, Reason::TableFull, BORROWED_RANGES))
 }
 

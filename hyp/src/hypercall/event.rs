@@ -16,25 +16,18 @@ use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Wakes};
 use crate::sync::{Ordering, fence};
 use crate::vm::Vm;
-use crate::vm::handles::{HandleError, Object};
+use crate::vm::handles::{Far, HandleError, Object};
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
 pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
     let end = decode::connected(cx, port, 1)?;
-    let peer = peer_of(cx, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
+    let peer =
+        cx.machine.vm_of(cx.stay, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
     if let Some(vcpu) = peer.raise(end.port) {
         cx.wakes = Wakes { place: end.vm, vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
-}
-
-/// Returns the VM in `place` if it is still the one of `incarnation`.
-#[inline(always)]
-pub(super) fn peer_of<'s>(cx: &Cx<'s>, place: u8, incarnation: u32) -> Option<&'s Vm> {
-    let vm = cx.machine.vms.get(usize::from(place))?.get(cx.stay)?;
-    // One that ends closes its ports; until then its records are there and nobody looks at them.
-    (vm.incarnation == incarnation).then_some(vm)
 }
 
 impl Handle for EvtSend {
@@ -89,7 +82,8 @@ impl Handle for EvtOffer {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtOfferReply>, CallError> {
         let PeerHandle(peer) = self.peer;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let (vm, incarnation) = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
+        let Far { place: vm, incarnation, .. } =
+            inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
         let alive = cx.machine.vms.get(usize::from(vm)).and_then(|slot| slot.get(cx.stay));
         if alive.is_none_or(|vm| vm.incarnation != incarnation || vm.is_ending()) {
             return Err(CallError::of(Code::PeerGone, 1, Reason::None, 0));
@@ -111,7 +105,7 @@ fn open(
     let epochs = &machine.epochs;
     let lagging = |index: u16| vm.ports.get(usize::from(index)).map_or(0, |port| epochs.lagging(port.rests_until()));
     let rested = |index: u16| lagging(index) == 0;
-    let Ok(handle) = handles.insert(Object::Port, vm.handle_limit, rested) else {
+    let Ok(handle) = handles.insert_where(Object::Port, vm.handle_limit, rested) else {
         // Perhaps there is room, but a core has not left its guest since the port was closed: it is made to.
         let waiting = (0..vm.handle_limit).fold(0, |cores, index| cores | lagging(index));
         machine.nudge(waiting);
@@ -132,7 +126,7 @@ impl Handle for EvtConnect {
         let key = AbiHandle::from_bits(u32::try_from(self.key).map_err(|_| no_offer)?);
         let PeerHandle(peer) = self.peer;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        let (place, incarnation) = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
+        let Far { place, incarnation, .. } = inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
         let found = cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
         let found = found.filter(|vm| vm.incarnation == incarnation && !vm.is_ending());
         let other = found.ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;

@@ -9,16 +9,16 @@ use strato_abi::error::{Code, Reason};
 use strato_abi::handle::{Handle as AbiHandle, MemHandle, PeerHandle, Rights, ShareHandle};
 use strato_abi::share::{ShareState, Steps, Verb};
 
-use super::event::peer_of;
 use super::{CallError, Handle, Outcome};
 use crate::allocator::{AllocError, Allocator};
 use crate::arch;
-use crate::lock::lock_pair;
-use crate::machine::{Cx, Pool, Wakes};
+use crate::arch::epoch::Stay;
+use crate::lock::{Guard, Held, VM, lock_found};
+use crate::machine::{Cx, Machine, Pool};
 use crate::memory::sharing::is_out;
-use crate::vm::Vm;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
 use crate::vm::sharing::{self, ShareError, Side};
+use crate::vm::{Inner, Vm};
 
 /// Returns what the ABI says of a refusal; the share, or the memory, is argument `argument`.
 fn refusal(error: ShareError, argument: u8) -> CallError {
@@ -33,44 +33,59 @@ fn refusal(error: ShareError, argument: u8) -> CallError {
 
 const PEER_GONE: CallError = CallError::of(Code::PeerGone, 1, Reason::None, 0);
 
-/// Returns the VM at the other end of what `look` finds in the caller's table. It is locked afterwards, together with the
-/// caller's, and what was found is looked at again then.
-fn other_end<'s>(
-    cx: &mut Cx<'s>,
-    look: impl FnOnce(&HandleTable) -> Result<Option<Far>, CallError>,
-) -> Result<Option<&'s Vm>, CallError> {
-    let far = {
-        let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        look(&inner.handles)?
-    };
-    Ok(far.and_then(|far| peer_of(cx, far.place, far.incarnation)))
+/// The caller's VM and another, both locked.
+struct Both<'a> {
+    inner: Guard<'a, Inner>,
+    /// What of the other VM was found; it holds as long as both are locked.
+    far: Far,
+    vm: &'a Vm,
+    theirs: Guard<'a, Inner>,
+    held: Held<'a, VM>,
 }
 
-/// Returns the VM that `peer`, argument 1, names, if it is not ending.
-fn living_peer<'s>(cx: &mut Cx<'s>, PeerHandle(peer): PeerHandle) -> Result<&'s Vm, CallError> {
-    let far = |handles: &HandleTable| {
-        handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
-        Ok(handles.far(peer.index()))
+/// Locks the caller's VM and the one at the other end of what `look` finds in the caller's table. `None` when that is nothing,
+/// or the VM is gone.
+#[inline(always)]
+fn lock_both<'a>(
+    (near, machine, stay): (&'a Vm, &'a Machine, &'a Stay<'a>),
+    locks: &'a mut Held<'_, 0>,
+    look: impl Fn(&HandleTable) -> Result<Option<Far>, CallError>,
+) -> Result<Option<Both<'a>>, CallError> {
+    let find = |inner: &Inner| {
+        let far = look(&inner.handles).map_err(Some)?.ok_or(None)?;
+        let vm = machine.vm_of(stay, far.place, far.incarnation).ok_or(None)?;
+        Ok(((far, vm), (vm.place, &vm.inner)))
     };
-    other_end(cx, far)?.ok_or(PEER_GONE)
+    match lock_found((near.place, &near.inner), find, locks) {
+        Ok(((far, vm), inner, theirs, held)) => Ok(Some(Both { inner, far, vm, theirs, held })),
+        Err(Some(Some(error))) => Err(error),
+        Err(Some(None) | None) => Ok(None),
+    }
+}
+
+/// Locks the caller's VM and the one that `peer`, argument 1, names, if that is not ending.
+#[inline(always)]
+fn lock_peer<'a>(
+    near: (&'a Vm, &'a Machine, &'a Stay<'a>),
+    locks: &'a mut Held<'_, 0>,
+    PeerHandle(peer): PeerHandle,
+) -> Result<Both<'a>, CallError> {
+    let look = |handles: &HandleTable| handles.peer(peer).map(Some).map_err(|error| CallError::Handle(1, error));
+    // One that ends withdraws its offers afterwards, under its lock.
+    lock_both(near, locks, look)?.filter(|both| !both.vm.is_ending()).ok_or(PEER_GONE)
 }
 
 impl Handle for ShareOffer {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<ShareOfferReply>, CallError> {
-        let peer = living_peer(cx, self.peer)?;
-        let near = (cx.me.vm(), &cx.vm.inner);
-        let (mut inner, theirs, mut held) =
-            lock_pair(near, (peer.place, &peer.inner), &mut cx.locks).ok_or(PEER_GONE)?;
-        if peer.is_ending() {
-            return Err(PEER_GONE);
-        }
-        let (mut theirs, (mut pool, _held)) = (theirs, cx.machine.memory.lock(&mut held));
+        let Both { mut inner, vm: peer, mut theirs, mut held, .. } =
+            lock_peer((cx.vm, cx.machine, cx.stay), &mut cx.locks, self.peer)?;
+        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut owner = Side { vm: cx.vm, inner: &mut inner };
         owner.inner.sync(&mut pool.allocator);
         let share = self.checked(&owner.inner.handles, &pool.allocator, peer)?;
         let handle = sharing::offer(&mut owner, share, &mut pool.allocator).map_err(|error| refusal(error, 2))?;
         let told = Side { vm: peer, inner: &mut theirs }.raise_peer(cx.vm, Steps::OFFERED);
-        cx.wakes = Wakes { place: peer.place, vcpus: told };
+        cx.wakes.set(peer.place, told);
         Ok(Outcome::Reply(ShareOfferReply { share: ShareHandle(handle), key: u64::from(handle.bits()) }))
     }
 }
@@ -113,51 +128,49 @@ impl Checked for ShareOffer {
             }
         }
         let base = mem.base.checked_add(self.offset).ok_or(CallError::bare(Code::Internal))?;
-        let far = Far { place: peer.place, incarnation: peer.incarnation, index: 0 };
         let (pages, tag, state) = (self.pages, self.tag, ShareState::Offered);
-        Ok(ShareRef { id: mem.id, base, pages, far, tag, terms, mem: handle, state, cursor: (0, 0) })
+        Ok(ShareRef { id: mem.id, base, pages, far: peer.far(0), tag, terms, mem: handle, state, cursor: (0, 0) })
     }
 }
 
-/// Returns the open offer to `me` that `key` names: the first one when it is 0.
-fn find_offer(handles: &HandleTable, key: u64, me: &Vm) -> Result<(u16, ShareRef), CallError> {
-    let is_open = |share: &ShareRef| {
-        let is_mine = share.far.place == me.place && share.far.incarnation == me.incarnation;
-        is_mine && share.state == ShareState::Offered
-    };
+/// Returns the entry of the open offer to `me` that `key` names: the first one when it is 0.
+#[inline(always)]
+fn find_offer(handles: &HandleTable, key: u64, me: &Vm) -> Result<u16, CallError> {
     if key == 0 {
-        let open = |index| handles.share_at(index).filter(|(_, share)| is_open(share)).map(|(_, share)| (index, share));
-        return handles.shares().find_map(open).ok_or(CallError::of(Code::Empty, 2, Reason::None, 0));
+        return handles.offers_to(me.place, me.incarnation).next().ok_or(CallError::of(
+            Code::Empty,
+            2,
+            Reason::None,
+            0,
+        ));
     }
-    let handle = u32::try_from(key).ok().map(AbiHandle::from_bits);
-    let found = handle.and_then(|handle| Some((handle.index(), handles.share(handle).ok().filter(is_open)?)));
-    found.ok_or(CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0))
+    let offer = u32::try_from(key).ok().and_then(|bits| handles.offer(AbiHandle::from_bits(bits), me.far(0)));
+    offer.ok_or(CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0))
 }
 
 impl Handle for ShareAccept {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<ShareAcceptReply>, CallError> {
-        let peer = living_peer(cx, self.peer)?;
-        let near = (cx.me.vm(), &cx.vm.inner);
-        let (mut inner, mut theirs, mut held) =
-            lock_pair(near, (peer.place, &peer.inner), &mut cx.locks).ok_or(PEER_GONE)?;
-        // One that ends withdraws its offers afterwards, under its lock.
-        if peer.is_ending() {
-            return Err(PEER_GONE);
-        }
-        let (index, share) = find_offer(&theirs.handles, self.key, cx.vm)?;
-        let offered = share.terms.rights;
-        let missing = self.rights.difference(offered);
+        let Both { mut inner, vm: peer, mut theirs, mut held, .. } =
+            lock_peer((cx.vm, cx.machine, cx.stay), &mut cx.locks, self.peer)?;
+        let index = find_offer(&theirs.handles, self.key, cx.vm)?;
+        let share = theirs.handles.share_mut(index).ok_or(CallError::bare(Code::Internal))?;
+        let missing = self.rights.difference(share.rights());
         if !missing.is_empty() {
             return Err(CallError::of(Code::Denied, 3, Reason::NoRight, missing.bits()));
         }
-        let wanted = if self.rights.is_empty() { offered } else { self.rights };
+        let wanted = if self.rights.is_empty() { share.rights() } else { self.rights };
         let rights = Rights::from_bits_truncate(u16::try_from(wanted.bits()).unwrap_or(0));
-        let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+        let (pages, tag, verb) = (share.pages(), share.tag(), share.verb());
         let (mut owner, mut borrower) = (Side { vm: peer, inner: &mut theirs }, Side { vm: cx.vm, inner: &mut inner });
-        let (handle, told) = sharing::accept(&mut owner, &mut borrower, index, rights, &mut pool.allocator)
-            .map_err(|error| refusal(error, 2))?;
-        cx.wakes = Wakes { place: peer.place, vcpus: told };
-        Ok(Outcome::Reply(ShareAcceptReply { mem: MemHandle(handle), pages: share.pages, tag: share.tag }))
+        let accepted = if verb == Verb::Donate {
+            let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+            sharing::take_over(&mut owner, &mut borrower, index, &mut pool.allocator)
+        } else {
+            sharing::accept(&mut owner, &mut borrower, index, rights)
+        };
+        let (handle, told) = accepted.map_err(|error| refusal(error, 2))?;
+        cx.wakes.set(peer.place, told);
+        Ok(Outcome::Reply(ShareAcceptReply { mem: MemHandle(handle), pages, tag }))
     }
 }
 
@@ -168,38 +181,33 @@ fn borrowed(handles: &HandleTable, handle: AbiHandle) -> Result<MemRef, CallErro
     if is_borrowed { Ok(mem) } else { Err(CallError::of(Code::Denied, 1, Reason::NotAllowed, 0)) }
 }
 
-/// Returns the share that `mem` still belongs to.
-fn share_of(handles: &HandleTable, handle: AbiHandle, mem: &MemRef) -> Option<Far> {
-    let is_held = !mem.flags.intersects(Flags::OVER | Flags::ORPHANED);
-    handles.far(handle.index()).filter(|_| is_held)
+/// Returns the share that the memory of `handle` still belongs to.
+fn share_of(handles: &HandleTable, handle: AbiHandle) -> Result<Option<Far>, CallError> {
+    let is_held = !borrowed(handles, handle)?.flags.intersects(Flags::OVER | Flags::ORPHANED);
+    Ok(handles.far(handle.index()).filter(|_| is_held))
 }
 
 impl Handle for ShareRelinquish {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<ShareRelinquishReply>, CallError> {
         let MemHandle(handle) = self.mem;
-        let look = |handles: &HandleTable| Ok(share_of(handles, handle, &borrowed(handles, handle)?));
-        let Some(owner) = other_end(cx, look)? else { return relinquish_alone(cx, handle) };
-        let near = (cx.me.vm(), &cx.vm.inner);
-        let (mut inner, mut theirs, mut held) =
-            lock_pair(near, (owner.place, &owner.inner), &mut cx.locks).ok_or(CallError::bare(Code::Internal))?;
-        let mem = borrowed(&inner.handles, handle)?;
-        // The share may have ended between the two looks: then nothing but the handle is left, or an orphan.
-        let Some(far) = share_of(&inner.handles, handle, &mem) else {
-            drop((inner, theirs, held));
+        let look = |handles: &HandleTable| share_of(handles, handle);
+        let Some(Both { mut inner, far, vm: owner, mut theirs, mut held }) =
+            lock_both((cx.vm, cx.machine, cx.stay), &mut cx.locks, look)?
+        else {
             return relinquish_alone(cx, handle);
         };
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let allocator = &mut pool.allocator;
-        let done = sharing::take_part(&mut inner, handle.index(), &mem, allocator, arch::interrupt_pending)
+        let done = sharing::take_part(&mut inner, handle.index(), allocator, arch::interrupt_pending)
             .map_err(|error| refusal(error, 1))?;
-        inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
         if !inner.handles.ranges(handle.index()).is_empty() {
+            inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
             return Ok(Outcome::Reply(ShareRelinquishReply { left: 1, done }));
         }
         let mut side = Side { vm: owner, inner: &mut theirs };
         let told = sharing::give_back(&mut side, far.index, allocator).map_err(|error| refusal(error, 1))?;
         inner.handles.remove(handle);
-        cx.wakes = Wakes { place: owner.place, vcpus: told };
+        cx.wakes.set(owner.place, told);
         Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done }))
     }
 }
@@ -215,7 +223,7 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
     }
     let (mut pool, _held) = cx.machine.memory.lock(&mut held);
     inner.check_let_go(handle, mem.id, &pool.allocator).map_err(|error| refusal(ShareError::Memory(error), 1))?;
-    let done = sharing::take_part(&mut inner, handle.index(), &mem, &mut pool.allocator, arch::interrupt_pending)
+    let done = sharing::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
         .map_err(|error| refusal(error, 1))?;
     inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());
     if !inner.handles.ranges(handle.index()).is_empty() {
@@ -241,18 +249,18 @@ impl Handle for ShareRevoke {
             let share = handles.share(handle).map_err(|error| CallError::Handle(1, error))?;
             Ok(Some(share.far))
         };
-        let Some(peer) = other_end(cx, look)? else { return over(cx, handle) };
-        let near = (cx.me.vm(), &cx.vm.inner);
-        let (mut inner, mut theirs, mut held) =
-            lock_pair(near, (peer.place, &peer.inner), &mut cx.locks).ok_or(CallError::bare(Code::Internal))?;
-        inner.handles.share(handle).map_err(|error| CallError::Handle(1, error))?;
+        let Some(Both { mut inner, vm: peer, mut theirs, mut held, .. }) =
+            lock_both((cx.vm, cx.machine, cx.stay), &mut cx.locks, look)?
+        else {
+            return over(cx, handle);
+        };
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let (mut owner, mut borrower) = (Side { vm: cx.vm, inner: &mut inner }, Side { vm: peer, inner: &mut theirs });
         let allocator = &mut pool.allocator;
         let pending = arch::interrupt_pending;
         let revoked = sharing::revoke(&mut owner, &mut borrower, handle.index(), self.policy, allocator, pending)
             .map_err(|error| refusal(error, 1))?;
-        cx.wakes = Wakes { place: peer.place, vcpus: revoked.told };
+        cx.wakes.set(peer.place, revoked.told);
         Ok(Outcome::Reply(ShareRevokeReply { state: revoked.state as u64, done: revoked.pages }))
     }
 }

@@ -26,7 +26,7 @@ impl Handle for AsCreate {
         let slot = inner.spaces.vacant().ok_or(full)?;
         let handle = inner
             .handles
-            .insert(Object::Space(slot), cx.vm.handle_limit, |_| true)
+            .insert(Object::Space(slot), cx.vm.handle_limit)
             .map_err(|error| CallError::Handle(0, error))?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         match inner.spaces.create(slot, handle, &mut pool.allocator, &mut inner.account) {

@@ -36,11 +36,14 @@ pub struct Abort {
     pub refusal: Refusal,
     /// The address that the guest used (FAR_EL2).
     pub far: u64,
-    /// The guest-physical address. Page exact; its low 12 bits come from FAR_EL2.
+    /// The guest-physical address. Page exact; its low 12 bits come from FAR_EL2. See [`Abort::needs_translation`].
     pub ipa: u64,
     /// ESR_EL2 as it was.
     pub esr: u64,
 }
+
+/// ESR_ELx.ISS.S1PTW of an abort: stage 2 refused a walk of stage 1.
+const S1PTW: u64 = 1 << 7;
 
 impl Abort {
     /// Returns the abort that `exit` reports.
@@ -61,22 +64,40 @@ impl Abort {
         };
         // HPFAR_EL2.FIPA counts 4 KiB pages in bits 43:4. It is not valid for a permission fault outside a stage-1 walk
         // (DDI 0487, HPFAR_EL2); with stage 1 off the address is its own translation.
-        let ipa = if matches!(refusal, Refusal::NotMapped) {
-            (exit.hpfar >> 4 & 0xff_ffff_ffff) << 12 | exit.far & 0xfff
-        } else {
-            exit.far
-        };
-        Self { wanted, refusal, far: exit.far, ipa, esr: exit.esr }
+        let mut abort = Self { wanted, refusal, far: exit.far, ipa: exit.far, esr: exit.esr };
+        if refusal == Refusal::NotMapped || abort.is_walk() {
+            abort.ipa = (exit.hpfar >> 4 & 0xff_ffff_ffff) << 12 | exit.far & 0xfff;
+        }
+        abort
+    }
+
+    /// Returns whether it was stage 1, on its walk through the guest's own tables, that was refused; `ipa` is then in the table.
+    ///
+    /// Not a field: without one more, a trap stays as small as what `dispatcher` keeps in registers at each exit.
+    #[must_use]
+    pub const fn is_walk(&self) -> bool {
+        self.esr & S1PTW != 0 && !matches!(self.refusal, Refusal::External)
+    }
+
+    /// Returns whether `ipa` is only the address that the guest used, so that a guest with stage 1 on has to be asked for more.
+    #[must_use]
+    pub fn needs_translation(&self) -> bool {
+        self.refusal == Refusal::Permission && !self.is_walk()
     }
 
     /// Returns the syndrome as EL1 gets it: same-level abort, with what belongs to EL2 alone taken out.
     ///
     /// `from_el0` is whether the guest ran at EL0. ISV and what it covers (bits 24:14) and S1PTW (bit 7) do not exist for
-    /// an abort that is taken at EL1 on its own behalf.
+    /// an abort that is taken at EL1 on its own behalf. A refused walk is what a core with stage 1 alone reports when its
+    /// tables cannot be read: a synchronous external abort on a walk (`0b0101LL`).
     #[must_use]
     pub fn guest_syndrome(&self, from_el0: bool) -> u64 {
         const LOWER_TO_SAME: u64 = 1 << 26;
-        let esr = self.esr & 0xffff_ffff & !(0x7ff << 14 | 1 << 7);
+        const ON_WALK: u64 = 0b01_0100;
+        let mut esr = self.esr & 0xffff_ffff & !(0x7ff << 14 | S1PTW);
+        if self.is_walk() {
+            esr = esr & !0x3c | ON_WALK;
+        }
         if from_el0 { esr } else { esr | LOWER_TO_SAME }
     }
 
@@ -84,6 +105,7 @@ impl Abort {
     #[must_use]
     pub const fn wish(&self) -> Access {
         match self.wanted {
+            _ if self.is_walk() => Access::Read,
             Wanted::Read => Access::Read,
             Wanted::Write => Access::Write,
             Wanted::Fetch => Access::Execute,
@@ -103,6 +125,9 @@ impl Abort {
     /// Returns the abort in words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
+        if self.is_walk() {
+            return "walk through a translation table that cannot be read";
+        }
         match (self.refusal, self.wanted) {
             (Refusal::NotMapped, Wanted::Read) => "read of an unmapped address",
             (Refusal::NotMapped, Wanted::Write) => "write to an unmapped address",
@@ -150,8 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_walk_has_its_table_as_address_and_is_an_external_abort_on_a_walk_for_the_guest() {
+        for (code, level) in [(0x04, 0), (0x07, 3), (0x0d, 1)] {
+            let mut exit = RawExit { vector: 0, esr: 0x24 << 26 | 1 << 25 | 1 << 7 | code, far: 0xabc_d123, hpfar: 0 };
+            exit.hpfar = 0x5_0000 << 4;
+            let abort = Abort::decode(&exit);
+            assert!(abort.is_walk() && !abort.needs_translation());
+            assert_eq!((abort.far, abort.ipa & !0xfff), (0xabc_d123, 0x5000_0000));
+            assert_eq!(abort.guest_syndrome(false), 0x25 << 26 | 1 << 25 | 0x14 | level);
+        }
+        assert!(!abort(0x24, 0x90).is_walk(), "an external abort stays one");
+    }
+
+    #[test]
+    fn only_a_permission_fault_of_the_access_itself_has_no_guest_physical_address() {
+        for (iss, needs) in [(0x0f, true), (0x4f, true), (0x8f, false), (0x07, false), (0x10, false)] {
+            assert_eq!(abort(0x24, iss).needs_translation(), needs, "{iss:#x}");
+        }
+    }
+
+    #[test]
     fn the_guest_sees_a_same_level_abort_without_the_instruction_syndrome() {
-        let raw = abort(0x24, 0x01c0_00c7 & 0x01ff_ffff);
+        let raw = abort(0x24, 0x01c0_0047);
         assert_eq!(raw.guest_syndrome(false), 0x25 << 26 | 1 << 25 | 0x47);
         assert_eq!(raw.guest_syndrome(true), 0x24 << 26 | 1 << 25 | 0x47);
         assert_eq!(abort(0x20, 0x07).guest_syndrome(false), 0x21 << 26 | 1 << 25 | 0x07);

@@ -13,10 +13,10 @@ pub mod sysreg;
 use log::Level;
 use strato_abi::Ipa;
 use strato_abi::address_space::LastFault;
-use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
+use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP, VM_NATIVE};
 
 use crate::arch::frame::{Answer, Frame, Place, RawExit};
-use crate::arch::{guest, stage2};
+use crate::arch::{guest, native, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
 use abort::{Abort, Refusal, Wanted};
@@ -82,12 +82,19 @@ pub fn system_error(frame: &Frame, cx: &Cx<'_>) -> Next {
 /// Answers a refused access, from the vector: it is tried again when the address space permits it, and delivered to the
 /// guest's own fault handler. Else the guest leaves for [`refused`].
 pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: &mut Place) -> Answer {
-    let abort = Abort::decode(&RawExit { vector: 0, esr, far, hpfar });
+    let mut abort = Abort::decode(&RawExit { vector: 0, esr, far, hpfar });
     if place.is_aarch32() || abort.refusal == Refusal::External {
         return Answer::Leave;
     }
+    if abort.refusal == Refusal::Permission && !find(cx, &mut abort) {
+        return Answer::Stay;
+    }
     let mut fault = abort.last_fault();
-    if let Some(ipa) = Ipa::new(abort.ipa) {
+    // What can be read at all can be walked, but for device memory (HCR_EL2.PTW): there is nothing to try again.
+    let is_final = abort.refusal == Refusal::Permission && abort.is_walk();
+    if let Some(ipa) = Ipa::new(abort.ipa)
+        && !is_final
+    {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
         if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, abort.wish())) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
@@ -106,8 +113,21 @@ pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: 
     Answer::Stay
 }
 
+/// Finds the guest-physical address of a permission fault by stage 1 of a guest that has one. Returns false when there is none
+/// any more: a sibling vCPU has changed the tables meanwhile, and the guest takes whatever they say by now.
+#[inline]
+fn find(cx: &Cx<'_>, abort: &mut Abort) -> bool {
+    if cx.vm.flags & VM_NATIVE == 0 || !abort.needs_translation() {
+        return true;
+    }
+    let found = native::translate(abort.far);
+    abort.ipa = found.unwrap_or(abort.ipa);
+    found.is_some()
+}
+
 /// Answers a refused access that [`abort()`] did not settle: the VM is stopped with a report.
-pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &Abort) -> Next {
+pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
+    find(cx, abort);
     report::abort(cx, frame, abort);
     if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {
         report::first_of_two(cx);

@@ -51,8 +51,8 @@ pub const fn read(which: u16, flags: u32) -> Option<u64> {
         // EL1 and EL0 AArch64 only; FP and AdvSIMD 0xf when absent.
         ID_AA64PFR0 => Some(0x11 | if flags & VM_FP != 0 { 0 } else { 0xff << 16 }),
         ID_AA64DFR0 => Some(0x6),
-        // PARange 40 bits holds the 39-bit guest-physical addresses; 4 KiB and 64 KiB granules, which nothing uses: stage 1
-        // is off.
+        // PARange 40 bits holds the 39-bit guest-physical addresses; 4 KiB and 64 KiB granules, 8-bit ASIDs: what a guest with
+        // stage 1 of its own finds on every core.
         ID_AA64MMFR0 => Some(0x2),
         ID_FIRST..=ID_LAST | ACTLR => Some(0),
         _ => None,

@@ -12,7 +12,7 @@ pub enum Move {
     Revoke(RevokePolicy),
     /// Nothing is mapped at the borrower any more, by the calls of the owner.
     Unmapped,
-    /// The borrower has given it back, or has ended.
+    /// The borrower has given it back, or the peer has ended.
     GiveBack,
 }
 
@@ -26,7 +26,7 @@ pub const fn after(state: ShareState, step: Move) -> Option<ShareState> {
         (Accepted | Asked, Move::Revoke(RevokePolicy::Ask)) => Asked,
         // Once begun, a revoke goes on by either policy: a caller that repeats until it is over comes to an end.
         (Accepted | Asked, Move::Revoke(RevokePolicy::Force)) | (Revoking, Move::Revoke(_)) => Revoking,
-        (Accepted | Asked | Revoking, Move::GiveBack) => Relinquished,
+        (Offered | Accepted | Asked | Revoking, Move::GiveBack) => Relinquished,
         (Offered | Accepted | Asked | Revoking, _) | (Relinquished | Revoked | Donated, _) => return None,
     })
 }
@@ -57,7 +57,7 @@ mod tests {
         let no = None;
         let table = [
             // share, lend, donate, ask, force, unmapped, given back
-            [Some(Accepted), Some(Accepted), Some(Donated), Some(Revoked), Some(Revoked), no, no],
+            [Some(Accepted), Some(Accepted), Some(Donated), Some(Revoked), Some(Revoked), no, Some(Relinquished)],
             [no, no, no, Some(Asked), Some(Revoking), no, Some(Relinquished)],
             [no, no, no, Some(Asked), Some(Revoking), no, Some(Relinquished)],
             [no, no, no, Some(Revoking), Some(Revoking), Some(Revoked), Some(Relinquished)],
@@ -71,9 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_is_out_can_always_be_given_back_and_no_other_can() {
+    fn a_share_that_is_out_or_offered_ends_with_its_peer_and_no_other_does() {
         for state in STATES {
-            assert_eq!(after(state, Move::GiveBack).is_some(), is_out(state));
+            let is_open = is_out(state) || state == Offered;
+            assert_eq!(after(state, Move::GiveBack), is_open.then_some(Relinquished));
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod state;
 use strato_abi::vcpu::RunState;
 
 use crate::allocator::Selector;
-use crate::arch::el1::{El1, FpState, PSTATE_START};
+use crate::arch::el1::{El1, FpState, PSTATE_START, Stage1};
 use crate::arch::frame::Frame;
 use crate::arch::lease::Leased;
 use crate::events::Sink;
@@ -52,6 +52,10 @@ impl Current {
 pub struct Context {
     /// EL1 registers while the vCPU is not resident on its core.
     pub el1: El1,
+    /// Whether the guest runs stage 1 of the translation itself, so that `stage1` goes with it.
+    pub is_native: bool,
+    /// What such a vCPU translates by while it is not resident on its core.
+    pub stage1: Stage1,
     /// FP registers while they are not loaded.
     pub fp: FpState,
     /// What the guest translates by.
@@ -68,6 +72,8 @@ impl Context {
     /// What a vCPU starts with.
     pub const RESET: Self = Self {
         el1: El1::RESET,
+        is_native: false,
+        stage1: Stage1::RESET,
         fp: FpState::RESET,
         space: Current::FIRST,
         is_waiting: false,

@@ -5,7 +5,7 @@ use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT};
+use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT, VM_NATIVE};
 
 use super::build::BuildError;
 use super::handles::{Flags, MemRef, Object};
@@ -50,6 +50,8 @@ pub fn load(
     }
     if rights.contains(Attributes::EXECUTE) {
         frames.publish_code(at, bytes.len());
+    } else if vm.flags & VM_NATIVE != 0 {
+        frames.publish(at, bytes.len()); // it reads with its caches off at first
     }
     allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
     let pa = ram.base.checked_add(offset).ok_or(outside)?;
@@ -83,7 +85,7 @@ pub fn grant(
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
     let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
-    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
     if record.address != 0 {
         allocator.mem_add_mapped(
@@ -115,7 +117,7 @@ pub fn grant(
 /// [`BuildError::Full`].
 pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
     let object = Object::Peer { place: peer.place, incarnation: peer.incarnation };
-    let handle = inner.handles.insert(object, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     announce(vm, Named { handle, kind: HandleKind::Peer, rights: 0, size: 0, address: 0, name })
 }
 
@@ -128,7 +130,7 @@ pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Resu
         .ok()
         .filter(|&vcpu| vm.vcpu(vcpu).is_some())
         .ok_or(BuildError::Record("expected vCPU of a port"))?;
-    let handle = inner.handles.insert(Object::Port, vm.handle_limit, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = inner.handles.insert(Object::Port, vm.handle_limit).map_err(|_| BuildError::Full)?;
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.bind(vcpu);
     }
@@ -147,6 +149,14 @@ pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
 fn announce(vm: &Vm, named: Named) -> Result<(), BuildError> {
     let [page, _] = &vm.pages;
     if info::add(page.frames(), &named) { Ok(()) } else { Err(BuildError::Full) }
+}
+
+/// Makes what a guest is told about itself visible to one that reads it with its caches off. The last step before a start.
+pub fn publish(vm: &Vm) {
+    if vm.flags & VM_NATIVE != 0 {
+        let [page, _] = &vm.pages;
+        page.frames().publish(0, page.frames().bytes());
+    }
 }
 
 /// Returns the attributes of a mapping with `rights` by a handle that allows `most`.

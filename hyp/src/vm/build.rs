@@ -157,13 +157,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     let mut handles = HandleTable::new(stock.next());
     let ports = PageSlice::<Port>::zeroed(stock.next());
     let own = stock.next();
-    let mut boxes = Vec::new();
-    for home in site.homes.iter().take(vcpus) {
-        // The room is there: at most VCPUS_MAX of exactly one frame each.
-        if let Ok(vcpu) = PageBox::new(stock.next(), Vcpu::new(*home, record.priority)) {
-            let _ = boxes.push(vcpu);
-        }
-    }
+    let boxes = make_vcpus(&mut stock, site.homes.iter().take(vcpus), record.priority);
     let named = add_ram(&mut handles, record, stock.allocator, ram)?;
     if let Some(mem) = stock.allocator.mem_info(ram) {
         say(Level::Debug, format_args!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size));
@@ -194,6 +188,17 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         has_run: AtomicBool::new(false),
     };
     PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
+}
+
+/// Makes vCPUs at `homes`. By itself, so that no vCPU stands on the stack beside the VM.
+#[inline(never)]
+fn make_vcpus<'h>(
+    stock: &mut Stock<'_>,
+    homes: impl Iterator<Item = &'h u8>,
+    priority: u8,
+) -> Vec<PageBox<Vcpu>, VCPUS_MAX> {
+    // The room is there: at most VCPUS_MAX of exactly one frame each.
+    homes.filter_map(|home| PageBox::new(stock.next(), Vcpu::new(*home, priority)).ok()).collect()
 }
 
 /// Takes everything a VM is made of, in the reverse order of use; returns its memory.
@@ -250,7 +255,7 @@ fn add_ram(
     allocator.mem_add_reference(id)?;
     let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE | Rights::OWNER;
     let object = Object::Mem(MemRef { id, base: mem.base, pages: mem.pages, rights, flags: Flags::empty() });
-    let handle = handles.insert(object, record.handles, |_| true).map_err(|_| BuildError::Full)?;
+    let handle = handles.insert(object, record.handles).map_err(|_| BuildError::Full)?;
     let (size, address) = (record.ram_size, RAM_BASE);
     Ok(Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: name("ram") })
 }

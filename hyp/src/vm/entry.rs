@@ -2,7 +2,6 @@
 //!
 //! Pure. Used by `handles` alone, which re-exports what others see.
 
-use strato_abi::addr::PAGE_SIZE;
 use strato_abi::handle::{Handle, Kind, Rights};
 use strato_abi::regs::Argument;
 use strato_abi::share::{ShareState, Terms};
@@ -68,35 +67,6 @@ pub struct MemRef {
     pub flags: Flags,
 }
 
-/// Memory that a handle names, with all flags clear: own, mapped freely.
-#[derive(Clone, Copy)]
-pub struct Plain<'a>(pub(super) &'a Entry);
-
-impl Plain<'_> {
-    /// Returns the object.
-    #[inline(always)]
-    #[must_use]
-    pub const fn id(self) -> MemId {
-        MemId::from_parts(self.0.index, self.0.id)
-    }
-
-    /// Returns what the holder may do with it.
-    #[inline(always)]
-    #[must_use]
-    pub const fn rights(self) -> Rights {
-        Rights::from_bits_retain(self.0.rights as u16) // a `Rights` was written there
-    }
-
-    /// Returns the first of `pages` pages, at least one, from byte `offset` on, or `None` when they are not all there.
-    #[inline(always)]
-    #[must_use]
-    pub fn part(self, offset: u64, pages: u64) -> Option<Pa> {
-        let end = (offset / PAGE_SIZE).wrapping_add(pages.wrapping_sub(1)); // both are far below 2^63
-        let is_inside = offset.is_multiple_of(PAGE_SIZE) && end < u64::from(self.0.pages);
-        is_inside.then(|| Pa::of_entry(self.0.base.wrapping_add(offset)))
-    }
-}
-
 /// An entry in the table of another VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Far {
@@ -111,6 +81,7 @@ pub struct Far {
 const INCARNATION: u64 = (1 << 30) - 1;
 
 impl Far {
+    #[inline(always)]
     pub(super) fn pack(self) -> u64 {
         u64::from(self.place & 0x3f) | (u64::from(self.incarnation) & INCARNATION) << 6 | u64::from(self.index) << 36
     }
@@ -155,23 +126,23 @@ pub(super) struct Entry {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) generation: u16,
-    rights: u8,
+    pub(super) rights: u8,
     /// Steps for which the port `port` is raised.
     pub(super) steps: u8,
     /// Mem, Share: index of the object's name. Space: slot.
-    index: u16,
-    /// Mem, Share: generation of its name. Peer: incarnation.
-    id: u64,
-    /// Mem, Share: first byte. Peer: place.
-    base: u64,
+    pub(super) index: u16,
+    /// Mem, Share: generation of its name.
+    pub(super) id: u64,
+    /// Mem, Share: first byte.
+    pub(super) base: u64,
     /// Mem, Share: pages.
-    pages: u32,
+    pub(super) pages: u32,
     /// Bits of the handle to the port that is bound to the object; 0 is none.
     pub(super) port: u32,
-    /// Borrowed: the owner's share. Share: the borrower's handle.
-    link: u64,
+    /// Borrowed: the owner's share. Share: the borrower's handle. Peer: its VM.
+    pub(super) link: u64,
     /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
-    words: [u64; 3],
+    pub(super) words: [u64; 3],
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -184,6 +155,7 @@ impl Entry {
     }
 
     /// Returns the entry that names `object`.
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "rights have four bits, an object at most 2^18 pages")]
     pub(super) fn new(object: Object, generation: u16) -> Self {
         let free = Self::free(generation);
@@ -206,7 +178,7 @@ impl Entry {
             }
             Object::Space(slot) => Self { kind: Kind::AddressSpace as u8, index: u16::from(slot), ..free },
             Object::Peer { place, incarnation } => {
-                Self { kind: Kind::Peer as u8, id: u64::from(incarnation), base: u64::from(place), ..free }
+                Self { kind: Kind::Peer as u8, link: Far { place, incarnation, index: 0 }.pack(), ..free }
             }
         }
     }
@@ -245,11 +217,24 @@ impl Entry {
         }
     }
 
-    /// Returns whether the entry is what `handle` names, and memory that nothing is going on with: one word, one comparison.
+    /// Returns whether the entry is what `handle` names, of this kind and with these flags: one word, one comparison.
     #[inline(always)]
-    pub(super) fn is_plain_mem(&self, handle: Handle) -> bool {
+    pub(super) fn is_exactly(&self, handle: Handle, kind: Kind, flags: Flags) -> bool {
         let head = u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.generation) << 16;
-        head == u32::from(handle.generation()) << 16 | Kind::Mem as u32
+        head == u32::from(handle.generation()) << 16 | u32::from(flags.bits()) << 8 | kind as u32
+    }
+
+    /// Returns whether the share that the entry is is an open offer to the VM `to`.
+    #[inline(always)]
+    pub(super) fn is_open_to(&self, to: Far) -> bool {
+        matches!(self.share_state(), Some(ShareState::Offered)) && self.link == Far { index: 0, ..to }.pack()
+    }
+
+    /// Returns how a share stands.
+    #[inline(always)]
+    pub(super) const fn share_state(&self) -> Option<ShareState> {
+        let [.., word] = self.words;
+        ShareState::from_u64(word >> 32)
     }
 
     pub(super) fn is(&self, kind: Kind) -> bool {
@@ -287,18 +272,14 @@ impl Entry {
         if self.is(Kind::AddressSpace) { u8::try_from(self.index).ok() } else { None }
     }
 
-    pub(super) fn peer(&self) -> Option<(u8, u32)> {
-        let (place, incarnation) = (u8::try_from(self.base).ok()?, u32::try_from(self.id).ok()?);
-        self.is(Kind::Peer).then_some((place, incarnation))
-    }
-
     pub(super) fn is_borrowed(&self) -> bool {
         self.is(Kind::Mem) && Flags::from_bits_truncate(self.flags).contains(Flags::BORROWED)
     }
 
-    /// Returns the entry at the other end, of a share or of borrowed memory.
+    /// Returns the entry at the other end, of a share or of borrowed memory; of a peer its place, without an index.
+    #[inline(always)]
     pub(super) fn far(&self) -> Option<Far> {
-        (self.is(Kind::Share) || self.is_borrowed()).then(|| Far::unpack(self.link))
+        (self.is_borrowed() || self.is(Kind::Share) || self.is(Kind::Peer)).then(|| Far::unpack(self.link))
     }
 
     pub(super) const fn ranges(&self) -> Ranges {

@@ -5,16 +5,18 @@
 
 use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
-use strato_abi::share::Steps;
+use strato_abi::share::ShareState;
+
+mod found;
 
 use super::entry::Entry;
-pub use super::entry::{Far, Flags, MemRef, Object, Plain, ShareRef};
-use super::index_set::IndexSet;
+pub use super::entry::{Far, Flags, MemRef, Object, ShareRef};
+use super::index_set::{CountedSet, IndexSet};
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
-use crate::allocator::MemId;
+pub use super::view::{Borrowed, Mem, Share};
 use crate::arch::page_box::PageSlice;
-use crate::arch::ram::{Pa, Pages};
+use crate::arch::ram::Pages;
 use crate::arch::{bounded, get_bounded};
 
 /// Why a handle is refused.
@@ -32,10 +34,12 @@ pub enum HandleError {
 
 /// A VM's table of handles.
 pub struct HandleTable {
-    entries: PageSlice<Entry>,
-    // Which entries are borrowed memory, shares, peers: so that these are found without a look at every entry.
-    borrowed: IndexSet,
+    pub(super) entries: PageSlice<Entry>,
+    // Which entries are borrowed memory that has ranges, shares, of those the ones that nobody has accepted, peers: so that these
+    // are found without a look at every entry.
+    pub(super) mapped: CountedSet,
     shares: IndexSet,
+    pub(super) offers: CountedSet,
     peers: IndexSet,
     // Which are in use or kept, so that a free one is found in a few steps.
     used: IndexSet,
@@ -52,8 +56,9 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>();
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
-        let none = IndexSet::default();
-        Self { entries: PageSlice::zeroed(pages), borrowed: none, shares: none, peers: none, used: none, kept: None }
+        let [mapped, offers] = [const { CountedSet::new() }; 2];
+        let [shares, peers, used] = [const { IndexSet::new() }; 3];
+        Self { entries: PageSlice::zeroed(pages), mapped, shares, offers, peers, used, kept: None }
     }
 
     /// Gives up the table's pages.
@@ -61,13 +66,28 @@ impl HandleTable {
         self.entries.into_pages()
     }
 
-    /// Puts `object` into the first free entry below `limit` that `may_use` accepts, and returns its handle.
+    /// Puts `object` into the first free entry below `limit`, and returns its handle.
     ///
     /// Entry 0 is never used for the first time with generation 0, so that the handle 0 names nothing.
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
-    pub fn insert(&mut self, object: Object, limit: u16, may_use: impl Fn(u16) -> bool) -> Result<Handle, HandleError> {
+    #[inline(always)]
+    pub fn insert(&mut self, object: Object, limit: u16) -> Result<Handle, HandleError> {
+        let index = self.find_free(limit)?;
+        self.insert_at(index, object).ok_or(HandleError::Full(u64::from(limit)))
+    }
+
+    /// Does the same with the first free entry that `may_use` accepts.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] with `limit`.
+    pub fn insert_where(
+        &mut self,
+        object: Object,
+        limit: u16,
+        may_use: impl Fn(u16) -> bool,
+    ) -> Result<Handle, HandleError> {
         let full = HandleError::Full(u64::from(limit));
         let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
         self.insert_at(index, object).ok_or(full)
@@ -77,20 +97,28 @@ impl HandleTable {
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
+    #[inline]
     pub fn find_free(&self, limit: u16) -> Result<u16, HandleError> {
-        self.used.others(limit).next().ok_or(HandleError::Full(u64::from(limit)))
+        self.used.first_other(limit).ok_or(HandleError::Full(u64::from(limit)))
     }
 
     /// Puts `object` into entry `index`, which [`HandleTable::find_free`] found, and returns its handle; `None` when there is
     /// no such entry.
+    #[inline(always)]
     pub fn insert_at(&mut self, index: u16, object: Object) -> Option<Handle> {
         let entry = self.entries.get_mut(usize::from(index))?;
         let generation = entry.generation.wrapping_add(1).max(1);
         *entry = Entry::new(object, generation);
         self.used.set(index, true);
-        self.borrowed.set(index, matches!(object, Object::Borrowed(..)));
-        self.shares.set(index, matches!(object, Object::Share(_)));
-        self.peers.set(index, matches!(object, Object::Peer { .. }));
+        // A free entry is in no set; borrowed memory comes into one with its first range.
+        match object {
+            Object::Share(share) => {
+                self.shares.set(index, true);
+                self.offers.set(index, is_open(&share));
+            }
+            Object::Peer { .. } => self.peers.set(index, true),
+            Object::Port | Object::Mem(_) | Object::Borrowed(..) | Object::Space(_) => {}
+        }
         Some(Handle::new(index, generation))
     }
 
@@ -124,11 +152,11 @@ impl HandleTable {
         }
     }
 
-    fn at(&self, index: u16) -> Option<&Entry> {
+    pub(super) fn at(&self, index: u16) -> Option<&Entry> {
         self.entries.get(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
-    fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
+    pub(super) fn at_mut(&mut self, index: u16) -> Option<&mut Entry> {
         self.entries.get_mut(usize::from(index)).filter(|entry| entry.kind != 0)
     }
 
@@ -151,13 +179,6 @@ impl HandleTable {
         self.entry(handle)?.mem().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns the memory that `handle` names, when it does and nothing is going on with it.
-    #[inline(always)]
-    #[must_use]
-    pub fn plain_mem(&self, handle: Handle) -> Option<Plain<'_>> {
-        get_bounded(&self.entries, usize::from(handle.index())).filter(|entry| entry.is_plain_mem(handle)).map(Plain)
-    }
-
     /// Returns the share that `handle` names.
     ///
     /// # Errors
@@ -177,12 +198,22 @@ impl HandleTable {
         self.entry(handle)?.space().ok_or(HandleError::WrongKind)
     }
 
-    /// Returns place and incarnation of the VM that `handle` names.
+    /// Returns the VM that `handle` names, without an index.
     ///
     /// # Errors
     /// [`HandleError`] when it names none.
-    pub fn peer(&self, handle: Handle) -> Result<(u8, u32), HandleError> {
-        self.entry(handle)?.peer().ok_or(HandleError::WrongKind)
+    #[inline(always)]
+    pub fn peer(&self, handle: Handle) -> Result<Far, HandleError> {
+        match get_bounded(&self.entries, usize::from(handle.index())) {
+            Some(entry) if entry.is_exactly(handle, Kind::Peer, Flags::empty()) => Ok(Far::unpack(entry.link)),
+            _ => Err(self.no_peer(handle)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_peer(&self, handle: Handle) -> HandleError {
+        self.entry(handle).err().unwrap_or(HandleError::WrongKind)
     }
 
     /// Checks that `handle` names a port.
@@ -199,9 +230,7 @@ impl HandleTable {
     /// Returns the entry at the other end of a share or of borrowed memory; of a peer its place, without an index.
     #[must_use]
     pub fn far(&self, index: u16) -> Option<Far> {
-        let entry = self.at(index)?;
-        let peer = || entry.peer().map(|(place, incarnation)| Far { place, incarnation, index: 0 });
-        entry.far().or_else(peer)
+        self.at(index)?.far()
     }
 
     /// Returns the memory of the entry of number `index`, whatever its generation.
@@ -218,13 +247,20 @@ impl HandleTable {
     }
 
     /// Frees the entry of a handle that was checked; its generation is over.
+    #[inline]
     pub fn remove(&mut self, handle: Handle) {
-        if let Some(entry) = self.entries.get_mut(usize::from(handle.index())) {
-            *entry = Entry::free(entry.generation);
-            for set in [&mut self.used, &mut self.borrowed, &mut self.shares, &mut self.peers] {
-                set.set(handle.index(), false);
-            }
+        let index = handle.index();
+        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
+        if entry.is_borrowed() {
+            self.mapped.set(index, false);
+        } else if entry.is(Kind::Share) {
+            self.shares.set(index, false);
+            self.offers.set(index, false);
+        } else if entry.is(Kind::Peer) {
+            self.peers.set(index, false);
         }
+        self.used.set(index, false);
+        entry.kind = 0; // whoever uses it next writes all of it
     }
 
     /// Replaces what a handle to memory names: its part, its rights, how it stands. A binding and ranges stay.
@@ -240,125 +276,11 @@ impl HandleTable {
             entry.flags = ((Flags::from_bits_truncate(entry.flags) | set) - cleared).bits();
         }
     }
+}
 
-    /// Replaces a share; a binding stays.
-    pub fn set_share(&mut self, index: u16, share: &ShareRef) {
-        if let Some(entry) = self.at_mut(index).filter(|entry| entry.is(Kind::Share)) {
-            let (port, steps) = (entry.port, entry.steps);
-            *entry = Entry::new(Object::Share(*share), entry.generation);
-            (entry.port, entry.steps) = (port, steps);
-        }
-    }
-
-    /// Binds `port` to what happens to the object of entry `index`: the steps of `steps`.
-    #[allow(clippy::cast_possible_truncation, reason = "six bits are defined")]
-    pub fn bind(&mut self, index: u16, port: Handle, steps: Steps) {
-        if let Some(entry) = self.at_mut(index) {
-            (entry.port, entry.steps) = if steps.is_empty() { (0, 0) } else { (port.bits(), steps.bits() as u8) };
-        }
-    }
-
-    /// Returns the port that is raised when `step` happens to the object of entry `index`.
-    #[must_use]
-    pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
-        let entry = self.at(index)?;
-        let is_bound = Steps::from_bits_truncate(u64::from(entry.steps)).contains(step);
-        is_bound.then(|| Handle::from_bits(entry.port))
-    }
-
-    /// Returns the addresses at which the borrowed memory of entry `index` may be mapped.
-    #[must_use]
-    pub fn ranges(&self, index: u16) -> Ranges {
-        self.at(index).filter(|entry| entry.is_borrowed()).map_or(Ranges::default(), Entry::ranges)
-    }
-
-    /// Sets the addresses at which the borrowed memory of entry `index` may be mapped.
-    pub fn set_ranges(&mut self, index: u16, ranges: Ranges) {
-        if let Some(entry) = self.at_mut(index) {
-            entry.set_ranges(ranges);
-        }
-    }
-
-    /// Returns whether the VM has borrowed memory.
-    #[inline(always)]
-    #[must_use]
-    pub const fn has_borrowed(&self) -> bool {
-        self.borrowed.count != 0
-    }
-
-    /// Takes pages that were just unmapped out of the ranges of all borrowed memory. Costs nothing in a VM without any.
-    #[inline(always)]
-    pub fn trim(&mut self, gone: Range) {
-        if self.borrowed.count != 0 {
-            self.trim_all(gone);
-        }
-    }
-
-    #[cold]
-    fn trim_all(&mut self, gone: Range) {
-        for index in self.borrowed.iter() {
-            let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
-            // A revoke that is under way counts how far in the ranges it has come.
-            if Flags::from_bits_truncate(entry.flags) & (Flags::REVOKED | Flags::OVER) != Flags::REVOKED {
-                entry.set_ranges(entry.ranges().without(gone));
-            }
-        }
-    }
-
-    /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
-    #[must_use]
-    #[inline(always)]
-    pub fn was_revoked(&self, space: u8, page: u64) -> bool {
-        self.borrowed.count != 0 && self.any_revoked(space, page)
-    }
-
-    #[inline(never)]
-    fn any_revoked(&self, space: u8, page: u64) -> bool {
-        let is_revoked = |entry: &Entry| Flags::from_bits_truncate(entry.flags).contains(Flags::REVOKED);
-        let is_there = |entry: &Entry| is_revoked(entry) && entry.ranges().contains(space, page);
-        self.borrowed.iter().any(|index| self.at(index).is_some_and(is_there))
-    }
-
-    /// Returns the entries that are borrowed memory.
-    pub fn borrowed(&self) -> impl Iterator<Item = u16> + use<> {
-        self.borrowed.iter()
-    }
-
-    /// Returns the entries that are shares.
-    pub fn shares(&self) -> impl Iterator<Item = u16> + use<> {
-        self.shares.iter()
-    }
-
-    /// Returns the entries that are peers.
-    pub fn peers(&self) -> impl Iterator<Item = u16> + use<> {
-        self.peers.iter()
-    }
-
-    /// Returns the handle and the memory of the entry that names a part of the object `id` with physical byte `at` in it. Looks
-    /// at one word of every entry below `limit` at most: a few thousand instructions for the largest table.
-    #[must_use]
-    pub fn find_mem(&self, id: MemId, at: Pa, limit: u16) -> Option<(Handle, MemRef)> {
-        for (index, entry) in (0..limit).zip(self.entries.iter()) {
-            if entry.may_name(id)
-                && let Some(mem) = entry.mem()
-                && mem.id == id
-                && !mem.flags.contains(Flags::OVER)
-                && at.bytes().wrapping_sub(mem.base.bytes()) >> 12 < mem.pages
-            {
-                return Some((Handle::new(index, entry.generation), mem));
-            }
-        }
-        None
-    }
-
-    /// Returns the first entry at or after `from` that names memory: for giving everything back.
-    #[must_use]
-    pub fn next_mem(&self, from: u16) -> Option<(Handle, MemRef)> {
-        (0u16..)
-            .zip(self.entries.iter())
-            .skip(usize::from(from))
-            .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
-    }
+/// Returns whether nobody has accepted `share`.
+const fn is_open(share: &ShareRef) -> bool {
+    matches!(share.state, ShareState::Offered)
 }
 
 /// Returns why a handle whose index is past the end of the table names none of its entries.

@@ -6,9 +6,10 @@ use strato_abi::Group;
 use strato_abi::addr::{EVENT_AREA, RAM_BASE, VCPU_AREA};
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::info_page::{
-    FEATURE_CONSOLE_INPUT, FEATURE_FP, FEATURE_JIT, GroupEntry, HandleEntry, InfoPage, MAGIC, NAME_LEN, TableRef,
+    FEATURE_CONSOLE_INPUT, FEATURE_FP, FEATURE_JIT, FEATURE_NATIVE, GroupEntry, HandleEntry, InfoPage, MAGIC, NAME_LEN,
+    TableRef,
 };
-use strato_abi::plan::{CreateVm, VM_CONSOLE_INPUT, VM_FP, VM_JIT};
+use strato_abi::plan::{CreateVm, VM_CONSOLE_INPUT, VM_FP, VM_JIT, VM_NATIVE};
 use strato_abi::version::ABI_VERSION;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -52,7 +53,12 @@ fn table(offset: usize, stride: usize, count: usize) -> TableRef {
 #[must_use]
 pub fn write(page: SharedFrames<'_>, layout: Layout, record: &CreateVm, counter_hz: u64, command_line: &[u8]) -> bool {
     let mut features = 0;
-    for (flag, feature) in [(VM_FP, FEATURE_FP), (VM_JIT, FEATURE_JIT), (VM_CONSOLE_INPUT, FEATURE_CONSOLE_INPUT)] {
+    for (flag, feature) in [
+        (VM_FP, FEATURE_FP),
+        (VM_JIT, FEATURE_JIT),
+        (VM_CONSOLE_INPUT, FEATURE_CONSOLE_INPUT),
+        (VM_NATIVE, FEATURE_NATIVE),
+    ] {
         features |= if record.flags & flag != 0 { feature } else { 0 };
     }
     let mut header = InfoPage::new_zeroed();

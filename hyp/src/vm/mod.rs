@@ -14,6 +14,7 @@ mod records;
 pub mod sharing;
 pub mod spaces;
 pub mod stop;
+mod view;
 pub mod work;
 
 use heapless::{String, Vec};
@@ -216,8 +217,7 @@ impl Vm {
         if entry.binding() == bound { told } else { self.raise_moved(port) }
     }
 
-    /// BIND_VCPU came between: whichever record it looked at, the bit now stands in the new one, whose vCPU is told. In the
-    /// old one it is an event too many, which is allowed.
+    /// BIND_VCPU came between: the new record has the bit now, its vCPU is told; in the old one it is an allowed one too many.
     #[cold]
     #[inline(never)]
     fn raise_moved(&self, port: u16) -> Option<u8> {

@@ -20,6 +20,8 @@ pub struct Range {
 }
 
 const PAGES_MAX: u64 = 1 << 18;
+/// The number of the first page in a packed range.
+const FIRST: u64 = 0x7ff_ffff;
 
 impl Range {
     const fn end(self) -> u64 {
@@ -33,7 +35,7 @@ impl Range {
 
     #[allow(clippy::cast_possible_truncation, reason = "three bits")]
     fn unpack(word: u64) -> Option<Self> {
-        let (first, pages) = (word & 0x7ff_ffff, (word >> 27 & 0x3_ffff).wrapping_add(1));
+        let (first, pages) = (word & FIRST, (word >> 27 & 0x3_ffff).wrapping_add(1));
         (first != 0).then_some(Self { space: (word >> 45 & 7) as u8, first, pages })
     }
 
@@ -68,6 +70,28 @@ impl Ranges {
         Self([a | d << 48, b | d >> 16 << 48, c | d >> 32 << 48])
     }
 
+    /// Returns the only page of the only range, with its address space.
+    #[inline(always)]
+    #[must_use]
+    pub fn only_page(self) -> Option<(u8, u64)> {
+        let [word, 0, 0] = self.0 else { return None };
+        Range::unpack(word).filter(|range| range.pages == 1 && word <= LOW).map(|range| (range.space, range.first))
+    }
+
+    /// Returns the ranges with page `page` of `space` in the first of them, when that is the only one and it is there, at its
+    /// end or there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_page(self, space: u8, page: u64) -> Option<Self> {
+        let [word, 0, 0] = self.0 else { return None };
+        if word == 0 {
+            return Some(Self([Range { space, first: page, pages: 1 }.pack(), 0, 0]));
+        }
+        let is_next = |range: &Range| range.space == space && range.end() == page && range.pages < PAGES_MAX;
+        let next = Range::unpack(word).filter(|range| word <= LOW && is_next(range))?;
+        Some(Self([Range { pages: next.pages.wrapping_add(1), ..next }.pack(), 0, 0]))
+    }
+
     /// Returns the ranges.
     pub fn iter(self) -> impl Iterator<Item = Range> {
         self.unpack().into_iter().flatten()
@@ -81,8 +105,15 @@ impl Ranges {
 
     /// Returns whether page `page` of `space` lies in one.
     #[must_use]
+    #[inline]
     pub fn contains(self, space: u8, page: u64) -> bool {
-        self.iter().any(|range| range.space == space && page >= range.first && page < range.end())
+        // In the packed form: faults look through the ranges of all memory that was taken back.
+        let is_in = |word: u64| {
+            let first = word & FIRST;
+            first != 0 && word >> 45 & 7 == u64::from(space) && page.wrapping_sub(first) <= word >> 27 & 0x3_ffff
+        };
+        let [a, b, c] = self.0;
+        is_in(a) || is_in(b) || is_in(c) || is_in(a >> 48 | b >> 48 << 16 | c >> 48 << 32)
     }
 
     /// Returns the ranges with `new` in one of them, or `None` when there is no room for it.
@@ -145,6 +176,13 @@ mod tests {
         let all = [largest, range(0, 1, 1), range(5, 0x5_5555, 0x2_aaaa), largest];
         assert_eq!(Ranges::pack(all.map(Some)).unpack(), all.map(Some));
         assert_eq!(Ranges::default().iter().count(), 0);
+        let packed = Ranges::pack(all.map(Some));
+        for r in all {
+            let pages = [r.first - 1, r.first, r.first + r.pages - 1, r.first + r.pages];
+            assert_eq!(pages.map(|page| packed.contains(r.space, page)), [false, true, true, false], "{r:?}");
+            assert!(!packed.contains(r.space ^ 2, r.first));
+        }
+        assert!(!Ranges::default().contains(0, 0));
     }
 
     #[test]
@@ -165,7 +203,30 @@ mod tests {
         assert!(one.without(range(2, 10, 10)).is_empty());
     }
 
+    #[test]
+    fn the_only_page_is_that_of_a_range_of_one_page_without_others() {
+        let one = Ranges::default().with(range(2, 10, 1)).unwrap();
+        assert_eq!((one.only_page(), Ranges::default().only_page()), (Some((2, 10)), None));
+        assert_eq!(Ranges::default().with(range(2, 10, 2)).unwrap().only_page(), None);
+        let four = (1..5).try_fold(Ranges::default(), |ranges, n| ranges.with(range(0, n * 10, 1))).unwrap();
+        assert_eq!((four.only_page(), one.with(range(2, 20, 1)).unwrap().only_page()), (None, None));
+        let fourth = (1..4).fold(four, |ranges, n| ranges.without(range(0, n * 10, 1)));
+        assert_eq!((fourth.iter().count(), fourth.only_page()), (1, None), "it is found the long way");
+    }
+
     proptest! {
+        #[test]
+        fn a_page_that_is_added_the_short_way_is_added_as_by_the_long(
+            steps in prop::collection::vec((0..2u8, 1..8u64, 1..4u64), 0..6), space in 0..2u8, page in 1..12u64
+        ) {
+            let add = |ranges: Ranges, (space, first, pages)| ranges.with(range(space, first, pages));
+            if let Some(ranges) = steps.into_iter().try_fold(Ranges::default(), add)
+                && let Some(more) = ranges.with_page(space, page)
+            {
+                prop_assert_eq!(Some(more), ranges.with(range(space, page, 1)));
+            }
+        }
+
         #[test]
         fn whatever_is_added_and_not_taken_away_lies_in_a_range(
             steps in prop::collection::vec((any::<bool>(), 0..2u8, 1..40u64, 1..12u64), 0..40)

@@ -3,16 +3,21 @@
 //! Called by the calls of group SHARE and by `stop`, with both VMs locked (see `lock::lock_pair`) where both change. Which
 //! moves are legal is `memory::sharing`'s. Returns whom to tell, and tells nobody.
 
-use strato_abi::Ipa;
-use strato_abi::handle::{Handle, Rights};
-use strato_abi::share::{RevokePolicy, ShareState, Steps, Verb};
+mod part;
 
-use super::handles::{Far, Flags, HandleError, MemRef, Object, Range, ShareRef};
+pub use part::take_part;
+
+use strato_abi::handle::{Handle, Rights};
+use strato_abi::share::{OPEN_OFFERS, RevokePolicy, ShareState, Steps, Verb};
+
+use super::handles::{Far, Flags, HandleError, MemRef, Object, Share, ShareRef};
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator};
 use crate::memory::sharing::{Move, after};
-use crate::memory::source::Charged;
-use crate::memory::stage2::{Progress, SpaceError};
+use crate::memory::stage2::SpaceError;
+
+/// Offers that one step ends.
+const OFFERS_PER_STEP: usize = 16;
 
 /// Why a move is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +56,14 @@ pub struct Side<'a> {
 
 impl Side<'_> {
     /// Raises the port that is bound to `step` of the object of entry `index`; returns whom to tell, one bit per vCPU.
+    #[inline(always)]
     #[must_use]
     pub fn raise(&self, index: u16, step: Steps) -> u8 {
-        let Some(port) = self.inner.handles.bound(index, step) else { return 0 };
+        self.inner.handles.bound(index, step).map_or(0, |port| self.raise_port(port))
+    }
+
+    #[inline(never)]
+    fn raise_port(&self, port: Handle) -> u8 {
         let word = self.vm.ports.get(usize::from(port.index())).map(super::Port::read);
         // One that was closed since, or is another port by now, is nobody's business.
         let is_same = word.is_some_and(|word| word.is_open() && word.generation() == port.generation());
@@ -68,9 +78,27 @@ impl Side<'_> {
         peers.fold(0, |told, index| told | self.raise(index, step))
     }
 
+    /// Returns entry `index` of the VM's table, as others name it.
+    #[inline(always)]
     fn far(&self, index: u16) -> Far {
-        Far { place: self.vm.place, incarnation: self.vm.incarnation, index }
+        self.vm.far(index)
     }
+}
+
+impl Vm {
+    /// Returns entry `index` of the VM's table, as others name it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn far(&self, index: u16) -> Far {
+        Far { place: self.place, incarnation: self.incarnation, index }
+    }
+}
+
+/// Returns the state of a share after `step`.
+#[inline(always)]
+fn state_after(share: &Share<'_>, step: Move) -> Result<ShareState, ShareError> {
+    let state = share.state().ok_or(ShareError::Broken)?;
+    after(state, step).ok_or(ShareError::State(state))
 }
 
 /// Makes the offer `share` of memory that the caller may offer.
@@ -78,7 +106,10 @@ impl Side<'_> {
 /// # Errors
 /// [`ShareError::Full`]; [`ShareError::Memory`] when the object has as many holders as can be counted.
 pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -> Result<Handle, ShareError> {
-    let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit, |_| true)?;
+    if !owner.inner.handles.has_room_to_offer() {
+        return Err(ShareError::Full(OPEN_OFFERS));
+    }
+    let handle = owner.inner.handles.insert(Object::Share(share), owner.vm.handle_limit)?;
     if let Err(error) = allocator.mem_add_reference(share.id) {
         owner.inner.handles.remove(handle);
         return Err(error.into());
@@ -89,39 +120,54 @@ pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -
     Ok(handle)
 }
 
-/// Gives the borrower what the share of entry `index` offers. Returns its handle, and whom to tell at the owner.
+/// Lets the borrower have what the share of entry `index` shares or lends. Returns its handle, and whom to tell at the owner.
 ///
 /// # Errors
 /// [`ShareError`]; nothing changed then.
+#[inline(always)]
 pub fn accept(
     owner: &mut Side<'_>,
     borrower: &mut Side<'_>,
     index: u16,
     rights: Rights,
+) -> Result<(Handle, u8), ShareError> {
+    let far = owner.far(index);
+    let mut share = owner.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+    let state = state_after(&share, Move::Accept(Verb::Share))?;
+    let object = Object::Borrowed(share.mem(rights, Flags::BORROWED), far);
+    let handle = borrower.inner.handles.insert(object, borrower.vm.handle_limit)?;
+    share.set_state(state);
+    share.set_far(borrower.far(handle.index()));
+    Ok((handle, owner.raise(index, Steps::ACCEPTED)))
+}
+
+/// Gives the taker what the share of entry `index` donates. Returns its handle, and whom to tell at the giver.
+///
+/// # Errors
+/// [`ShareError`]; nothing changed then.
+#[inline(never)]
+pub fn take_over(
+    giver: &mut Side<'_>,
+    taker: &mut Side<'_>,
+    index: u16,
     allocator: &mut Allocator,
 ) -> Result<(Handle, u8), ShareError> {
-    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
-    let state = after(share.state, Move::Accept(share.terms.verb)).ok_or(ShareError::State(share.state))?;
-    let (id, base, pages) = (share.id, share.base, share.pages);
-    let limit = borrower.vm.handle_limit;
-    let handle = if share.terms.verb == Verb::Donate {
-        let rights = owner.inner.handles.mem(share.mem)?.rights;
-        let mem = MemRef { id, base, pages, rights, flags: Flags::empty() };
-        let handle = borrower.inner.handles.insert(Object::Mem(mem), limit, |_| true)?;
-        if let Err(error) = allocator.mem_hand_over(id, &mut owner.inner.account, &mut borrower.inner.account) {
-            borrower.inner.handles.remove(handle);
-            return Err(error.into());
-        }
-        // The offer's count is the new owner's from now on, the giver's own goes with its handle.
-        owner.inner.handles.remove(share.mem);
-        allocator.mem_drop_reference(id)?;
-        handle
-    } else {
-        let mem = MemRef { id, base, pages, rights, flags: Flags::BORROWED };
-        borrower.inner.handles.insert(Object::Borrowed(mem, owner.far(index)), limit, |_| true)?
-    };
-    owner.inner.handles.set_share(index, &ShareRef { state, far: borrower.far(handle.index()), ..share });
-    Ok((handle, owner.raise(index, Steps::ACCEPTED)))
+    let share = giver.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+    let (state, own, id) = (state_after(&share, Move::Accept(Verb::Donate))?, share.own(), share.id());
+    let mem = share.mem(Rights::empty(), Flags::empty());
+    let rights = giver.inner.handles.mem(own)?.rights;
+    let handle = taker.inner.handles.insert(Object::Mem(MemRef { rights, ..mem }), taker.vm.handle_limit)?;
+    if let Err(error) = allocator.mem_hand_over(id, &mut giver.inner.account, &mut taker.inner.account) {
+        taker.inner.handles.remove(handle);
+        return Err(error.into());
+    }
+    // The offer's count is the new owner's from now on, the giver's own goes with its handle.
+    giver.inner.handles.remove(own);
+    allocator.mem_drop_reference(id)?;
+    let mut share = giver.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+    share.set_state(state);
+    share.set_far(taker.far(handle.index()));
+    Ok((handle, giver.raise(index, Steps::ACCEPTED)))
 }
 
 /// What a revoke came to.
@@ -140,9 +186,7 @@ pub struct Revoked {
 /// # Errors
 /// [`ShareError`].
 pub fn withdraw(owner: &mut Side<'_>, index: u16, allocator: &mut Allocator) -> Result<Revoked, ShareError> {
-    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
-    let state = after(share.state, Move::Revoke(RevokePolicy::Ask)).ok_or(ShareError::State(share.state))?;
-    end(owner, index, share, state, allocator)?;
+    let state = end(owner, index, Move::Revoke(RevokePolicy::Ask), allocator)?;
     Ok(Revoked { state, pages: 0, told: 0 })
 }
 
@@ -158,14 +202,15 @@ pub fn revoke(
     allocator: &mut Allocator,
     interrupt_pending: fn() -> bool,
 ) -> Result<Revoked, ShareError> {
-    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
-    let state = after(share.state, Move::Revoke(policy)).ok_or(ShareError::State(share.state))?;
-    let theirs = share.far.index;
-    if borrower.inner.handles.far(theirs) != Some(owner.far(index)) {
+    let far = owner.far(index);
+    let mut share = owner.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+    let state = state_after(&share, Move::Revoke(policy))?;
+    let theirs = share.far().index;
+    if borrower.inner.handles.far(theirs) != Some(far) {
         return Err(ShareError::Broken);
     }
     if state == ShareState::Asked {
-        owner.inner.handles.set_share(index, &ShareRef { state, ..share });
+        share.set_state(state);
         return Ok(Revoked { state, pages: 0, told: borrower.raise(theirs, Steps::ASKED) });
     }
     let mem = borrower.inner.handles.mem_at(theirs).ok_or(ShareError::Broken)?;
@@ -173,109 +218,61 @@ pub fn revoke(
     // While the borrower gives it back itself, what is left stands in the ranges; else they stay for AS.QUERY to tell of.
     let gives_back = mem.flags.contains(Flags::FREEING);
     let (pages, cursor) = if gives_back {
-        (take_part(borrower.inner, theirs, &mem, allocator, interrupt_pending)?, share.cursor)
+        (take_part(borrower.inner, theirs, allocator, interrupt_pending)?, share.cursor())
     } else {
-        follow(borrower.inner, theirs, &mem, share.cursor, allocator, interrupt_pending)?
+        part::follow(borrower.inner, theirs, &mem, share.cursor(), allocator, interrupt_pending)?
     };
     borrower.inner.handles.flag(theirs, Flags::REVOKED, Flags::empty());
     let ranges = borrower.inner.handles.ranges(theirs);
     let is_done = if gives_back { ranges.is_empty() } else { usize::from(cursor.0) >= ranges.iter().count() };
-    let share = ShareRef { cursor, ..share };
+    share.set_state(state);
+    share.set_cursor(cursor);
     if !is_done {
-        owner.inner.handles.set_share(index, &ShareRef { state, ..share });
         return Ok(Revoked { state, pages, told: 0 });
     }
-    let state = after(state, Move::Unmapped).ok_or(ShareError::Broken)?;
     borrower.inner.handles.flag(theirs, Flags::OVER, Flags::empty());
-    end(owner, index, share, state, allocator)?;
+    let state = end(owner, index, Move::Unmapped, allocator)?;
     Ok(Revoked { state, pages, told: borrower.raise(theirs, Steps::REVOKED) })
 }
 
-/// Ends a share at its owner: the count of the handle that was lent goes, and the memory can be mapped again.
-fn end(
-    owner: &mut Side<'_>,
-    index: u16,
-    share: ShareRef,
-    state: ShareState,
-    allocator: &mut Allocator,
-) -> Result<(), ShareError> {
-    owner.inner.handles.set_share(index, &ShareRef { state, ..share });
-    if share.terms.verb != Verb::Share && owner.inner.handles.mem(share.mem).is_ok() {
-        owner.inner.handles.flag(share.mem.index(), Flags::empty(), Flags::LENT);
-    }
-    allocator.mem_drop_reference(share.id)?;
-    Ok(())
-}
-
-/// Unmaps a part of borrowed memory that its borrower gives back; what is left stands in the ranges. Returns the pages.
+/// Ends the next offers that are open to `peer`, which has ended. Returns whom to tell at the owner, and whether none is left.
 ///
 /// # Errors
-/// [`ShareError::Space`].
-pub fn take_part(
-    inner: &mut Inner,
-    index: u16,
-    mem: &MemRef,
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<u64, ShareError> {
-    inner.sync(allocator); // what was unmapped without that is in no range any more
-    let Some(range) = inner.handles.ranges(index).iter().next() else { return Ok(0) };
-    let (pages, settled) = clear(inner, range, mem, allocator, interrupt_pending)?;
-    let left = inner.handles.ranges(index).without(Range { pages: settled, ..range });
-    inner.handles.set_ranges(index, left);
-    Ok(pages)
-}
-
-/// Unmaps the part of borrowed memory that `cursor` points to. Returns the pages, and where to go on.
-fn follow(
-    inner: &mut Inner,
-    index: u16,
-    mem: &MemRef,
-    (number, page): (u8, u32),
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<(u64, (u8, u32)), ShareError> {
-    let Some(range) = inner.handles.ranges(index).iter().nth(usize::from(number)) else { return Ok((0, (number, 0))) };
-    let done = u64::from(page);
-    let rest = Range { first: range.first.saturating_add(done), pages: range.pages.saturating_sub(done), ..range };
-    let (pages, settled) = clear(inner, rest, mem, allocator, interrupt_pending)?;
-    let page = u32::try_from(done.saturating_add(settled)).map_err(|_| ShareError::Broken)?;
-    let next = if settled >= rest.pages { (number.saturating_add(1), 0) } else { (number, page) };
-    Ok((pages, next))
-}
-
-/// Unmaps what is mapped of `mem` in the first part of `range`. Returns the pages, and how many of the range are settled.
-fn clear(
-    inner: &mut Inner,
-    range: Range,
-    mem: &MemRef,
-    allocator: &mut Allocator,
-    interrupt_pending: fn() -> bool,
-) -> Result<(u64, u64), ShareError> {
-    let mut source = Charged::new(allocator, &mut inner.account, interrupt_pending);
-    let start = range.first.checked_shl(12).and_then(Ipa::new).ok_or(ShareError::Broken)?;
-    // Nothing is mapped in an address space that is not there any more.
-    let Some(space) = inner.spaces.get_mut(range.space) else { return Ok((0, range.pages)) };
-    match space.unmap_part(start, range.pages, (mem.base, mem.pages), &mut source) {
-        Ok(part) => Ok((part.pages, part.settled)),
-        // One that is torn down anyway gets on by this call, so that no borrower can hold its owner up.
-        Err(SpaceError::Dying) => match space.teardown_step(&mut source) {
-            Progress::More => Ok((0, 0)),
-            Progress::Done => Ok((0, range.pages)),
-        },
-        Err(error) => Err(ShareError::Space(error)),
+/// [`ShareError::Broken`], [`ShareError::Memory`].
+pub fn lose_peer(owner: &mut Side<'_>, peer: &Vm, allocator: &mut Allocator) -> Result<(u8, bool), ShareError> {
+    let mut told = 0;
+    for _ in 0..OFFERS_PER_STEP {
+        let Some(index) = owner.inner.handles.offers_to(peer.place, peer.incarnation).next() else {
+            return Ok((told, true));
+        };
+        told |= give_back(owner, index, allocator)?;
     }
+    Ok((told, false))
+}
+
+/// Ends a share at its owner by `step`: the count of the handle that was lent goes, and the memory can be mapped again. Returns
+/// its state.
+#[inline(always)]
+fn end(owner: &mut Side<'_>, index: u16, step: Move, allocator: &mut Allocator) -> Result<ShareState, ShareError> {
+    let mut share = owner.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+    let state = state_after(&share, step)?;
+    share.set_state(state);
+    let (id, own, verb) = (share.id(), share.own(), share.verb());
+    if verb != Verb::Share && owner.inner.handles.mem(own).is_ok() {
+        owner.inner.handles.flag(own.index(), Flags::empty(), Flags::LENT);
+    }
+    allocator.mem_drop_reference(id)?;
+    Ok(state)
 }
 
 /// Ends the share of borrowed memory, which is mapped nowhere at the borrower any more: its owner has it back, and the
 /// handle at the borrower counts no longer. Returns whom to tell at the owner.
 ///
 /// # Errors
-/// [`ShareError::Broken`], [`ShareError::Memory`].
+/// [`ShareError`]: the two ends contradict each other.
+#[inline(always)]
 pub fn give_back(owner: &mut Side<'_>, index: u16, allocator: &mut Allocator) -> Result<u8, ShareError> {
-    let (_, share) = owner.inner.handles.share_at(index).ok_or(ShareError::Broken)?;
-    let state = after(share.state, Move::GiveBack).ok_or(ShareError::Broken)?;
-    end(owner, index, share, state, allocator)?;
+    end(owner, index, Move::GiveBack, allocator)?;
     Ok(owner.raise(index, Steps::RELINQUISHED))
 }
 

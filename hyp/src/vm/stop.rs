@@ -27,7 +27,7 @@ const PORTS_PER_STEP: usize = 16;
 pub enum Stage {
     /// Ports from this index on are open.
     Ports(usize),
-    /// VMs in places from this one on have not heard of the end.
+    /// VMs in places from this one on have not heard of the end, and their offers to this one are open.
     Peers(u8),
     /// Shares of entries from this index on are still there.
     Shares(u16),
@@ -61,8 +61,12 @@ pub fn step<'v>(
         }
         Stage::Peers(place) => {
             if let Some(other) = partner {
+                let (told, is_last) = sharing::lose_peer(other, vm, allocator).map_err(bug)?;
+                if !is_last {
+                    return Ok(Step { told, is_done: false });
+                }
                 *place = other.vm.place.saturating_add(1);
-                return Ok(Step { told: other.raise_peer(vm, Steps::ENDED), is_done: false });
+                return Ok(Step { told: told | other.raise_peer(vm, Steps::ENDED), is_done: false });
             }
             inner.stage = Stage::Shares(0);
         }

@@ -125,7 +125,10 @@ fn spaces(vm: usize, model: &Model) -> Vec<Option<Weighted>> {
         let ((offset, pages), name) = (part(mem.pages, numbers), names[numbers[2] as usize / 4 % names.len()]);
         vec![name, NEAR, handle, offset, pages, rights(mem.rights, numbers[2])]
     };
-    let unmap = |(name, address, follow, _), [a, b, _]: [u64; 3]| vec![name, address, 1 + a % (follow + 1), b % 2];
+    let unmap = |(name, address, follow, _): (u64, u64, u64, u64), [a, b, _]: [u64; 3]| {
+        let follow = if b % 2 == 0 { follow } else { follow.min(1) };
+        vec![name, address, 1 + a % (follow + 1), b % 2]
+    };
     let protect = |(name, address, follow, most), [a, b, c]: [u64; 3]| {
         // At times more than it can get.
         let most = if c % 8 == 7 { 7 } else { most };

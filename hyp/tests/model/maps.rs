@@ -155,17 +155,16 @@ impl Model {
         let first = call.address.bytes() >> 12;
         let (pages, rights) = (first..first + call.pages, call.attributes.bits());
         let space = self.space(vm, slot);
+        if !is_later {
+            space.complete();
+        }
         if space.pages.range(pages.clone()).count() as u64 != call.pages {
             return Err(vec![refusal(Code::NotMapped, 2, Reason::None)]);
         }
         if space.pages.range(pages.clone()).any(|(_, leaf)| rights & !leaf.most != 0) {
             return Err(vec![refusal(Code::Denied, 4, Reason::NoRight)]);
         }
-        if is_later {
-            space.is_late = true;
-        } else {
-            space.complete();
-        }
+        space.is_late |= is_later;
         space.pages.range_mut(pages).for_each(|(_, leaf)| leaf.rights = rights);
         Ok(reply(&[0, call.pages]))
     }

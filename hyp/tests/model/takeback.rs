@@ -170,7 +170,7 @@ impl Model {
         Part { pages, is_more: next.0 < ranges.iter().count() }
     }
 
-    /// Ends `vm`: offers are withdrawn, what it borrowed counts as relinquished, what others borrowed of it stays theirs to use.
+    /// Ends `vm` (SPEC 14.9): offers are withdrawn, those to it are over, what it borrowed counts as relinquished, what others borrowed of it stays theirs to use.
     pub(crate) fn end(&mut self, vm: usize) {
         let entries = self.vms[vm].entries.clone();
         for share in entries.iter().filter_map(|entry| entry.named.share()) {
@@ -194,6 +194,10 @@ impl Model {
                 Some(_) | None if !self.objects[mem.object].is_gone => self.let_go(vm, mem.object),
                 Some(_) | None => {}
             }
+        }
+        for owner in (0..self.vms.len()).filter(|&owner| owner != vm) {
+            let open: Vec<usize> = self.open_offers(owner, vm).map(|(at, _)| at).collect();
+            open.into_iter().for_each(|at| self.end_share(owner, at, ShareState::Relinquished));
         }
         let vm = &mut self.vms[vm];
         (vm.is_alive, vm.work) = (false, None);

@@ -62,13 +62,13 @@ fn a_refused_access_is_delivered_exactly_by_class_level_and_stack() {
         (0x24, NOT_MAPPED | 1 << 8 | WRITE, 0x3c0, 0x24 << 26, 0x400),
         (0x20, NOT_MAPPED, 0x3c5, 0x21 << 26, 0x200),
         (0x20, NOT_MAPPED, 0x3c0, 0x20 << 26, 0x400),
-        (0x24, NOT_MAPPED | 1 << 7, 0x6000_03c5, 0x25 << 26, 0x200),
+        (0x24, NOT_MAPPED, 0x6000_03c5, 0x25 << 26, 0x200),
     ];
     for (class, iss, pstate, expected, offset) in cases {
         let mut s = pair(VM_FAULT_HANDLER);
         let (frame, el1) = trap(&mut s, pstate, abort(class, iss, HOLE));
         assert_eq!((frame.pc, frame.pstate), (VECTORS + offset, 0x3c5));
-        assert_eq!(el1.esr, expected | 1 << 25 | iss & !(1 << 7));
+        assert_eq!(el1.esr, expected | 1 << 25 | iss);
         assert_eq!((el1.far, el1.elr, el1.spsr), (HOLE, PC, pstate));
         s.close();
     }

@@ -8,10 +8,10 @@ use crate::plan::{Guest, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle, refusal};
 
-const RW: u64 = 3;
+pub(crate) const RW: u64 = 3;
 pub(crate) const LEND: u64 = 1 << 4;
 pub(crate) const DONATE: u64 = 2 << 4;
-const PEER: u64 = 1 << 16 | 1;
+pub(crate) const PEER: u64 = 1 << 16 | 1;
 pub(crate) const OFFERED: u64 = 1;
 pub(crate) const ACCEPTED: u64 = 2;
 pub(crate) const ASKED: u64 = 3;
@@ -54,7 +54,7 @@ pub(crate) fn state(s: &mut Story, share: u64) -> u64 {
     s.call(A, Call::ShareInfo, &[share])[0]
 }
 
-fn map(s: &mut Story, who: (u8, u8), mem: u64, address: u64, pages: u64) {
+pub(crate) fn map(s: &mut Story, who: (u8, u8), mem: u64, address: u64, pages: u64) {
     assert_eq!(s.call(who, Call::AsMap, &[0, address, mem, 0, pages, RW])[1], pages);
 }
 

@@ -6,7 +6,7 @@ use strato_abi::error::{Code, Reason};
 use crate::memory_calls::{HOLE, R};
 use crate::plan::{Guest, System};
 use crate::share_calls::{
-    ASKED, DONATE, FORCE, LEND, OFFERED, REGION, RELINQUISHED, REVOKED, REVOKING, lent, offer, state, system, two,
+    ASKED, DONATE, FORCE, LEND, REGION, RELINQUISHED, REVOKED, REVOKING, lent, offer, state, system, two,
 };
 use crate::stage::{Story, Who};
 use crate::talk::{A, B, handle};
@@ -129,18 +129,6 @@ fn a_borrower_that_ends_has_given_its_memory_back() {
         s.call(A, Call::AsMap, &[0, HOLE, REGION, 0, 16, RW]);
         s.close();
     }
-}
-
-#[test]
-fn an_offer_to_a_vm_that_has_ended_is_taken_back_and_no_new_one_is_made() {
-    let mut s = two();
-    let (share, _) = offer(&mut s, LEND | RW);
-    end(&mut s, B);
-    assert_eq!(state(&mut s, share), OFFERED);
-    assert_eq!(s.call(A, Call::ShareRevoke, &[share, FORCE])[0], REVOKED);
-    let again = [PEER, REGION, 0, 16, RW, 0];
-    assert_eq!(s.refused(A, Call::ShareOffer, &again), (Code::PeerGone, 1, Reason::None));
-    s.close();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::arch::el1::{El1, FpState};
+use crate::arch::native;
 
 std::thread_local! {
     static LINE: Cell<bool> = const { Cell::new(false) };
@@ -14,6 +15,7 @@ std::thread_local! {
 
 /// Sets what is the same for every guest.
 pub fn init_core() {
+    native::reset();
     trap_fp(true);
     set_line(false);
 }

@@ -178,6 +178,17 @@ impl<'a> Edit<'a> {
         self.store(index, leaf & !CHILD, Ordering::Relaxed);
     }
 
+    /// Writes all entries, which are 0: `leaf`, the next higher by `step`, and so on.
+    #[inline]
+    pub fn fill(&mut self, leaf: u64, step: u64) {
+        let mut leaf = leaf & !CHILD;
+        for (index, entry) in self.0.0.iter().enumerate() {
+            watch::written(address(self.0), index, entry, leaf);
+            entry.store(leaf, Ordering::Relaxed);
+            leaf = leaf.wrapping_add(step) & !CHILD;
+        }
+    }
+
     /// Makes entry `index` own and lead to `child`, `used` of whose entries are in use. What was written to the child
     /// before is seen by every walker that sees the link.
     ///

@@ -86,7 +86,7 @@ impl AddressSpace {
         while left != 0 && units != 0 {
             let level = largest(at | pa, left);
             let first = level.index(at);
-            let run = Run { ipa: at, level, count: clip(left / level.pages(), first).min(units) };
+            let run = Run { ipa: at, level, count: clip(left / level.pages(), first).min(units), jumps: 0 };
             let (free, tables) = self.is_free(run, missing);
             if !free {
                 return Err(SpaceError::Exists);

@@ -6,7 +6,7 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::{Run, Runs};
+use super::run::{Budget, Run, Runs, searches};
 use super::teardown::State;
 use super::unmap::Emptied;
 use super::{AddressSpace, SpaceError, UNITS};
@@ -20,7 +20,8 @@ pub(super) type Pending = Vec<Run, 4>;
 /// Returns whether `more` runs fit beside what is there.
 fn has_room(pending: &Pending, more: &Runs) -> bool {
     let leaves = pending.iter().chain(more).fold(0usize, |sum, run| sum.saturating_add(run.count));
-    leaves <= UNITS && pending.len().saturating_add(more.len()) <= pending.capacity()
+    let units = leaves.saturating_add(searches(pending)).saturating_add(searches(more));
+    units <= UNITS && pending.len().saturating_add(more.len()) <= pending.capacity()
 }
 
 impl AddressSpace {
@@ -30,7 +31,8 @@ impl AddressSpace {
     /// # Errors
     /// Those of [`AddressSpace::unmap`].
     pub fn unmap_later(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
-        let runs = self.runs_to_unmap(ipa, pages, source)?;
+        let budget = Budget::after(searches(&self.pending)); // which this call may have to complete
+        let runs = self.runs_to_unmap(ipa, pages, budget, source)?;
         if !has_room(&self.pending, &runs) {
             self.complete(source); // of other leaves, in tables that these runs keep in use
         }
@@ -58,7 +60,7 @@ impl AddressSpace {
         attr: Attr,
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
-        let runs = self.runs_to_protect(ipa, pages, attr, source)?;
+        let runs = self.runs_to_protect(ipa, pages, attr, Budget::after(0), source)?;
         self.state = State::Late;
         Ok(self.rewrite_runs(&runs, attr, source))
     }
@@ -80,21 +82,20 @@ impl AddressSpace {
         self.state == State::Late
     }
 
-    /// Completes what was left to be invalidated, if anything was.
+    /// Completes what was left to be invalidated, if anything was; returns the units that this counts as.
     #[inline(always)]
-    pub(super) fn complete(&mut self, source: &mut impl TableSource) {
-        if self.is_sync_due() {
-            self.complete_pending(source);
-        }
+    pub(super) fn complete(&mut self, source: &mut impl TableSource) -> usize {
+        if self.is_sync_due() { self.complete_pending(source) } else { 0 }
     }
 
     #[cold]
     #[inline(never)]
-    fn complete_pending(&mut self, source: &mut impl TableSource) {
+    fn complete_pending(&mut self, source: &mut impl TableSource) -> usize {
         let pending = core::mem::take(&mut self.pending);
         self.state = State::Alive;
         self.invalidate(Scope::All);
         self.sweep_runs(&pending, source);
+        searches(&pending)
     }
 
     /// Clears the leaves of `broken`, whose invalidation is complete, and gives the tables back that this empties.

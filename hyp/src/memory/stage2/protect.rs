@@ -4,7 +4,7 @@
 use strato_abi::addr::Ipa;
 use strato_abi::address_space::Attributes;
 
-use super::run::{Pace, Run, Runs};
+use super::run::{Budget, Pace, Run, Runs};
 use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::stage2::Scope;
 use crate::arch::table::Edit;
@@ -26,27 +26,28 @@ impl AddressSpace {
         attr: Attr,
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
-        let runs = self.runs_to_protect(ipa, pages, attr, source)?;
-        self.complete(source);
+        let budget = Budget::after(self.complete(source));
+        let runs = self.runs_to_protect(ipa, pages, attr, budget, source)?;
         let done = self.rewrite_runs(&runs, attr, source);
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
         self.invalidate(if one_page { Scope::Page(ipa.bytes()) } else { Scope::All });
         Ok(done)
     }
 
-    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as one call reaches; all of them can
+    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as the budget reaches; all of them can
     /// get `attr`.
     pub(super) fn runs_to_protect(
         &mut self,
         ipa: Ipa,
         pages: u64,
         attr: Attr,
+        mut budget: Budget,
         source: &mut impl TableSource,
     ) -> Result<Runs, SpaceError> {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
-        self.split_around(start, pages, source)?;
-        let runs = self.mapped_runs(start, pages)?;
+        let pages = self.split_around(start, pages, &mut budget, source)?;
+        let runs = self.mapped_runs(start, pages, budget, false)?;
         self.check_leaves(&runs, attr)?;
         Ok(runs)
     }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK};
+use crate::arch::ram::Pa;
 use crate::arch::table::{ENTRIES, Look, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
@@ -16,6 +17,8 @@ pub(super) struct Run {
     pub(super) level: Level,
     /// Number of entries, at most [`UNITS`].
     pub(super) count: usize,
+    /// How many of them are no neighbors in memory of the one before: for each the ledger has to search.
+    pub(super) jumps: usize,
 }
 
 impl Run {
@@ -33,6 +36,40 @@ impl Run {
     #[inline]
     pub(super) const fn index(self, unit: usize) -> usize {
         self.level.index(self.ipa).wrapping_add(unit)
+    }
+}
+
+/// Units that a search of the ledger counts as, which takes as long.
+const JUMP: usize = 12;
+/// Units that a block's split counts as.
+const SPLIT: usize = 80;
+/// Units that a call has whatever it did before.
+const LEAST: usize = 16;
+
+/// Returns the units that the searches of `runs` count as.
+pub(super) fn searches(runs: &[Run]) -> usize {
+    runs.iter().fold(0, |sum, run| run.jumps.saturating_mul(JUMP).saturating_add(sum))
+}
+
+/// Units that a call may still use: so a call that has to complete others, to split and to search does less.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// Returns the budget of a call that has used `used` units already.
+    pub(super) fn after(used: usize) -> Self {
+        Self(UNITS.saturating_sub(used).max(LEAST))
+    }
+
+    /// Counts `blocks` blocks as split.
+    pub(super) fn split(&mut self, blocks: usize) {
+        self.0 = self.0.saturating_sub(blocks.saturating_mul(SPLIT)).max(LEAST);
+    }
+
+    /// Takes `units` off, if that many are left.
+    fn take(&mut self, units: usize) -> bool {
+        let left = self.0.checked_sub(units);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
     }
 }
 
@@ -65,33 +102,47 @@ pub(super) fn clip(wanted: u64, first: usize) -> usize {
 }
 
 impl AddressSpace {
-    /// Returns the mapped leaves of `pages` pages from `start` on, as far as one call reaches.
+    /// Returns the mapped leaves of `pages` pages from `start` on, as far as the budget reaches: at least one. `searches` says
+    /// whether the ledger will be told of them.
     ///
     /// # Errors
     /// [`SpaceError::NotMapped`] when there is a hole.
-    pub(super) fn mapped_runs(&self, start: u64, pages: u64) -> Result<Runs, SpaceError> {
-        let (mut runs, mut at, mut left, mut units) = (Runs::new(), start, pages, UNITS);
-        while left != 0 && units != 0 {
-            let run = self.mapped_run(at, left, units)?;
+    pub(super) fn mapped_runs(
+        &self,
+        start: u64,
+        pages: u64,
+        mut budget: Budget,
+        searches: bool,
+    ) -> Result<Runs, SpaceError> {
+        let (mut runs, mut at, mut left, mut next) = (Runs::new(), start, pages, None);
+        while left != 0 {
+            let run = self.mapped_run(at, left, &mut budget, &mut next, searches)?;
             if run.count == 0 || runs.push(run).is_err() {
                 break;
             }
             at = at.saturating_add(run.bytes());
             left = left.saturating_sub(run.pages());
-            units = units.saturating_sub(run.count);
         }
         Ok(runs)
     }
 
-    /// Returns the leaves from `ipa` on that stand in one table and lie inside `pages` pages, at most `units`.
-    fn mapped_run(&self, ipa: u64, pages: u64, units: usize) -> Result<Run, SpaceError> {
+    /// Returns the leaves from `ipa` on that stand in one table and lie inside `pages` pages, as far as the budget reaches.
+    /// `next` is the physical address behind the leaf before.
+    fn mapped_run(
+        &self,
+        ipa: u64,
+        pages: u64,
+        budget: &mut Budget,
+        next: &mut Option<u64>,
+        searches: bool,
+    ) -> Result<Run, SpaceError> {
         let (table, level) = self.leaf_table(ipa);
         let first = level.index(ipa);
         if table.entry(first) & VALID == 0 {
             return Err(SpaceError::NotMapped);
         }
-        let most = clip(pages / level.pages(), first).min(units);
-        let mut count = 0;
+        let most = clip(pages / level.pages(), first);
+        let (mut count, mut jumps) = (0, 0usize);
         while count < most {
             let entry = table.entry(first.wrapping_add(count));
             if owns(entry) {
@@ -100,9 +151,15 @@ impl AddressSpace {
             if entry & VALID == 0 {
                 return Err(SpaceError::NotMapped);
             }
-            count = count.wrapping_add(1);
+            let pa = Pa::of_entry(entry).bytes();
+            let is_jump = searches && next.is_some_and(|next| next != pa);
+            if !budget.take(if is_jump { JUMP } else { 1 }) {
+                break;
+            }
+            *next = Some(pa.wrapping_add(level.bytes()));
+            (count, jumps) = (count.wrapping_add(1), jumps.wrapping_add(usize::from(is_jump)));
         }
-        Ok(Run { ipa, level, count })
+        Ok(Run { ipa, level, count, jumps })
     }
 
     /// Returns the table whose entry for `ipa` owns no further table, and its level.

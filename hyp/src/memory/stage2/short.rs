@@ -39,14 +39,15 @@ impl AddressSpace {
         (table.entry(index) == 0).then_some(Vacant { table, index, level })
     }
 
-    /// Takes the mapping of page `ipa` away and returns what was mapped there, the invalidation complete. `None`, and nothing
-    /// done, when it is not mapped as a page, is the last of its table, or in the cases of [`AddressSpace::vacant`].
+    /// Takes the mapping of page `ipa` away, if it is to a page that `may_take` accepts, and returns what was mapped there, the
+    /// invalidation complete. `None`, and nothing done, when it is not mapped as a page, is the last of its table, or in the
+    /// cases of [`AddressSpace::vacant`].
     #[inline(always)]
     #[must_use]
-    pub fn take_page(&mut self, ipa: Ipa) -> Option<Pa> {
+    pub fn take_page(&mut self, ipa: Ipa, may_take: impl FnOnce(Pa) -> bool) -> Option<Pa> {
         let (vttbr, index) = (self.selector.vttbr, Level::Three.index(ipa.bytes()));
         let mut table = self.table_of(ipa, Level::Three)?;
-        let (pa, _) = decode(table.entry(index)).filter(|_| table.used() > 1)?;
+        let (pa, _) = decode(table.entry(index)).filter(|(pa, _)| table.used() > 1 && may_take(*pa))?;
         table.remove_leaves(index, 1);
         stage2::invalidate(vttbr, Scope::Page(ipa.bytes()));
         Some(pa)

@@ -1,5 +1,6 @@
 //! Split: a block replaced by a table of the next level that translates the same, so that a part of it can change.
 
+use super::run::Budget;
 use super::{AddressSpace, SpaceError};
 use crate::arch::stage2::{self, Scope};
 use crate::arch::table::{ENTRIES, Edit, Table, owns};
@@ -7,19 +8,28 @@ use crate::memory::descriptor::{Level, decode, encode};
 use crate::memory::source::TableSource;
 
 impl AddressSpace {
-    /// Makes leaf boundaries at both ends of a range. All translations stay as they are, also when this fails.
+    /// Makes leaf boundaries at both ends of a range, and counts that against `budget`. All translations stay as they are,
+    /// also when this fails. Returns the pages up to the second boundary: fewer than `pages` when blocks at the first had to
+    /// be split, and the one at the other end is left to the next call.
     pub(super) fn split_around(
         &mut self,
         start: u64,
         pages: u64,
+        budget: &mut Budget,
         source: &mut impl TableSource,
-    ) -> Result<(), SpaceError> {
-        self.split_at(start, source)?;
-        self.split_at(start.saturating_add(pages << Level::Three.shift()), source)
+    ) -> Result<u64, SpaceError> {
+        let end = start.saturating_add(pages << Level::Three.shift());
+        let (first, end) = match self.split_at(start, source)? {
+            0 => (self.split_at(end, source)?, end),
+            first => (first, self.block_across(end).map_or(end, |level| end & !(level.bytes() - 1))),
+        };
+        budget.split(first);
+        Ok(end.saturating_sub(start) >> Level::Three.shift())
     }
 
-    /// Makes a leaf boundary at address `at`.
-    fn split_at(&mut self, at: u64, source: &mut impl TableSource) -> Result<(), SpaceError> {
+    /// Makes a leaf boundary at address `at`; returns how many blocks that split.
+    fn split_at(&mut self, at: u64, source: &mut impl TableSource) -> Result<usize, SpaceError> {
+        let mut blocks = 0usize;
         while let Some(level) = self.block_across(at) {
             let table = self.take_table(source)?;
             let vttbr = self.selector.vttbr;
@@ -35,10 +45,11 @@ impl AddressSpace {
             };
             if let Some(table) = unused {
                 self.put_table(table, source);
-                return Ok(());
+                break;
             }
+            blocks = blocks.wrapping_add(1);
         }
-        Ok(())
+        Ok(blocks)
     }
 
     /// Returns the level of the block that reaches over the boundary at `at`, if there is one.
@@ -54,12 +65,7 @@ impl AddressSpace {
 fn replace(parent: &mut Edit<'_>, index: usize, mut table: Table, below: Level, vttbr: stage2::Vttbr) -> Option<Table> {
     let entry = parent.entry(index);
     let Some((pa, attr)) = decode(entry).filter(|_| !owns(entry)) else { return Some(table) };
-    let mut leaf = encode(pa.bytes(), attr, below);
-    let mut leaves = table.edit();
-    for place in 0..ENTRIES {
-        leaves.set_leaf(place, leaf);
-        leaf = leaf.wrapping_add(below.bytes());
-    }
+    table.edit().fill(encode(pa.bytes(), attr, below), below.bytes());
     parent.set_leaf(index, 0);
     stage2::invalidate(vttbr, Scope::All);
     let unused = parent.link(index, table, ENTRIES).err();

@@ -6,7 +6,7 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::{Pace, Run, Runs};
+use super::run::{Budget, Pace, Run, Runs};
 use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::Scope;
@@ -27,11 +27,11 @@ impl AddressSpace {
     pub fn unmap(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         check_range(ipa, pages)?;
         self.check_alive()?;
-        self.complete(source);
+        let budget = Budget::after(self.complete(source));
         if let Some(done) = self.unmap_row(ipa, pages, source) {
             return Ok(done);
         }
-        let runs = self.runs_to_unmap(ipa, pages, source)?;
+        let runs = self.runs_to_unmap(ipa, pages, budget, source)?;
         let broken = self.break_runs(&runs, source);
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
         self.invalidate(if one_page { Scope::Page(ipa.bytes()) } else { Scope::All });
@@ -39,17 +39,18 @@ impl AddressSpace {
         Ok(broken.iter().fold(0u64, |sum, run| sum.saturating_add(run.pages())))
     }
 
-    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as one call reaches.
+    /// Returns the mapped leaves of the range, with boundaries at both ends, as far as the budget reaches.
     pub(super) fn runs_to_unmap(
         &mut self,
         ipa: Ipa,
         pages: u64,
+        mut budget: Budget,
         source: &mut impl TableSource,
     ) -> Result<Runs, SpaceError> {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
-        self.split_around(start, pages, source)?;
-        self.mapped_runs(start, pages)
+        let pages = self.split_around(start, pages, &mut budget, source)?;
+        self.mapped_runs(start, pages, budget, true)
     }
 
     /// Makes the leaves of `runs` invalid; returns those that were before an interrupt waited.

@@ -31,6 +31,8 @@ pub enum From {
     Vm,
     /// The hypervisor's line about the VM of the system `bench` that has 64 MiB.
     LargeVm,
+    /// The most of all lines `longest <value> <call>: <argument>` of the guests of the system `longest`.
+    Longest,
     /// What the hypervisor reports of its ledger, in a boot of `hello`.
     Ledger,
     /// Executable sections of the hypervisor's ELF.
@@ -75,6 +77,7 @@ pub const FIGURES: &[Figure] = &[
     figure("share_accept_map", Unit::Instructions, Some(420), From::Guest),
     figure("share_relinquish", Unit::Instructions, Some(450), From::Guest),
     figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
+    figure("longest_masked_memory", Unit::Instructions, Some(10_000), From::Longest),
     figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
@@ -112,6 +115,8 @@ impl Row {
 pub struct Sources<'s> {
     /// Counted run of the system `bench`.
     pub bench: &'s Transcript,
+    /// Counted run of the system `longest`.
+    pub longest: &'s Transcript,
     /// Counted run of `hello`.
     pub hello: &'s Transcript,
     /// What a boot of `hello` reports of memory.
@@ -140,6 +145,7 @@ fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
         From::Boot => sources.hello.number("first guest instruction at ", " ticks"),
         From::Vm => sources.hello.number(" bytes of ram, ", " bytes of overhead"),
         From::LargeVm => sources.bench.number(" 67108864 bytes of ram, ", " bytes of overhead"),
+        From::Longest => longest(sources.longest).map(|(ticks, _)| ticks).max(),
         From::Ledger => sources.memory.ledger_bytes(),
         From::Text => Some(sources.text_bytes),
         From::Image => Some(sources.image_bytes),
@@ -149,6 +155,12 @@ fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
 fn guest(transcript: &Transcript, name: &str) -> Option<u64> {
     let mut lines = transcript.lines.iter().filter_map(|line| line.split_once("] bench "));
     lines.find_map(|(_, figure)| figure.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Returns the ticks of the longest of each memory call, and which call with which argument that was.
+pub fn longest(transcript: &Transcript) -> impl Iterator<Item = (u64, &str)> {
+    let lines = transcript.lines.iter().filter_map(|line| line.split_once("] longest ")?.1.split_once(' '));
+    lines.filter_map(|(ticks, what)| Some((ticks.parse().ok()?, what)))
 }
 
 /// Returns the table of all boards.
@@ -212,9 +224,16 @@ mod tests {
         let hello = "strato: vm hello: 1048576 bytes of ram, 40960 bytes of overhead\n\
                      strato: first guest instruction at 612345 ticks";
         let (bench, hello) = (transcript(bench), transcript(hello));
+        let longest = transcript("[a] longest 77 MEM.FREE: one\n[a] longest 10000 AS.MAP: 128 pages\n[b] bench: ok");
         let memory = facts::read(["report: ledger 1000 9000", facts::END]).unwrap();
-        let sources =
-            Sources { bench: &bench, hello: &hello, memory: &memory, text_bytes: 70_000, image_bytes: 100_000 };
+        let sources = Sources {
+            bench: &bench,
+            longest: &longest,
+            hello: &hello,
+            memory: &memory,
+            text_bytes: 70_000,
+            image_bytes: 100_000,
+        };
         rows("virt-gicv2", &sources)
     }
 

@@ -11,6 +11,7 @@ use super::Ready;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::session::{self, End};
 use crate::qemu::{Qemu, Virt};
+use crate::report::follow::Follower;
 use crate::scenario;
 use crate::transcript::backtrace::{Symbols, address_after};
 use crate::transcript::{Line, Transcript};
@@ -78,14 +79,24 @@ pub fn boot(
     let entered_at = ready.system.entered_at;
     let mut command = qemu.command(machine, entered_at, file.path());
     let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command)).transpose()?;
+    let mut follower = ready.system.is_followed.then(Follower::default);
+    let mut lost = Vec::new();
     let end = session::run(command, limit, |line| {
-        on_line(line);
-        transcript.lines.push(line.to_owned());
+        let followed = follower.as_mut().map_or(Ok(Some(line.to_owned())), |follower| follower.line(line));
+        let shown = followed.unwrap_or_else(|why| {
+            lost.push(why);
+            Some(line.to_owned())
+        });
+        if let Some(line) = shown {
+            on_line(&line);
+            transcript.lines.push(line);
+        }
         // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
         let is_last = entered_at.refusal().is_some_and(|refusal| line.starts_with(refusal));
         if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let reasons = scenario::judge(&ready.system, &transcript, &end);
+    let mut reasons = scenario::judge(&ready.system, &transcript, &end);
+    reasons.extend(lost);
     let executed = monitor.and_then(Monitor::instructions);
     let instructions = executed.and_then(|executed| transcript.instructions(machine.cores, executed));
     Ok(Run { transcript, end, reasons, instructions })

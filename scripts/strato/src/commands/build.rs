@@ -69,6 +69,14 @@ pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow:
     packed(project, ready, cores, 0)
 }
 
+/// As [`image`], to be run here: boot says where everything stands if the system wants guests' addresses followed.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_to_run(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
+    packed(project, ready, cores, if ready.system.is_followed { HEADER_REPORT } else { 0 })
+}
+
 /// As [`image`], of a system whose boot says where everything stands.
 ///
 /// # Errors

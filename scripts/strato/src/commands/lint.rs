@@ -5,9 +5,10 @@ use anyhow::Context;
 use crate::exit::{FAILED, PASSED};
 use crate::lint::{Finding, guests, hypervisor, listing, source};
 use crate::project::Project;
-use crate::system;
+use crate::system::{self, model::Vm};
 
 const LIST: &str = "guest-sdk/allowed-instructions.txt";
+const NATIVE_LIST: &str = "guest-sdk/native-instructions.txt";
 
 /// Checks the rules; `is_source_only` leaves out what has to be built. Returns 0 when no rule is broken.
 ///
@@ -31,8 +32,13 @@ pub fn lint(project: &mut Project, is_source_only: bool) -> anyhow::Result<u8> {
 fn audit(project: &mut Project) -> anyhow::Result<Vec<Finding>> {
     let list = std::fs::read_to_string(project.root().join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
     let (allowed, mut findings) = guests::Allowed::read(LIST, &list);
+    let native = std::fs::read_to_string(project.root().join(NATIVE_LIST))
+        .with_context(|| format!("cannot read {NATIVE_LIST}"))?;
+    let (native, more) = allowed.clone().with_native(NATIVE_LIST, &native);
+    findings.extend(more);
     for guest in project.guests() {
-        let has_fp = has_fp(project, &guest);
+        let has_fp = has(project, &guest, |vm| vm.has_fp);
+        let allowed = if has(project, &guest, |vm| vm.is_native) { &native } else { &allowed };
         let program = project.guest(&guest, has_fp)?;
         let own = format!("example-guests/{guest}/allowed-instructions.txt");
         let allowed = match std::fs::read_to_string(project.root().join(&own)) {
@@ -48,8 +54,8 @@ fn audit(project: &mut Project) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-// A guest is audited as its own system runs it; one without a system, or with a broken one, without FP.
-fn has_fp(project: &Project, guest: &str) -> bool {
+// A guest is audited as its own system runs it; one without a system, or with a broken one, without FP and an MMU of its own.
+fn has(project: &Project, guest: &str, what: fn(&Vm) -> bool) -> bool {
     let path = project.root().join("example-guests").join(guest).join("system.toml");
-    system::load(&path, guest).is_ok_and(|(system, _)| system.vms.iter().any(|vm| vm.has_fp))
+    system::load(&path, guest).is_ok_and(|(system, _)| system.vms.iter().any(what))
 }

@@ -32,9 +32,10 @@ pub struct Request {
 /// QEMU or the toolchain is missing, the system is refused, or a build failed.
 pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
-    let ready = ready(project, &request.system)?;
+    let mut ready = ready(project, &request.system)?;
+    ready.system.is_followed &= !request.is_raw;
     let cores = request.cores.unwrap_or(ready.system.cores);
-    let image = build::image(project, &ready, Some(cores))?;
+    let image = build::image_to_run(project, &ready, Some(cores))?;
     let machine = Virt {
         gic: request.machine.gic,
         cores,

@@ -157,7 +157,7 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
         for cores in request.cores.map_or(usual, |only| vec![only]) {
             let machine = Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, gdb_port: None };
             let image = match &ready {
-                Ok(ready) => Ok((ready.clone(), build::image(project, ready, Some(cores))?)),
+                Ok(ready) => Ok((ready.clone(), build::image_to_run(project, ready, Some(cores))?)),
                 Err(why) => Err(why.clone()),
             };
             cases.push(Case { id: id.to_owned(), machine, image });

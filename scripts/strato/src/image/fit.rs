@@ -3,7 +3,7 @@
 
 use strato_abi::addr::RAM_BASE;
 use strato_abi::address_space::Attributes;
-use strato_abi::note::{FLAG_FP, Header};
+use strato_abi::note::{FLAG_FP, FLAG_NATIVE, Header};
 use strato_abi::version::{ABI_VERSION, major, minor};
 use strato_abi::{Group, Kind};
 
@@ -127,6 +127,14 @@ fn features(vm: &Vm, image: &Image) -> Vec<Problem> {
             &vm.image.span,
             "this VM has FP off",
             "add `fp = \"lazy\"` to the VM",
+        ));
+    }
+    if vm.is_native && image.note.flags & FLAG_NATIVE == 0 {
+        problems.push(Problem::new(
+            format!("the image of `{label}` leaves its MMU off"),
+            &vm.image.span,
+            "this VM has `mmu = \"native\"`, where memory has no caches until the guest turns its MMU on",
+            "declare `Needs::new().native()` in the guest, or drop `mmu` from the VM",
         ));
     }
     let is_wx = |attributes: Attributes| attributes.contains(Attributes::WRITE | Attributes::EXECUTE);

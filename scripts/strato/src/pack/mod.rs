@@ -3,7 +3,7 @@
 
 use strato_abi::plan::{
     ANY_CORE, Channel, CreateRegion, CreateVm, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
-    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_JIT, checksum,
+    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_JIT, VM_NATIVE, checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
 use zerocopy::{Immutable, IntoBytes};
@@ -104,6 +104,7 @@ fn create_vm(
         (VM_JIT, vm.is_jit),
         (VM_FAULT_HANDLER, image.note.flags & FLAG_FAULT_HANDLER != 0),
         (VM_CONSOLE_INPUT, vm.has_console_input),
+        (VM_NATIVE, vm.is_native),
     ];
     let (image_base, image_size) = image.extent();
     let own = vm.memory.value + vm.quota + system.region_bytes(number);

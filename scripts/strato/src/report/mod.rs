@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub mod facts;
+pub mod follow;
 pub mod join;
 mod physical;
 pub mod predict;

@@ -49,6 +49,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         cpu: "cortex-a72",
         is_test: true,
         is_counted: false,
+        is_followed: false,
         log_level: 3,
         slice_us: 1000,
         entered_at: Level::El2,
@@ -72,6 +73,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
     system.is_counted = table.boolean("counted").unwrap_or(false);
+    system.is_followed = table.boolean("physical").unwrap_or(false);
     system.damage = table.choice("damage", &Damage::ALL);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);
     table.finish();
@@ -101,6 +103,7 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
         command_line: table.text("command_line").map(|at| at.value).unwrap_or_default(),
         has_fp: table.choice("fp", &[("off", false), ("lazy", true)]).unwrap_or(false),
         is_jit: table.boolean("jit").unwrap_or(false),
+        is_native: table.choice("mmu", &[("strato", false), ("native", true)]).unwrap_or(false),
         handles: table
             .integer("handles", 1..=1024)
             .unwrap_or(At { value: DEFAULT_HANDLES, span: table.span().clone() }),

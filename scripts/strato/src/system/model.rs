@@ -23,6 +23,8 @@ pub struct System {
     pub is_test: bool,
     /// Whether `strato test` also counts its instructions, twice, and the numbers have to agree.
     pub is_counted: bool,
+    /// Whether boot says where everything stands, and guests' addresses are followed to physical memory.
+    pub is_followed: bool,
     /// Least important log level shown: 1 error to 5 trace.
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
@@ -96,6 +98,8 @@ pub struct Vm {
     pub has_fp: bool,
     /// Whether mappings may be writable and executable at once.
     pub is_jit: bool,
+    /// Whether the guest runs stage 1 of the translation itself.
+    pub is_native: bool,
     /// Entries of the handle table.
     pub handles: At<u64>,
     /// Bytes that the VM may own beyond `ram` and its regions: tables and bookkeeping.
