@@ -53,7 +53,7 @@ use machine::Real;
 
 /// As many sequences as take a few seconds: `STRATO_MODEL_CASES=5000 cargo test -p strato-hyp --test model` looks longer.
 fn config() -> ProptestConfig {
-    let cases = std::env::var("STRATO_MODEL_CASES").ok().map_or(48, |cases| cases.parse().expect("a number of cases"));
+    let cases = std::env::var("STRATO_MODEL_CASES").ok().map_or(40, |cases| cases.parse().expect("a number of cases"));
     ProptestConfig { cases, max_shrink_iters: 4000, ..ProptestConfig::default() }
 }
 
