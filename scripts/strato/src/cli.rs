@@ -12,7 +12,7 @@ Examples:
   cargo strato pack demo -o demo.img  make one bootable image
   cargo strato test ping --cores 4    run the scenarios with `ping` in their name on 4 cores
   cargo strato report demo            show whose each range of memory is, and check it
-  cargo strato bench --check          measure, and fail when a bar is missed
+  cargo strato bench --check          measure, and fail when a bar is missed further than accepted
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
 
