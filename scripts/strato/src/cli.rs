@@ -97,11 +97,11 @@ pub enum Command {
         /// Only this version of the interrupt controller
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
-        /// Fail when a bar is missed
+        /// Fail when a bar is missed further than accepted
         #[arg(long)]
         check: bool,
     },
-    /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar
+    /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar further than accepted
     Size {
         /// How many symbols
         #[arg(long, default_value_t = 20)]
