@@ -244,7 +244,7 @@ pub(crate) fn tl06_address_spaces_never_share_a_vmid(_: &Info, _: &Scratch) -> R
     free(mem)
 }
 
-/// A vCPU reads inside a block that is cut, joined and protected all around it: it never faults and never reads wrong.
+/// A vCPU reads inside a block that is cut while the pages around it change: it never faults and never reads wrong.
 pub(crate) fn tl07_a_block_is_cut_under_a_reader(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
     let ram = u64::from(scratch.ram.0.bits());
     let offset = (scratch.free - info.ram().start).next_multiple_of(BLOCK);
