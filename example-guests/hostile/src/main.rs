@@ -9,9 +9,11 @@ mod calls;
 mod console;
 mod crashes;
 mod events;
+mod fetches;
 mod firmware;
 mod leaks;
 mod lent_tables;
+mod lookups;
 mod native;
 mod objects;
 mod pages;
@@ -23,6 +25,7 @@ mod share_ends;
 mod shares;
 mod stale;
 mod storms;
+mod three;
 mod traps;
 mod vcpus;
 mod victim;
@@ -87,6 +90,14 @@ cases! {
         tl06_address_spaces_never_share_a_vmid,
         tl07_a_block_is_cut_under_a_reader,
         tl11_one_of_four_wins_a_page;
+    fetches:
+        tl02x_what_is_protected_is_never_executed_again;
+    three:
+        tl05_an_owner_frees_while_one_maps_and_one_reads,
+        gs18_a_scribbler_harms_no_reader,
+        lk09s_what_was_donated_and_freed_holds_zeros;
+    lookups:
+        tl12_what_is_looked_up_is_whole_or_gone;
     events:
         ev01_sends_to_nowhere_are_refused,
         ev04_a_scribbled_area_harms_its_owner_alone,
