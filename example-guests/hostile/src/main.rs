@@ -8,6 +8,7 @@ mod arch;
 mod calls;
 mod console;
 mod crashes;
+mod cuts;
 mod events;
 mod fetches;
 mod firmware;
@@ -16,6 +17,7 @@ mod lent_tables;
 mod lookups;
 mod native;
 mod objects;
+mod oracles;
 mod pages;
 mod puppet;
 mod raw;
@@ -77,6 +79,8 @@ cases! {
         gs05_what_was_given_back_is_gone,
         gs08_force_takes_it_from_everywhere,
         gs09_what_a_peer_holds_stays;
+    oracles:
+        gs15_sharing_has_no_version_to_switch;
     share_ends:
         gs13_races_leave_nothing_mapped,
         gs14_tables_end_and_come_back,
@@ -90,6 +94,13 @@ cases! {
         tl06_address_spaces_never_share_a_vmid,
         tl07_a_block_is_cut_under_a_reader,
         tl11_one_of_four_wins_a_page;
+    oracles:
+        pm04_memory_of_others_has_no_name,
+        pm17_questions_about_others_have_one_answer,
+        pm10_the_areas_outlast_every_call,
+        lk10_what_pads_a_structure_is_zero;
+    cuts:
+        pm15_cuts_across_blocks_walk_no_freed_table;
     fetches:
         tl02x_what_is_protected_is_never_executed_again;
     three:
