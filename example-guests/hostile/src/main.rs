@@ -25,6 +25,7 @@ mod registers;
 mod scratch;
 mod share_ends;
 mod shares;
+mod siblings;
 mod stale;
 mod storms;
 mod three;
@@ -148,6 +149,9 @@ cases! {
     lent_tables:
         tl14l_a_lender_takes_a_table_back,
         tl14b_a_table_that_is_taken_back_is_none;
+    siblings:
+        tl09_invalidations_without_end_are_ones_own,
+        lk08_memory_of_the_pool_holds_zeros_behind_the_caches;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,
