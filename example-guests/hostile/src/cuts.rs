@@ -35,10 +35,11 @@ fn apply(step: Step, first: u64, pages: u64, ram: (u64, u64), model: &mut Model)
     while at < end {
         let address = BASE + at * PAGE;
         let (handle, offset) = (ram.0, ram.1 + at * PAGE);
-        let (status, [_, done, ..]) = match step.which {
-            Call::AsMap => call(Call::AsMap, &[0, address, handle, offset, end - at, step.attributes]),
-            Call::AsUnmap => call(Call::AsUnmap, &[0, address, end - at, 0]),
-            other => call(other, &[0, address, end - at, step.attributes, 0]),
+        let (status, [_, done, ..]) = if step.which == Call::AsMap {
+            call(Call::AsMap, &[0, address, handle, offset, end - at, step.attributes])
+        } else {
+            // UNMAP has its flags where PROTECT has the attributes, and 0 is none.
+            call(step.which, &[0, address, end - at, step.attributes, 0])
         };
         let wants_hole = step.which == Call::AsMap;
         let slots = model.get_mut(at as usize..end as usize).ok_or("the model is too small")?;

@@ -41,7 +41,7 @@ pub(crate) fn pm04_memory_of_others_has_no_name(info: &Info, _: &Scratch) -> Res
     ensure_equal("memory found", found, info.handles().filter(|own| u64::from(own.kind) == MEM).count() as u64)?;
     // Whatever an offset means to the machine, it ends with the object.
     let mem = object(1)?;
-    for offset in [PAGE, 0x0800_0000, 0x0900_0000, 0x4000_0000, 0x4008_0000, 1 << 39, 1 << 47, u64::MAX & !0xfff] {
+    for offset in [PAGE, 0x0800_0000, 0x0900_0000, 0x4000_0000, 0x4008_0000, 1 << 39, 1 << 47, !0xfff] {
         refused("an offset", Call::AsMap, &[0, HERE, mem, offset, 1, R], &[Code::Overflow])?;
     }
     crate::objects::free(mem)

@@ -76,11 +76,12 @@ pub(crate) fn gs18_a_scribbler_harms_no_reader(info: &Info, _: &Scratch) -> Resu
     let mem = object(1)?;
     let mut shares = [0; 2];
     let mut theirs = [0; 2];
-    for (n, (puppet, peer)) in [(hostile, to_hostile), (honest, to_honest)].into_iter().enumerate() {
+    let both = [(hostile, to_hostile), (honest, to_honest)];
+    for (((puppet, peer), share_of), mem_of) in both.into_iter().zip(&mut shares).zip(&mut theirs) {
         let [share, key, ..] = succeeds("OFFER", Call::ShareOffer, &[peer, mem, 0, 1, RW, 0])?;
         let [mem, ..] = puppet.succeeds("ACCEPT", Call::ShareAccept, &[puppet.peer, key, 0])?;
         puppet.succeeds("MAP", Call::AsMap, &[0, THERE, mem, 0, 1, RW])?;
-        (shares[n % 2], theirs[n % 2]) = (share, mem);
+        (*share_of, *mem_of) = (share, mem);
     }
     memory::map(handle(mem), 0, ipa(HERE)?, 1, READ_WRITE)?;
     let window = || Window::new(ipa(HERE)?, 4096).ok_or_else(|| Failure::from("no window"));
