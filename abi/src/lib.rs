@@ -9,6 +9,7 @@
 pub mod addr;
 pub mod address_space;
 pub mod call;
+mod calls;
 pub mod console;
 pub mod core;
 pub mod error;

@@ -26,7 +26,7 @@ mod image {
         let cores = secondary::wait_all(&parts.board);
         let plan = boot::start::plan(&parts);
         let machine = MACHINE.call_once(|| boot::start::machine(parts, &plan));
-        boot::start::replay(machine, &plan, cores);
+        boot::replay::replay(machine, &plan, cores);
         secondary::announce();
         boot::start::run(machine, CoreIndex::BOOT)
     }

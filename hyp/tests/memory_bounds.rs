@@ -41,7 +41,7 @@ fn unmap(world: &mut World, page: u64, pages: u64) -> u64 {
 }
 
 fn unmap_later(world: &mut World, page: u64, pages: u64) -> u64 {
-    world.space.unmap_later(ipa(page), pages, &mut world.source).unwrap()
+    world.space.unmap_later(ipa(page), pages, 0, &mut world.source).unwrap()
 }
 
 fn protect(world: &mut World, page: u64, pages: u64) -> u64 {

@@ -86,7 +86,7 @@ fn a_space_with_something_left_or_at_its_end_is_not_settled() {
     let mut world = World::new();
     world.map_long(RAM, FAR, 4);
     assert!(world.space.is_settled());
-    assert_eq!(world.space.unmap_later(ipa(RAM), 1, &mut world.source), Ok(1));
+    assert_eq!(world.space.unmap_later(ipa(RAM), 1, 0, &mut world.source), Ok(1));
     assert!(!world.space.is_settled());
     world.space.sync(&mut world.source).unwrap();
     assert!(world.space.is_settled());
@@ -101,7 +101,7 @@ fn an_unmapping_in_more_pieces_than_are_kept_is_complete_at_once() {
     // A page, a block of 2 MiB, one of 1 GiB, 2 MiB, a page: five pieces.
     let (page, pages) = ((2 << 18) - 513, 1 + 512 + (1 << 18) + 512 + 1);
     world.map_long(page, FAR + page, pages);
-    assert_eq!(world.space.unmap_later(ipa(page), pages, &mut world.source), Ok(pages));
+    assert_eq!(world.space.unmap_later(ipa(page), pages, 0, &mut world.source), Ok(pages));
     assert!(world.space.is_settled());
     assert_eq!(world.source.unmapped.iter().map(|(_, pages)| pages).sum::<u64>(), pages);
     assert_eq!(world.end(), []);

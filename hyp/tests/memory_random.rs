@@ -100,7 +100,7 @@ fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Ste
             }
         }
         Step::Unmap { page, pages, later } => match if later {
-            world.space.unmap_later(ipa(page), pages, &mut world.source)
+            world.space.unmap_later(ipa(page), pages, 0, &mut world.source)
         } else {
             world.space.unmap(ipa(page), pages, &mut world.source)
         } {
@@ -119,7 +119,7 @@ fn make(world: &mut World, model: &mut Model, waiting: &mut Vec<u64>, step: &Ste
         },
         Step::Protect { page, pages, rights, later } => {
             match if later {
-                world.space.protect_later(ipa(page), pages, attr(rights), &mut world.source)
+                world.space.protect_later(ipa(page), pages, attr(rights), 0, &mut world.source)
             } else {
                 world.space.protect(ipa(page), pages, attr(rights), &mut world.source)
             } {

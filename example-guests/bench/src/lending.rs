@@ -82,14 +82,23 @@ fn map_quarters(meter: &Meter, mem: MemHandle, pages: u64) -> Result<()> {
     Ok(())
 }
 
+/// Leaves [`UNITS`] pages of four tables to be invalidated by the next call that needs it, at whichever end.
+fn leave(meter: &Meter, ram: MemHandle) -> Result<()> {
+    let there = at(0x80_0000_0000 / 2 - UNITS / 2 * PAGE_SIZE);
+    map_on(meter, ram, 0, there, UNITS, READ)?;
+    unmap_all(meter, AddressSpaceHandle::CURRENT, there, UnmapFlags::NO_SYNC)
+}
+
 /// Accepts, maps, and gives back what was not taken back.
-pub(crate) fn borrower(meter: &Meter, peer: PeerHandle, news: PortHandle) -> Result<()> {
+pub(crate) fn borrower(meter: &Meter, ram: MemHandle, peer: PeerHandle, news: PortHandle) -> Result<()> {
     event::wait(news)?;
     for pages in [UNITS, UNITS, BLOCKS, BLOCKS] {
         meter.case(if pages == UNITS { "128 pages in 4 ranges" } else { "16 MiB in 4 ranges" });
         let mem = share::accept(meter, peer, 0, READ)?.mem;
         map_quarters(meter, mem, pages)?;
+        leave(meter, ram)?;
         turn(news)?;
+        leave(meter, ram)?;
         while share::relinquish(meter, mem)?.left != 0 {}
         turn(news)?;
     }

@@ -75,7 +75,7 @@ fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure
         longest::run(info, &meter)?;
         lending::owner(&meter, info.peer("borrower")?, other)?;
     } else {
-        lending::borrower(&meter, info.peer("owner")?, other)?;
+        lending::borrower(&meter, info.mem("ram")?.handle, info.peer("owner")?, other)?;
     }
     meter.print();
     println!("bench: ok");

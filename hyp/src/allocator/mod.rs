@@ -18,6 +18,7 @@ mod account;
 mod audit;
 mod free_lists;
 mod ledger;
+mod mapped;
 mod mem;
 mod vmid;
 

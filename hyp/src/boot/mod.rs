@@ -25,6 +25,7 @@ mod fdt;
 mod node;
 pub mod panic;
 pub mod plan;
+pub mod replay;
 mod report;
 pub mod secondary;
 pub mod start;

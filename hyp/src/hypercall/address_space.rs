@@ -135,8 +135,8 @@ impl Handle for AsUnmap {
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
         let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
-            let space = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
-            space.unmap_later(range.start, range.pages, &mut source)
+            let (space, used) = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
+            space.unmap_later(range.start, range.pages, used, &mut source)
         } else {
             inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.unmap(range.start, range.pages, &mut source)
         };
@@ -157,8 +157,8 @@ impl Handle for AsProtect {
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
         let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
-            let space = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
-            space.protect_later(range.start, range.pages, attr, &mut source)
+            let (space, used) = inner.spaces.get_late(slot, &mut source).ok_or(NO_SPACE)?;
+            space.protect_later(range.start, range.pages, attr, used, &mut source)
         } else {
             inner.spaces.get_mut(slot).ok_or(NO_SPACE)?.protect(range.start, range.pages, attr, &mut source)
         };

@@ -222,6 +222,7 @@ fn relinquish_alone(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareR
         return Ok(Outcome::Reply(ShareRelinquishReply { left: 0, done: 0 }));
     }
     let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+    inner.check_let_go(handle, mem.id, &pool.allocator).map_err(|error| refusal(ShareError::Memory(error), 1))?;
     let done = sharing::take_part(&mut inner, handle.index(), &mut pool.allocator, arch::interrupt_pending)
         .map_err(|error| refusal(error, 1))?;
     inner.handles.flag(handle.index(), Flags::FREEING, Flags::empty());

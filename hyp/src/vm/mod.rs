@@ -127,10 +127,11 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Completes what was left to be invalidated in the address spaces, so that the ledger counts as mapped what is.
+    /// Completes what was left to be invalidated in the address spaces, so that the ledger counts as mapped what is. Returns
+    /// whether pages were.
     #[inline]
-    pub fn sync(&mut self, allocator: &mut Allocator) {
-        self.spaces.sync(&mut Charged::new(allocator, &mut self.account, || false));
+    pub fn sync(&mut self, allocator: &mut Allocator) -> bool {
+        self.spaces.sync(&mut Charged::new(allocator, &mut self.account, || false)) != 0
     }
 }
 

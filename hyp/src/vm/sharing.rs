@@ -214,10 +214,13 @@ pub fn revoke(
         return Ok(Revoked { state, pages: 0, told: borrower.raise(theirs, Steps::ASKED) });
     }
     let mem = borrower.inner.handles.mem_at(theirs).ok_or(ShareError::Broken)?;
-    borrower.inner.sync(allocator);
+    // What the borrower left to be invalidated is in no range any more. It may be as much as a call does: then that was it.
+    let is_spent = borrower.inner.sync(allocator);
     // While the borrower gives it back itself, what is left stands in the ranges; else they stay for AS.QUERY to tell of.
     let gives_back = mem.flags.contains(Flags::FREEING);
-    let (pages, cursor) = if gives_back {
+    let (pages, cursor) = if is_spent {
+        (0, share.cursor())
+    } else if gives_back {
         (take_part(borrower.inner, theirs, allocator, interrupt_pending)?, share.cursor())
     } else {
         part::follow(borrower.inner, theirs, &mem, share.cursor(), allocator, interrupt_pending)?

@@ -99,21 +99,21 @@ impl Spaces {
     }
 
     /// Returns the address space in `slot` for a change that is invalidated later, with what another one of the VM had left
-    /// completed.
+    /// completed, and the units that this counts as.
     #[must_use]
-    pub fn get_late(&mut self, slot: u8, source: &mut impl TableSource) -> Option<&mut AddressSpace> {
+    pub fn get_late(&mut self, slot: u8, source: &mut impl TableSource) -> Option<(&mut AddressSpace, usize)> {
+        let mut used = 0;
         if slot != self.late {
-            self.sync(source);
+            used = self.sync(source);
             self.late = slot;
         }
-        self.get_mut(slot)
+        self.get_mut(slot).map(|space| (space, used))
     }
 
-    /// Completes what was left to be invalidated in any of the address spaces: at most one has something.
-    pub fn sync(&mut self, source: &mut impl TableSource) {
-        if let Some(space) = self.get_mut(self.late) {
-            let _ = space.sync(source); // one that ends has nothing left: everything in it is invalidated
-        }
+    /// Completes what was left to be invalidated in any of the address spaces: at most one has something. Returns the units that
+    /// this counts as.
+    pub fn sync(&mut self, source: &mut impl TableSource) -> usize {
+        self.get_mut(self.late).map_or(0, |space| space.settle(source))
     }
 
     /// Returns the handle of the address space in `slot`.

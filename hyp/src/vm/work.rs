@@ -114,6 +114,21 @@ impl Inner {
         allocator.give_back(pages, account).map_err(|_| AllocError::Busy)
     }
 
+    /// Returns whether nobody but the VM holds the object: while its owner is being taken down, that one does too.
+    fn is_last(&self, id: MemId, allocator: &Allocator) -> Result<bool, AllocError> {
+        let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
+        Ok(info.references <= 1 && info.owner == Owner::Hypervisor)
+    }
+
+    /// Checks, before anything is unmapped for it, that [`Inner::let_go`] is not refused.
+    ///
+    /// # Errors
+    /// [`AllocError::Busy`] while another object is under way and this one would have to be scrubbed. [`AllocError::Stale`].
+    pub fn check_let_go(&self, handle: Handle, id: MemId, allocator: &Allocator) -> Result<(), AllocError> {
+        let waits = self.work.as_ref().is_some_and(|work| !work.gives_back(handle)) && self.is_last(id, allocator)?;
+        if waits { Err(AllocError::Busy) } else { Ok(()) }
+    }
+
     /// Lets go of memory that `handle` names and whose owner has ended, and does the next step when the VM was the last to
     /// hold it. Returns whether nothing is left to be done.
     ///
@@ -127,9 +142,7 @@ impl Inner {
         own: &mut Account,
     ) -> Result<bool, AllocError> {
         if !self.work.as_ref().is_some_and(|work| work.gives_back(handle)) {
-            let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
-            if info.references > 1 || info.owner != Owner::Hypervisor {
-                // Others hold it still, its owner among them while that one is being taken down.
+            if !self.is_last(id, allocator)? {
                 return allocator.mem_drop_reference(id).map(|_| true);
             }
             if self.work.is_some() {

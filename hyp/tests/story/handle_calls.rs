@@ -3,6 +3,7 @@
 use strato_abi::Call;
 use strato_abi::error::{Code, Reason};
 
+use crate::mem_calls::refused;
 use crate::plan::{CODE, Guest, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle, refusal};
@@ -58,6 +59,24 @@ fn the_first_space_has_a_handle_that_costs_no_entry() {
         for call in [Call::CoreHandleInfo, Call::CoreHandleDrop, Call::AsSync, Call::AsSwitch, Call::AsDestroy] {
             assert_eq!(s.refused(A, call, &[wrong]), (Code::BadHandle, 1, Reason::None), "{} {wrong:#x}", call.name());
         }
+    }
+    s.close();
+}
+
+#[test]
+fn handles_that_name_no_memory_are_refused_by_their_kind() {
+    let mut s = Story::new(&System::pair(Guest::new("a"), Guest::new("b")));
+    for call in [Call::MemFree, Call::MemSplit, Call::MemInfo] {
+        for (mem, code) in [(handle(1), Code::WrongKind), (handle(2), Code::WrongKind), (0, Code::BadHandle)] {
+            assert_eq!(refused(&mut s, call, &[mem, 0x1000]), (code, 1, Reason::None), "{}", call.name());
+        }
+        for (mem, code) in [(2 << 16, Code::Stale), (handle(9), Code::BadHandle), (handle(0xffff), Code::BadHandle)] {
+            assert_eq!(refused(&mut s, call, &[mem, 0x1000]), (code, 1, Reason::None), "{}", call.name());
+        }
+    }
+    for call in [Call::CoreHandleInfo, Call::CoreHandleDrop] {
+        assert_eq!(refused(&mut s, call, &[0]), (Code::BadHandle, 1, Reason::None));
+        assert_eq!(refused(&mut s, call, &[handle(0xffff)]), (Code::BadHandle, 1, Reason::None));
     }
     s.close();
 }

@@ -44,7 +44,7 @@ fn free(s: &mut Story, mem: u64) -> u64 {
     }
 }
 
-fn refused(s: &mut Story, call: Call, arguments: &[u64]) -> (Code, usize, Reason) {
+pub(crate) fn refused(s: &mut Story, call: Call, arguments: &[u64]) -> (Code, usize, Reason) {
     s.refused(A, call, arguments)
 }
 
@@ -282,23 +282,5 @@ fn a_vm_that_ends_in_the_middle_of_an_allocation_or_a_return_loses_nothing() {
     let mut s = two(16);
     let (mem, _) = alloc(&mut s, 128);
     assert_eq!(s.call(A, Call::MemFree, &[mem])[..2], [112, 16]);
-    s.close();
-}
-
-#[test]
-fn handles_that_name_no_memory_are_refused_by_their_kind() {
-    let mut s = Story::new(&System::pair(Guest::new("a"), Guest::new("b")));
-    for call in [Call::MemFree, Call::MemSplit, Call::MemInfo] {
-        for (mem, code) in [(handle(1), Code::WrongKind), (handle(2), Code::WrongKind), (0, Code::BadHandle)] {
-            assert_eq!(refused(&mut s, call, &[mem, 0x1000]), (code, 1, Reason::None), "{}", call.name());
-        }
-        for (mem, code) in [(2 << 16, Code::Stale), (handle(9), Code::BadHandle), (handle(0xffff), Code::BadHandle)] {
-            assert_eq!(refused(&mut s, call, &[mem, 0x1000]), (code, 1, Reason::None), "{}", call.name());
-        }
-    }
-    for call in [Call::CoreHandleInfo, Call::CoreHandleDrop] {
-        assert_eq!(refused(&mut s, call, &[0]), (Code::BadHandle, 1, Reason::None));
-        assert_eq!(refused(&mut s, call, &[handle(0xffff)]), (Code::BadHandle, 1, Reason::None));
-    }
     s.close();
 }

@@ -64,7 +64,10 @@ fn an_orphan_is_scrubbed_in_parts_one_at_a_time() {
     }
     end(&mut s, A);
     assert_eq!(s.call(B, Call::ShareRelinquish, &[mems[0]])[0], 1);
+    s.call(B, Call::AsMap, &[0, HOLE, mems[1], 0, 1, R]);
     assert_eq!(s.refused(B, Call::ShareRelinquish, &[mems[1]]), (Code::Busy, 1, Reason::None));
+    s.call(B, Call::AsUnmap, &[0, HOLE, 1, 0]); // the refusal has changed nothing
+    s.call(B, Call::AsMap, &[0, HOLE, mems[1], 0, 1, R]);
     assert_eq!(s.refused(B, Call::AsMap, &[0, HOLE, mems[0], 0, 1, R]), (Code::State, 3, Reason::None));
     let calls = (0..9).take_while(|_| s.call(B, Call::ShareRelinquish, &[mems[0]])[0] != 0).count();
     assert_eq!(calls, 2, "64 pages, 16 each");

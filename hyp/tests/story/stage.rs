@@ -13,7 +13,7 @@ use strato_hyp::arch::region::Region;
 use strato_hyp::arch::stage2::{Vttbr, current_vttbr, set_vttbr};
 use strato_hyp::arch::{Deed, backing, guest, script, timer, watch};
 use strato_hyp::board::{self, BoardInfo, CoreMethod, GicInfo, UartInfo};
-use strato_hyp::boot::{Parts, start};
+use strato_hyp::boot::{Parts, replay, start};
 use strato_hyp::console::Console;
 use strato_hyp::dispatcher;
 use strato_hyp::gic::Gic;
@@ -118,7 +118,7 @@ impl Story {
         let parts = parts(system, cores);
         let plan = start::plan(&parts);
         let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, &plan)));
-        start::replay(machine, &plan, ((1 << cores) - 1) as u8);
+        replay::replay(machine, &plan, ((1 << cores) - 1) as u8);
         let cores = (0..cores).map(|n| {
             let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
             let visitor = machine.epochs.join(n).expect("each core joins once");

@@ -163,8 +163,7 @@ impl<'a> Edit<'a> {
         child(self.0, index).map(|entries| Edit(entries, PhantomData))
     }
 
-    /// Returns the table that entry `index` owns, for changes, together with the number of its entries in use; gives this
-    /// table up.
+    /// Returns the table that entry `index` owns, for changes, with the count of its used entries; gives this table up.
     #[must_use]
     #[inline(always)]
     pub fn into_counted(self, index: usize) -> Option<Counted<'a>> {

@@ -17,21 +17,34 @@ use crate::memory::source::TableSource;
 /// Leaves that are broken, not all from one call.
 pub(super) type Pending = Vec<Run, 4>;
 
+/// Returns the units that completing `pending` counts as: less than one for a leaf, which only has to be cleared, and some for a
+/// table, which may go.
+fn units(pending: &[Run]) -> usize {
+    let leaves = pending.iter().fold(0usize, |sum, run| sum.saturating_add(run.count));
+    searches(pending).saturating_add(leaves / 4).saturating_add(pending.len().saturating_mul(16))
+}
+
 /// Returns whether `more` runs fit beside what is there.
 fn has_room(pending: &Pending, more: &Runs) -> bool {
     let leaves = pending.iter().chain(more).fold(0usize, |sum, run| sum.saturating_add(run.count));
-    let units = leaves.saturating_add(searches(pending)).saturating_add(searches(more));
-    units <= UNITS && pending.len().saturating_add(more.len()) <= pending.capacity()
+    let weight = leaves.saturating_add(searches(pending)).saturating_add(searches(more));
+    weight <= UNITS && pending.len().saturating_add(more.len()) <= pending.capacity()
 }
 
 impl AddressSpace {
-    /// The same as [`AddressSpace::unmap`], but cores may reach the pages until [`AddressSpace::sync`], or a call on the
+    /// The same as [`AddressSpace::unmap`] for a call that has used `used` units already, but cores may reach the pages until [`AddressSpace::sync`], or a call on the
     /// address space that needs it, makes the invalidation. They count as mapped until then.
     ///
     /// # Errors
     /// Those of [`AddressSpace::unmap`].
-    pub fn unmap_later(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
-        let budget = Budget::after(searches(&self.pending)); // which this call may have to complete
+    pub fn unmap_later(
+        &mut self,
+        ipa: Ipa,
+        pages: u64,
+        used: usize,
+        source: &mut impl TableSource,
+    ) -> Result<u64, SpaceError> {
+        let budget = Budget::after(used.saturating_add(units(&self.pending))); // which this call may have to complete
         let runs = self.runs_to_unmap(ipa, pages, budget, source)?;
         if !has_room(&self.pending, &runs) {
             self.complete(source); // of other leaves, in tables that these runs keep in use
@@ -48,7 +61,7 @@ impl AddressSpace {
         Ok(done)
     }
 
-    /// The same as [`AddressSpace::protect`], but the old rights may hold until [`AddressSpace::sync`], or a call on the
+    /// The same as [`AddressSpace::protect`] for a call that has used `used` units already, but the old rights may hold until [`AddressSpace::sync`], or a call on the
     /// address space that needs it, makes the invalidation.
     ///
     /// # Errors
@@ -58,9 +71,10 @@ impl AddressSpace {
         ipa: Ipa,
         pages: u64,
         attr: Attr,
+        used: usize,
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
-        let runs = self.runs_to_protect(ipa, pages, attr, Budget::after(0), source)?;
+        let runs = self.runs_to_protect(ipa, pages, attr, Budget::after(used), source)?;
         self.state = State::Late;
         Ok(self.rewrite_runs(&runs, attr, source))
     }
@@ -74,6 +88,11 @@ impl AddressSpace {
         self.check_alive()?;
         self.complete(source);
         Ok(())
+    }
+
+    /// The same for one that may be at its end, where nothing is left; returns the units that it counts as.
+    pub fn settle(&mut self, source: &mut impl TableSource) -> usize {
+        self.complete(source)
     }
 
     /// Returns whether something waits for [`AddressSpace::sync`].
@@ -95,7 +114,7 @@ impl AddressSpace {
         self.state = State::Alive;
         self.invalidate(Scope::All);
         self.sweep_runs(&pending, source);
-        searches(&pending)
+        units(&pending)
     }
 
     /// Clears the leaves of `broken`, whose invalidation is complete, and gives the tables back that this empties.

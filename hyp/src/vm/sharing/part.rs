@@ -23,7 +23,10 @@ pub fn take_part(
     allocator: &mut Allocator,
     interrupt_pending: fn() -> bool,
 ) -> Result<u64, ShareError> {
-    inner.sync(allocator); // what was unmapped without that is in no range any more
+    // What was unmapped without that is in no range any more. It may be as much as a call does: then that was it.
+    if inner.sync(allocator) {
+        return Ok(0);
+    }
     match take_page(inner, index, allocator) {
         Some(pages) => Ok(pages),
         None => take_first(inner, index, allocator, interrupt_pending),
