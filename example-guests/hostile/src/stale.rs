@@ -294,7 +294,7 @@ pub(crate) fn tl11_one_of_four_wins_a_page(_: &Info, _: &Scratch) -> Result<(), 
     free(mem)
 }
 
-fn map(mem: u64, address: u64, pages: u64) -> Result<Window, Failure> {
+pub(crate) fn map(mem: u64, address: u64, pages: u64) -> Result<Window, Failure> {
     memory::map(handle(mem), 0, ipa(address)?, pages, READ_WRITE)?;
     Window::new(ipa(address)?, pages * 4096).ok_or_else(|| "no window".into())
 }
