@@ -123,6 +123,8 @@ bitflags::bitflags! {
         const REVOKED = 16;
         /// Borrowed memory, or a peer: the VM at the other end has ended.
         const ENDED = 32;
+        /// Peer: the peer has taken back what it had offered, before it was accepted.
+        const WITHDRAWN = 64;
     }
 }
 

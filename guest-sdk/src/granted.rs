@@ -68,7 +68,8 @@ impl<C: Conduit> Grant<'_, C> {
 
 impl<C: Conduit> Drop for Grant<'_, C> {
     fn drop(&mut self) {
-        // What cannot be taken back (a block of the peer's cannot be split) stays with it, and freeing it will be refused.
+        // A revoke by force takes whatever the peer has mapped. It is refused only where the manifest denies the call: then
+        // the memory stays shared, and freeing it will be refused too.
         if self.end().is_ok() {
             self.drop_handle();
         }

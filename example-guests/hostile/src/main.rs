@@ -8,12 +8,16 @@ mod arch;
 mod calls;
 mod console;
 mod crashes;
+mod cuts;
 mod events;
+mod fetches;
 mod firmware;
 mod leaks;
 mod lent_tables;
+mod lookups;
 mod native;
 mod objects;
+mod oracles;
 mod pages;
 mod puppet;
 mod raw;
@@ -21,8 +25,10 @@ mod registers;
 mod scratch;
 mod share_ends;
 mod shares;
+mod siblings;
 mod stale;
 mod storms;
+mod three;
 mod traps;
 mod vcpus;
 mod victim;
@@ -74,6 +80,8 @@ cases! {
         gs05_what_was_given_back_is_gone,
         gs08_force_takes_it_from_everywhere,
         gs09_what_a_peer_holds_stays;
+    oracles:
+        gs15_sharing_has_no_version_to_switch;
     share_ends:
         gs13_races_leave_nothing_mapped,
         gs14_tables_end_and_come_back,
@@ -87,6 +95,21 @@ cases! {
         tl06_address_spaces_never_share_a_vmid,
         tl07_a_block_is_cut_under_a_reader,
         tl11_one_of_four_wins_a_page;
+    oracles:
+        pm04_memory_of_others_has_no_name,
+        pm17_questions_about_others_have_one_answer,
+        pm10_the_areas_outlast_every_call,
+        lk10_what_pads_a_structure_is_zero;
+    cuts:
+        pm15_cuts_across_blocks_walk_no_freed_table;
+    fetches:
+        tl02x_what_is_protected_is_never_executed_again;
+    three:
+        tl05_an_owner_frees_while_one_maps_and_one_reads,
+        gs18_a_scribbler_harms_no_reader,
+        lk09s_what_was_donated_and_freed_holds_zeros;
+    lookups:
+        tl12_what_is_looked_up_is_whole_or_gone;
     events:
         ev01_sends_to_nowhere_are_refused,
         ev04_a_scribbled_area_harms_its_owner_alone,
@@ -126,6 +149,9 @@ cases! {
     lent_tables:
         tl14l_a_lender_takes_a_table_back,
         tl14b_a_table_that_is_taken_back_is_none;
+    siblings:
+        tl09_invalidations_without_end_are_ones_own,
+        lk08_memory_of_the_pool_holds_zeros_behind_the_caches;
     storms:
         ds04_endless_calls_leave_the_others_their_share,
         ds07_storms_leave_the_others_their_share,

@@ -12,7 +12,7 @@ use crate::raw::Random;
 use crate::scratch::{Scratch, Seen, ipa, map_free};
 use crate::words::{LOAD_X0, mrs, msr, register};
 
-const SCTLR: u16 = register(3, 0, 1, 0, 0);
+pub(crate) const SCTLR: u16 = register(3, 0, 1, 0, 0);
 const TTBR0: u16 = register(3, 0, 2, 0, 0);
 const TTBR1: u16 = register(3, 0, 2, 0, 1);
 const TCR: u16 = register(3, 0, 2, 0, 2);
@@ -52,7 +52,7 @@ fn is_native(info: &Info) -> bool {
     info.header().features & FEATURE_NATIVE != 0
 }
 
-fn read(scratch: &Scratch, which: u16) -> Result<u64, Failure> {
+pub(crate) fn read(scratch: &Scratch, which: u16) -> Result<u64, Failure> {
     let mut registers = [0; 30];
     ensure_equal("exceptions of a read", scratch.execute(mrs(which), &mut registers)?.count, 0)?;
     Ok(registers.first().copied().unwrap_or(0))

@@ -5,7 +5,7 @@ use strato_guest::abi::{Call, Code};
 use strato_guest::memory::Window;
 use strato_guest::{Failure, Info, ensure, ensure_equal, time, vcpu};
 
-use crate::raw::id;
+use crate::raw::{Random, id};
 use crate::scratch::{ipa, peek};
 
 // Words of the page, in bytes.
@@ -23,6 +23,7 @@ const STORE: u64 = 2;
 const READ_ON: u64 = 3;
 const CHURN: u64 = 4;
 const END: u64 = 5;
+const SCRIBBLE: u64 = 6;
 
 /// How long an answer may take, in microseconds: it is nobody's, then.
 const PATIENCE: u64 = 8_000_000;
@@ -35,15 +36,21 @@ pub(crate) struct Puppet {
     pub(crate) peer: u64,
 }
 
-fn page(info: &Info) -> Result<Window, Failure> {
-    let strings = info.mem("strings")?.address.ok_or("the strings are mapped nowhere")?;
+/// Returns the page of the strings of this name.
+fn page(info: &Info, name: &'static str) -> Result<Window, Failure> {
+    let strings = info.mem(name)?.address.ok_or("the strings are mapped nowhere")?;
     Ok(Window::new(strings, 4096).ok_or("the strings lie in the image")?)
 }
 
 impl Puppet {
     /// Returns the puppet once it is there.
     pub(crate) fn new(info: &Info) -> Result<Self, Failure> {
-        let page = page(info)?;
+        Self::behind(info, "strings")
+    }
+
+    /// Returns the one behind these strings.
+    pub(crate) fn behind(info: &Info, strings: &'static str) -> Result<Self, Failure> {
+        let page = page(info, strings)?;
         while page.load(PEER)? == 0 {
             vcpu::yield_now();
         }
@@ -123,6 +130,17 @@ impl Puppet {
         self.begin(CHURN, &[rounds, address])
     }
 
+    /// Lets the puppet store anything in the page at `address` until [`Puppet::enough`].
+    pub(crate) fn scribble(&self, address: u64) -> Result<(), Failure> {
+        self.begin(SCRIBBLE, &[address])
+    }
+
+    /// Ends the scribbling.
+    pub(crate) fn enough(&self) -> Result<[u64; 8], Failure> {
+        self.page.store(PROGRESS, 1)?;
+        self.finish()
+    }
+
     /// Ends the puppet's VM.
     pub(crate) fn end(&self) -> Result<(), Failure> {
         self.begin(END, &[])
@@ -131,7 +149,8 @@ impl Puppet {
 
 /// Serves the VM behind the strings until it says that it is enough.
 pub(crate) fn serve(info: &Info) -> Result<(), Failure> {
-    let page = page(info)?;
+    let strings = if info.option("strings") == Some("other") { "other" } else { "strings" };
+    let page = page(info, strings)?;
     page.store(PEER, u64::from(info.peer("attacker")?.0.bits()))?;
     loop {
         let asked = page.load(ASKED)?;
@@ -167,6 +186,7 @@ fn answer(page: &Window, what: u64, arguments: [u64; 7]) -> Result<[u64; 8], Fai
         }
         READ_ON => read_on(page, first, second),
         CHURN => churn(page, first, second),
+        SCRIBBLE => scribble(page, first),
         number => {
             let (status, results) = id(number as u32, &arguments);
             let mut all = [status.cast_unsigned(), 0, 0, 0, 0, 0, 0, 0];
@@ -190,12 +210,30 @@ fn read_on(page: &Window, address: u64, expected: u64) -> Result<[u64; 8], Failu
     Ok([loads, strange, 0, 0, 0, 0, 0, 0])
 }
 
-/// Returns how often something was accepted, and how many answers were none of those that can be.
+/// Stores anything anywhere in a page. Returns how many stores there were, and how many faulted.
+fn scribble(page: &Window, address: u64) -> Result<[u64; 8], Failure> {
+    let window = Window::new(ipa(address)?, 4096).ok_or("no window")?;
+    let mut random = Random(0x5c71_bb1e);
+    let (mut stores, mut faults) = (0, 0);
+    while page.load(PROGRESS)? == 0 {
+        for _ in 0..64 {
+            // The words of a header more often than others, and small numbers more often than large ones.
+            let words = if random.below(2) == 0 { 32 } else { 512 };
+            let (word, value, shift) = (random.below(words), random.next(), random.below(64));
+            faults += u64::from(window.store(word * 8, if shift < 32 { value % 128 } else { value }).is_err());
+            stores += 1;
+        }
+        vcpu::yield_now();
+    }
+    Ok([stores, faults, 0, 0, 0, 0, 0, 0])
+}
+
+/// Returns how often something was accepted, and how many answers were none of those that can be, or words not zero.
 fn churn(page: &Window, rounds: u64, address: u64) -> Result<[u64; 8], Failure> {
     const LEGAL: [Code; 7] =
         [Code::Empty, Code::Stale, Code::BadHandle, Code::Revoked, Code::NotMapped, Code::State, Code::Denied];
     let peer = page.load(PEER)?;
-    let (mut accepted, mut strange) = (0, 0);
+    let (mut accepted, mut strange, mut seen) = (0, 0, 0);
     let mut legal = |call: Call, arguments: &[u64]| {
         let (status, results) = id(call.function_id(), arguments);
         let is_legal = status == 0 || LEGAL.iter().any(|&code| code as i64 == status);
@@ -209,12 +247,12 @@ fn churn(page: &Window, rounds: u64, address: u64) -> Result<[u64; 8], Failure> 
         };
         accepted += 1;
         legal(Call::AsMap, &[0, address, mem, 0, pages, 1]);
-        let _ = peek(address);
+        seen += u64::from(peek(address).is_ok_and(|word| word != 0));
         for _ in 0..64 {
             if legal(Call::ShareRelinquish, &[mem]).is_none_or(|[left, ..]| left == 0) {
                 break;
             }
         }
     }
-    Ok([accepted, strange, 0, 0, 0, 0, 0, 0])
+    Ok([accepted, strange + seen, 0, 0, 0, 0, 0, 0])
 }

@@ -7,7 +7,7 @@ use strato_guest::abi::address_space::Attributes;
 use strato_guest::abi::{Ipa, MemHandle};
 use strato_guest::fault::{self, Action, Fault};
 use strato_guest::memory::{self, READ, READ_WRITE, Window};
-use strato_guest::{Failure, Info};
+use strato_guest::{Failure, Info, vcpu};
 
 use crate::arch::{self, Registers};
 use crate::words::{RET, pair};
@@ -31,6 +31,9 @@ static MARKS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 /// The handle of `ram` and the offset of a page of RET, while a case jumps to places where nothing is.
 static LANDING: AtomicU64 = AtomicU64::new(0);
 static LANDING_MEM: AtomicU64 = AtomicU64::new(0);
+/// The page from which no fetch goes on while it is held, or 1; and how many fetches have waited.
+static HELD: AtomicU64 = AtomicU64::new(1);
+static WAITING: AtomicU64 = AtomicU64::new(0);
 
 /// What the last exceptions of the code were.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +133,21 @@ pub(crate) fn land_on(mem: MemHandle, offset: u64) {
     LANDING.store(offset, Ordering::Relaxed);
 }
 
+/// Lets fetches from this page that fault wait until [`release`], and be tried again then.
+pub(crate) fn hold(page: u64) {
+    HELD.store(page, Ordering::Release);
+}
+
+/// Lets them go.
+pub(crate) fn release() {
+    HELD.store(1, Ordering::Release);
+}
+
+/// Returns how many fetches have faulted in held pages.
+pub(crate) fn waiting() -> u64 {
+    WAITING.load(Ordering::Acquire)
+}
+
 /// Returns the address, or why it is none.
 pub(crate) fn ipa(address: u64) -> Result<Ipa, Failure> {
     Ipa::new(address).ok_or(Failure::Because("an address beyond the address space"))
@@ -143,6 +161,14 @@ fn handle(fault: &Fault) -> Action {
     ADDRESS.store(fault.address, Ordering::Relaxed);
     PLACE.store(fault.pc, Ordering::Relaxed);
     if fault.class() == INSTRUCTION_ABORT {
+        let page = fault.address & !(PAGE - 1);
+        if HELD.load(Ordering::Acquire) == page {
+            WAITING.fetch_add(1, Ordering::AcqRel);
+            while HELD.load(Ordering::Acquire) == page {
+                vcpu::yield_now();
+            }
+            return Action::Retry;
+        }
         return land(fault.address);
     }
     if fault.class() == ILLEGAL_STATE && GIVE_UP.load(Ordering::Relaxed) {

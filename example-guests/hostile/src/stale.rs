@@ -244,7 +244,7 @@ pub(crate) fn tl06_address_spaces_never_share_a_vmid(_: &Info, _: &Scratch) -> R
     free(mem)
 }
 
-/// A vCPU reads inside a block that is cut, joined and protected all around it: it never faults and never reads wrong.
+/// A vCPU reads inside a block that is cut while the pages around it change: it never faults and never reads wrong.
 pub(crate) fn tl07_a_block_is_cut_under_a_reader(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
     let ram = u64::from(scratch.ram.0.bits());
     let offset = (scratch.free - info.ram().start).next_multiple_of(BLOCK);
@@ -294,7 +294,7 @@ pub(crate) fn tl11_one_of_four_wins_a_page(_: &Info, _: &Scratch) -> Result<(), 
     free(mem)
 }
 
-fn map(mem: u64, address: u64, pages: u64) -> Result<Window, Failure> {
+pub(crate) fn map(mem: u64, address: u64, pages: u64) -> Result<Window, Failure> {
     memory::map(handle(mem), 0, ipa(address)?, pages, READ_WRITE)?;
     Window::new(ipa(address)?, pages * 4096).ok_or_else(|| "no window".into())
 }

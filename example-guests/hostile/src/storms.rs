@@ -8,7 +8,7 @@ use crate::scratch::{Scratch, retry, seen};
 use crate::words::{LOAD_X0, WFI, mrs, register};
 
 /// Whether the victim's event has come: its bit in the event area, looked at without a call.
-fn is_over(info: &Info) -> Result<bool, Failure> {
+pub(crate) fn is_over(info: &Info) -> Result<bool, Failure> {
     let cells = strato_guest::event_area::EventCells::of_this_vcpu();
     Ok(cells.is_pending(info.port("victim")?.0.index()))
 }

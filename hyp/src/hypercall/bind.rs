@@ -18,7 +18,7 @@ impl Handle for EvtBindObject {
         let flags = handles.mem(self.object).map_or(Flags::empty(), |mem| mem.flags);
         let is_borrowed = kind == Kind::Mem && flags.contains(Flags::BORROWED);
         let known = if kind == Kind::Peer {
-            Steps::OFFERED | Steps::ENDED
+            Steps::OFFERED | Steps::WITHDRAWN | Steps::ENDED
         } else if kind == Kind::Share {
             Steps::ACCEPTED | Steps::RELINQUISHED
         } else if is_borrowed {

@@ -17,6 +17,7 @@ pub mod reply;
 mod share;
 mod space;
 mod vcpu;
+mod withdraw;
 
 use strato_abi::Call;
 use strato_abi::error::{Code, Detail, Error, Reason};

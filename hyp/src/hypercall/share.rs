@@ -9,19 +9,19 @@ use strato_abi::error::{Code, Reason};
 use strato_abi::handle::{Handle as AbiHandle, MemHandle, PeerHandle, Rights, ShareHandle};
 use strato_abi::share::{ShareState, Steps, Verb};
 
+use super::withdraw::{over, withdraw};
 use super::{CallError, Handle, Outcome};
 use crate::allocator::{AllocError, Allocator};
 use crate::arch;
 use crate::arch::epoch::Stay;
 use crate::lock::{Guard, Held, VM, lock_found};
 use crate::machine::{Cx, Machine, Pool};
-use crate::memory::sharing::is_out;
 use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
 use crate::vm::sharing::{self, ShareError, Side};
 use crate::vm::{Inner, Vm};
 
 /// Returns what the ABI says of a refusal; the share, or the memory, is argument `argument`.
-fn refusal(error: ShareError, argument: u8) -> CallError {
+pub(super) fn refusal(error: ShareError, argument: u8) -> CallError {
     match error {
         ShareError::State(state) => CallError::of(Code::State, argument, Reason::None, state as u64),
         ShareError::Full(limit) => CallError::Handle(0, super::HandleError::Full(limit)),
@@ -263,26 +263,6 @@ impl Handle for ShareRevoke {
         cx.wakes.set(peer.place, revoked.told);
         Ok(Outcome::Reply(ShareRevokeReply { state: revoked.state as u64, done: revoked.pages }))
     }
-}
-
-/// Takes back an offer that nobody holds, or refuses a share that is over; `None` when the peer holds it.
-fn withdraw(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Option<Outcome<ShareRevokeReply>>, CallError> {
-    let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
-    let share = inner.handles.share(handle).map_err(|error| CallError::Handle(1, error))?;
-    if is_out(share.state) {
-        return Ok(None);
-    }
-    let (mut pool, _held) = cx.machine.memory.lock(&mut held);
-    let mut owner = Side { vm: cx.vm, inner: &mut inner };
-    let revoked =
-        sharing::withdraw(&mut owner, handle.index(), &mut pool.allocator).map_err(|error| refusal(error, 1))?;
-    Ok(Some(Outcome::Reply(ShareRevokeReply { state: revoked.state as u64, done: 0 })))
-}
-
-/// Refuses a share whose borrower has gone since the first look: it has given everything back before.
-#[cold]
-fn over(cx: &mut Cx<'_>, handle: AbiHandle) -> Result<Outcome<ShareRevokeReply>, CallError> {
-    withdraw(cx, handle)?.ok_or(CallError::bare(Code::Internal))
 }
 
 impl Handle for ShareInfo {

@@ -137,11 +137,10 @@ impl Space {
 }
 
 impl Model {
-    /// Completes what is left to be invalidated anywhere in `vm`.
-    pub(crate) fn sync(&mut self, vm: usize) {
-        for space in self.vms[vm].spaces.iter_mut().flatten().filter(|space| space.end == End::No) {
-            space.complete();
-        }
+    /// Completes what is left to be invalidated anywhere in `vm`. Returns whether pages were.
+    pub(crate) fn sync(&mut self, vm: usize) -> bool {
+        let spaces = self.vms[vm].spaces.iter_mut().flatten().filter(|space| space.end == End::No);
+        spaces.fold(0, |waited, space| waited + space.complete()) != 0
     }
 
     pub(crate) fn space(&mut self, vm: usize, slot: u8) -> &mut Space {

@@ -40,7 +40,10 @@ impl Model {
 
     /// Takes a part of borrowed memory away that its borrower gives back.
     fn take_part(&mut self, vm: usize, index: usize) -> Part {
-        self.sync(vm);
+        if self.sync(vm) {
+            // A call that completes those does no more.
+            return Part { pages: 0, is_more: self.vms[vm].borrow_mut(index).ranges.iter().next().is_some() };
+        }
         let Some(range) = self.vms[vm].borrow_mut(index).ranges.iter().next() else {
             return Part { pages: 0, is_more: false };
         };
@@ -151,15 +154,18 @@ impl Model {
 
     /// Takes a part away that the borrower does not give back by itself.
     fn force(&mut self, vm: usize, at: usize, peer: usize, far: usize, repeats: &mut bool) -> Part {
-        self.sync(peer);
+        let is_spent = self.sync(peer);
         let is_given = self.vms[peer].mem_mut(far).is_freeing;
         let (number, page) = self.vms[vm].share_mut(at).cursor;
         *repeats |= self.is_slow(peer, far, if is_given { 0 } else { number });
         self.vms[peer].borrow_mut(far).is_revoked = true;
+        let ranges = self.vms[peer].borrow_mut(far).ranges;
+        if is_spent {
+            return Part { pages: 0, is_more: if is_given { 0 } else { number } < ranges.iter().count() };
+        }
         if is_given {
             return self.take_part(peer, far);
         }
-        let ranges = self.vms[peer].borrow_mut(far).ranges;
         let (mut pages, mut next) = (0, (number, 0));
         if let Some((slot, first, end)) = ranges.iter().nth(number) {
             let (gone, settled) = self.clear(peer, far, (slot, first + page, end));

@@ -179,6 +179,17 @@ fn a_borrower_that_gives_back_in_the_middle_of_a_revoke_is_done_either_way() {
 }
 
 #[test]
+fn an_offer_that_is_taken_back_is_told_to_its_peer() {
+    let mut s = two();
+    s.call(B, Call::EvtBindObject, &[PEER, PORT, 64]);
+    let (share, _) = offer(&mut s, LEND | RW);
+    assert!(!was_raised(&mut s, B), "not bound to OFFERED");
+    s.call(A, Call::ShareRevoke, &[share, 0]);
+    assert!(was_raised(&mut s, B), "WITHDRAWN");
+    s.close();
+}
+
+#[test]
 fn each_step_raises_the_port_that_is_bound_to_it_and_no_other_does() {
     let mut s = two();
     s.call(B, Call::EvtBindObject, &[PEER, PORT, 1]);

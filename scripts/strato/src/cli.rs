@@ -12,7 +12,7 @@ Examples:
   cargo strato pack demo -o demo.img  make one bootable image
   cargo strato test ping --cores 4    run the scenarios with `ping` in their name on 4 cores
   cargo strato report demo            show whose each range of memory is, and check it
-  cargo strato bench --check          measure, and fail when a bar is missed
+  cargo strato bench --check          measure, and fail when a bar is missed further than accepted
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
 
@@ -109,11 +109,11 @@ pub enum Command {
         /// Only this version of the interrupt controller
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
-        /// Fail when a bar is missed
+        /// Fail when a bar is missed further than accepted
         #[arg(long)]
         check: bool,
     },
-    /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar
+    /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar further than accepted
     Size {
         /// How many symbols
         #[arg(long, default_value_t = 20)]

@@ -1,6 +1,8 @@
-//! What the tool's exit status means, and the errors that choose it. Used by every room; `main` turns them into a status.
+//! What the tool's exit status means, the errors that choose it, and what is said on the way there. Used by every room;
+//! `main` turns errors into a status.
 
 use std::fmt;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::system::Refused;
@@ -17,6 +19,8 @@ pub const MISSING: u8 = 69;
 pub const TIMED_OUT: u8 = 124;
 /// The user or the system asked the tool to end (as a shell says it of SIGINT).
 pub const INTERRUPTED: u8 = 130;
+/// Nobody read the output to its end (as a shell says it of SIGPIPE).
+pub const UNREAD: u8 = 141;
 
 /// Something that the tool needs is not installed, or too old.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,38 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// Nobody reads the output any more, as behind `| head`: no mistake, and nothing that is worth a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// Writes a line to the output. `println!` would panic when nobody reads it.
+///
+/// # Errors
+/// [`Unread`], or what else writing fails with.
+pub fn say(line: impl fmt::Display) -> anyhow::Result<()> {
+    written(writeln!(io::stdout(), "{line}"))
+}
+
+/// Writes a line to the output, without its colors where they would be letters.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_in_color(line: impl fmt::Display) -> anyhow::Result<()> {
+    written(writeln!(anstream::stdout(), "{line}"))
+}
+
+fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    result.map_err(|error| if error.kind() == ErrorKind::BrokenPipe { Unread.into() } else { error.into() })
+}
+
 /// Returns the status of an error.
 #[must_use]
 pub fn status(error: &anyhow::Error) -> u8 {
@@ -59,6 +95,8 @@ pub fn status(error: &anyhow::Error) -> u8 {
         MISSING
     } else if error.is::<Refused>() || error.is::<Usage>() {
         USAGE
+    } else if error.is::<Unread>() {
+        UNREAD
     } else {
         FAILED
     }
@@ -69,6 +107,7 @@ pub fn status(error: &anyhow::Error) -> u8 {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Refused>() {
         Some(refused) => anstream::eprintln!("{}", refused.render(true)),
+        None if error.is::<Unread>() => {}
         None => anstream::eprintln!("{ERROR}error:{ERROR:#} {error:#}"),
     }
     ExitCode::from(status(error))

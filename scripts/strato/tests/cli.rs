@@ -75,3 +75,12 @@ fn help_shows_every_command_and_examples() {
         assert!(help.contains(word), "no `{word}` in\n{help}");
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_ends_the_tool_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    let output = command.args(["lint", "--source-only"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), said(&output.stderr)), (Some(141), String::new()));
+}

@@ -1,8 +1,10 @@
-//! The table in docs/testing.md that says what holds each promise names tests and scenarios that exist.
+//! What the texts say of the tree: docs/testing.md names tests and scenarios that exist, README.md the figures that are measured.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use strato_cli::bench::{FIGURES, miss};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -64,7 +66,12 @@ fn what_holds_a_promise_exists() {
     assert!(seen > 40, "the table was found: {seen}");
     // Each scenario that is no example and no part of a family stands there by its name.
     let is_listed = |name: &String| {
-        let families = table.split('`').skip(1).step_by(2).filter_map(|word| word.strip_suffix('*'));
+        let families = table
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|word| word.strip_suffix('*'))
+            .filter(|start| !start.is_empty());
         table.contains(&format!("`{name}`")) || families.into_iter().any(|start| name.starts_with(start))
     };
     let systems = fs::read_dir(root().join("scripts/systems")).unwrap().map(|entry| entry.unwrap().path());
@@ -72,4 +79,25 @@ fn what_holds_a_promise_exists() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         assert!(is_listed(&name), "no promise names the scenario {name}");
     }
+}
+
+#[test]
+fn the_first_readme_has_every_figure_with_its_bar_and_says_which_miss_it() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = text.split("## Figures").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let mut figures = FIGURES.iter();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, what, values, bar, _] = cells.as_slice() else { panic!("three cells: {row}") };
+        let figure = figures.next().unwrap_or_else(|| panic!("no figure is left for: {row}"));
+        assert!(what.starts_with(&format!("`{}`", figure.name)), "here comes {}, not: {row}", figure.name);
+        // One number is that of both interrupt controllers.
+        let numbers = |cell: &str| cell.replace(',', "").split(" / ").map(|n| n.parse().unwrap()).collect::<Vec<u64>>();
+        let is_missed = figure.bar.is_some_and(|bar| numbers(values).iter().any(|&value| value > bar));
+        let expected = figure.bar.map_or("-".into(), |bar| bar.to_string() + if is_missed { " MISSED" } else { "" });
+        assert_eq!(bar.replace(',', ""), expected, "{row}");
+        assert!(!is_missed || miss(figure.name).is_some(), "nobody has accepted: {row}");
+    }
+    assert_eq!(figures.next().map(|figure| figure.name), None, "README.md has no row for it");
 }

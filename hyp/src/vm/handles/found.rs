@@ -11,7 +11,7 @@ use crate::arch::ram::Pa;
 
 impl HandleTable {
     /// Binds `port` to what happens to the object of entry `index`: the steps of `steps`.
-    #[allow(clippy::cast_possible_truncation, reason = "six bits are defined")]
+    #[allow(clippy::cast_possible_truncation, reason = "seven bits are defined")]
     pub fn bind(&mut self, index: u16, port: Handle, steps: Steps) {
         if let Some(entry) = self.at_mut(index) {
             (entry.port, entry.steps) = if steps.is_empty() { (0, 0) } else { (port.bits(), steps.bits() as u8) };

@@ -6,7 +6,7 @@ use anyhow::Context;
 use strato_abi::plan::HEADER_REPORT;
 
 use super::{Ready, ready};
-use crate::exit::PASSED;
+use crate::exit::{PASSED, say};
 use crate::image::Image;
 use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
@@ -19,10 +19,10 @@ use crate::system::size;
 /// The system is refused, or a build failed.
 pub fn build(project: &mut Project, system: Option<&str>) -> anyhow::Result<u8> {
     let hypervisor = project.hypervisor()?;
-    println!("{}", project.shown(&hypervisor));
+    say(project.shown(&hypervisor))?;
     if let Some(system) = system {
         for loaded in ready(project, system)?.images {
-            println!("{}", project.shown(&loaded.file));
+            say(project.shown(&loaded.file))?;
         }
     }
     Ok(PASSED)
@@ -37,15 +37,15 @@ pub fn check(project: &mut Project, system: &str) -> anyhow::Result<u8> {
     for (vm, loaded) in system.vms.iter().zip(&images) {
         let (_, image_size) = loaded.image.extent();
         let (memory, vcpus) = (size::show(vm.memory.value), vm.vcpus);
-        println!("{:<16} {memory:>8}, {vcpus} vCPU(s), image {image_size} bytes", vm.label.value);
+        say(format_args!("{:<16} {memory:>8}, {vcpus} vCPU(s), image {image_size} bytes", vm.label.value))?;
     }
-    println!(
+    say(format_args!(
         "{}: ok, {} VM(s), {} channel(s), {} region(s)",
         source.path,
         system.vms.len(),
         system.channels.len(),
         system.regions.len()
-    );
+    ))?;
     Ok(PASSED)
 }
 
@@ -57,7 +57,7 @@ pub fn pack(project: &mut Project, system: &str, output: &Path) -> anyhow::Resul
     let ready = ready(project, system)?;
     let image = image(project, &ready, None)?;
     std::fs::write(output, &image).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}: {} bytes, {}", output.display(), image.len(), ready.system.name);
+    say(format_args!("{}: {} bytes, {}", output.display(), image.len(), ready.system.name))?;
     Ok(PASSED)
 }
 

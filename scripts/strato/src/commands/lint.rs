@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::exit::{FAILED, PASSED};
+use crate::exit::{FAILED, PASSED, say};
 use crate::lint::{Finding, guests, hypervisor, listing, source};
 use crate::project::Project;
 use crate::system::{self, model::Vm};
@@ -22,10 +22,10 @@ pub fn lint(project: &mut Project, is_source_only: bool) -> anyhow::Result<u8> {
         findings.extend(audit(project)?);
     }
     for finding in &findings {
-        println!("{finding}");
+        say(finding)?;
     }
     let errors = findings.iter().filter(|finding| finding.is_error).count();
-    println!("lint: {errors} error(s), {} warning(s)", findings.len() - errors);
+    say(format_args!("lint: {errors} error(s), {} warning(s)", findings.len() - errors))?;
     Ok(if errors == 0 { PASSED } else { FAILED })
 }
 

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use super::boot::Scratch;
 use super::{Ready, build, ready};
 use crate::cli::Machine;
-use crate::exit::{FAILED, PASSED};
+use crate::exit::{FAILED, PASSED, say};
 use crate::project::Project;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::{Qemu, Virt, session};
@@ -52,9 +52,9 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let facts = facts(project, &qemu, &ready, &machine)?;
     let report = join::join(&ready.system.name, &machine.board(), &promises, &facts);
     match (request.is_json, request.is_check) {
-        (true, _) => println!("{}", serde_json::to_string_pretty(&report)?),
-        (false, false) => println!("{}\n{}", show::text(&report), show::verdict(&report)),
-        (false, true) => println!("{}", show::verdict(&report)),
+        (true, _) => say(serde_json::to_string_pretty(&report)?)?,
+        (false, false) => say(format_args!("{}\n{}", show::text(&report), show::verdict(&report)))?,
+        (false, true) => say(show::verdict(&report))?,
     }
     for contradiction in &report.contradictions {
         eprintln!("contradiction: {contradiction}");

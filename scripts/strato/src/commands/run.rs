@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::boot::{self, Resolver};
 use super::{build, ready};
 use crate::cli::Machine;
-use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT};
+use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT, say, say_in_color};
 use crate::project::Project;
 use crate::qemu::session::End;
 use crate::qemu::{Qemu, Virt};
@@ -50,16 +50,22 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     } else {
         Resolver::new(&project.hypervisor_of(&ready.system)?, &ready)
     };
-    let run = boot::boot(&qemu, &machine, &image, &ready, limit, |line| {
+    let show = |line: &str| {
         if request.is_raw {
-            println!("{line}");
-            return;
+            return say(line);
         }
-        anstream::println!("{}", palette.paint(line));
-        for frame in resolver.explain(line) {
-            anstream::println!("{}", palette.paint(&format!("strato:     {frame}")));
+        say_in_color(palette.paint(line))?;
+        let mut frames = resolver.explain(line).into_iter();
+        frames.try_for_each(|frame| say_in_color(palette.paint(&format!("strato:     {frame}"))))
+    };
+    // The machine runs to its end even when nobody reads on, so that nothing of it stays behind.
+    let mut shown = Ok(());
+    let run = boot::boot(&qemu, &machine, &image, &ready, limit, |line| {
+        if shown.is_ok() {
+            shown = show(line);
         }
     })?;
+    shown?;
     if let Some(instructions) = run.instructions {
         eprintln!("{instructions} instructions, of all cores together");
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::boot::{self, Resolver};
 use super::count::{self, Counting};
 use super::{Ready, build, ready_path};
-use crate::exit::{FAILED, Missing, PASSED, Usage};
+use crate::exit::{FAILED, Missing, PASSED, Usage, say, say_in_color};
 use crate::project::{Project, short_name};
 use crate::qemu::{Qemu, Virt, session};
 use crate::{scenario, system};
@@ -89,11 +89,12 @@ pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         .collect();
     drop(sender);
     let mut records = Vec::new();
+    let mut shown = Ok(()); // the machines run to their ends even when nobody reads on
     for report in results {
         if request.is_json {
             explain(&report);
-        } else {
-            show(&report);
+        } else if shown.is_ok() {
+            shown = show(&report);
         }
         records.push(report.record);
     }
@@ -101,15 +102,16 @@ pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         // A worker that panicked has lost its case: the count below says so.
         let _ = worker.join();
     }
+    shown?;
     records.sort_by(|a, b| (&a.id, &a.board, a.cores).cmp(&(&b.id, &b.board, b.cores)));
     let passed = records.iter().filter(|record| record.status == "passed").count();
     let failed = total.saturating_sub(passed);
     if request.is_json {
         for record in &records {
-            println!("{}", serde_json::to_string(record)?);
+            say(serde_json::to_string(record)?)?;
         }
     } else {
-        println!("{passed} passed, {failed} failed");
+        say(format_args!("{passed} passed, {failed} failed"))?;
     }
     Ok(if failed == 0 { PASSED } else { FAILED })
 }
@@ -222,13 +224,11 @@ fn explain(report: &Report) {
     }
 }
 
-fn show(report: &Report) {
+fn show(report: &Report) -> anyhow::Result<()> {
     let Record { id, board, cores, status, .. } = &report.record;
     let (word, color) =
         if *status == "passed" { ("ok", anstyle::AnsiColor::Green) } else { ("FAILED", anstyle::AnsiColor::Red) };
     let style = color.on_default().bold();
-    anstream::println!("{style}{word}{style:#} {id} {board} {cores}");
-    for line in &report.details {
-        anstream::println!("    {line}");
-    }
+    say_in_color(format_args!("{style}{word}{style:#} {id} {board} {cores}"))?;
+    report.details.iter().try_for_each(|line| say_in_color(format_args!("    {line}")))
 }
