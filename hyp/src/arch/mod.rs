@@ -67,11 +67,16 @@ mod stage2_ops;
 #[path = "fake/stage2_ops.rs"]
 mod stage2_ops;
 
-#[cfg(target_os = "none")]
-mod watch;
-#[cfg(not(target_os = "none"))]
-#[path = "fake/watch.rs"]
+// The page-table monitor: in host tests, and in images with debug assertions, where the barriers tell it.
+#[cfg(all(target_os = "none", not(debug_assertions)))]
+use maintenance as told;
+#[cfg(all(target_os = "none", debug_assertions))]
+mod told;
+#[cfg(any(not(target_os = "none"), debug_assertions))]
 pub mod watch;
+#[cfg(all(target_os = "none", not(debug_assertions)))]
+#[path = "watch_off.rs"]
+mod watch;
 
 pub mod core_base;
 pub mod el2;

@@ -11,8 +11,9 @@ use aarch64_cpu::registers::{HCR_EL2, PAR_EL1, Readable, SCTLR_EL1, TCR_EL1, Wri
 
 use super::el1::Stage1;
 use super::guest::{HCR_DC, HCR_NATIVE, HCR_STRATO};
-use super::maintenance::{dsb_nsh, isb, tlbi_vmalle1};
+use super::maintenance::{dsb_nsh, tlbi_vmalle1};
 use super::stage2;
+use super::stage2_ops::isb;
 
 unsafe extern "C" {
     fn arch_stage1_save(to: *mut Stage1);

@@ -3,8 +3,9 @@
 use core::arch::asm;
 
 use super::stage2::Vttbr;
+use super::watch;
 
-pub(super) use super::maintenance::{
+pub(super) use super::told::{
     dsb_ish, dsb_ishst, dsb_nsh, isb, tlbi_alle1, tlbi_alle1is, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is,
 };
 
@@ -22,11 +23,13 @@ pub fn current_vttbr() -> Vttbr {
 #[inline]
 pub fn set_vttbr(space: Vttbr) {
     write_vttbr(space);
+    watch::synchronized(); // the caller's ISB or ERET counts as done
 }
 
 /// The same, for a sequence that brings its own ISB.
 #[inline(always)]
 pub(super) fn write_vttbr(space: Vttbr) {
+    watch::selecting(space);
     // SAFETY: EL2 itself does not translate through stage 2, so no reference of the hypervisor changes its meaning.
     unsafe { asm!("msr vttbr_el2, {0}", in(reg) space.bits(), options(nostack, preserves_flags)) };
 }

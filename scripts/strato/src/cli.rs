@@ -32,6 +32,9 @@ pub enum Command {
     Build {
         /// Name or path of a system; without it only the hypervisor is built
         system: Option<String>,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
     },
     /// Say what is wrong with a system file, with line and fix
     Check {
@@ -45,6 +48,9 @@ pub enum Command {
         /// File to write
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
     },
     /// Boot a system in QEMU and show what its guests print
     Run {
@@ -63,6 +69,9 @@ pub enum Command {
         /// Show the serial line as it is: no colors, no resolved addresses
         #[arg(long)]
         raw: bool,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
     },
     /// Run every scenario on every configuration
     ///
@@ -86,6 +95,9 @@ pub enum Command {
         /// Machines that run at once
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
     },
     /// Measure the figures of the project; every run gives the same values
     ///
@@ -146,6 +158,14 @@ pub enum Command {
         #[arg(long)]
         source_only: bool,
     },
+}
+
+/// Which form of the hypervisor.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ImageKind {
+    /// Take the hypervisor that checks itself: its assertions, and the monitor of the page-table protocol. Slower
+    #[arg(long)]
+    pub checked: bool,
 }
 
 /// The machine that QEMU plays.

@@ -12,19 +12,42 @@ use anyhow::{Context, bail};
 
 use crate::exit::{Missing, Usage};
 use crate::image::load::{Absent, Supply};
-use crate::system::ImageRef;
+use crate::pack::damage::Damage;
 use crate::system::reader::nearest;
+use crate::system::{ImageRef, System};
 
 /// Target of the hypervisor and of guests without FP.
 pub const TARGET: &str = "aarch64-unknown-none-softfloat";
 /// Target of guests with FP.
 pub const FP_TARGET: &str = "aarch64-unknown-none";
 
+/// A form of the hypervisor: a profile of cargo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// What boots on a machine.
+    #[default]
+    Release,
+    /// The same with its assertions and the page-table monitor in it.
+    Checked,
+}
+
+impl Form {
+    /// Returns the name of the profile.
+    #[must_use]
+    pub fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Checked => "checked",
+        }
+    }
+}
+
 /// The workspace that this tool belongs to.
 #[derive(Debug)]
 pub struct Project {
     root: PathBuf,
-    built: BTreeMap<(String, &'static str), PathBuf>,
+    form: Form,
+    built: BTreeMap<(String, &'static str, Form), PathBuf>,
 }
 
 impl Project {
@@ -37,7 +60,12 @@ impl Project {
         let built_in = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = here.ancestors().chain(built_in.ancestors()).find(|folder| folder.join("scripts/strato").is_dir());
         let root = root.context("this is not a Strato workspace; run the tool inside of it")?.to_owned();
-        Ok(Self { root, built: BTreeMap::new() })
+        Ok(Self { root, form: Form::Release, built: BTreeMap::new() })
+    }
+
+    /// Makes `form` that of the hypervisor from now on.
+    pub fn take(&mut self, form: Form) {
+        self.form = form;
     }
 
     /// Returns the root folder.
@@ -97,7 +125,16 @@ impl Project {
     /// # Errors
     /// [`Missing`] toolchain, or the build failed.
     pub fn hypervisor(&mut self) -> anyhow::Result<PathBuf> {
-        self.build("strato-hyp", TARGET)
+        self.build("strato-hyp", TARGET, self.form)
+    }
+
+    /// Returns the ELF of the hypervisor that a system boots: one that is damaged may need the monitor to notice.
+    ///
+    /// # Errors
+    /// As [`Project::hypervisor`].
+    pub fn hypervisor_of(&mut self, system: &System) -> anyhow::Result<PathBuf> {
+        let needed = if system.damage.is_some_and(Damage::is_for_monitor) { Form::Checked } else { Form::Release };
+        self.build("strato-hyp", TARGET, self.form.max(needed))
     }
 
     /// Returns the ELF of a guest package, built.
@@ -105,7 +142,7 @@ impl Project {
     /// # Errors
     /// [`Missing`] toolchain, or the build failed.
     pub fn guest(&mut self, package: &str, has_fp: bool) -> anyhow::Result<PathBuf> {
-        self.build(package, if has_fp { FP_TARGET } else { TARGET })
+        self.build(package, if has_fp { FP_TARGET } else { TARGET }, Form::Release)
     }
 
     /// Returns the names of the example guests.
@@ -118,8 +155,8 @@ impl Project {
         names
     }
 
-    fn build(&mut self, package: &str, target: &'static str) -> anyhow::Result<PathBuf> {
-        let key = (package.to_owned(), target);
+    fn build(&mut self, package: &str, target: &'static str, form: Form) -> anyhow::Result<PathBuf> {
+        let key = (package.to_owned(), target, form);
         if let Some(path) = self.built.get(&key) {
             return Ok(path.clone());
         }
@@ -127,14 +164,20 @@ impl Project {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args(["build", "--quiet", "--locked", "--release", "--target", target, "--package", package, "--bins"])
+            .args(["build", "--quiet", "--locked", "--profile", form.profile(), "--target", target])
+            .args(["--package", package, "--bins"])
             .arg("--message-format=json-render-diagnostics")
             .current_dir(&self.root)
             .stdin(Stdio::null());
-        let output = patiently(command, &format!("building {package}"))?;
+        let notice = match form {
+            Form::Release => format!("building {package}"),
+            Form::Checked => format!("building {package}, checked"),
+        };
+        let output = patiently(command, &notice)?;
         if !output.status.success() {
             let messages = String::from_utf8_lossy(&output.stderr).into_owned();
-            bail!("{messages}`cargo build --release --target {target} --package {package}` failed");
+            let profile = form.profile();
+            bail!("{messages}`cargo build --profile {profile} --target {target} --package {package}` failed");
         }
         let path = executable(&output.stdout).with_context(|| format!("the package `{package}` builds no program"))?;
         self.built.insert(key, path.clone());

@@ -8,7 +8,7 @@ use strato_abi::plan::HEADER_REPORT;
 use super::{Ready, ready};
 use crate::exit::{PASSED, say};
 use crate::image::Image;
-use crate::pack::damage::{Damage, FUNCTION};
+use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
 use crate::system::size;
@@ -86,11 +86,10 @@ pub fn reporting_image(project: &mut Project, ready: &Ready, cores: Option<u8>) 
 }
 
 fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -> anyhow::Result<Vec<u8>> {
-    let file = std::fs::read(project.hypervisor()?)?;
+    let file = std::fs::read(project.hypervisor_of(&ready.system)?)?;
     let mut hypervisor = hypervisor::flatten(&file)?;
-    let code = ready.system.damage.map_or(&[][..], Damage::code);
-    if !code.is_empty() {
-        hypervisor.overwrite(&file, FUNCTION, code)?;
+    if let Some((function, code)) = ready.system.damage.and_then(Damage::code) {
+        hypervisor.overwrite(&file, function, code)?;
     }
     let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
     Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores, flags)?))

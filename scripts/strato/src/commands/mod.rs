@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ImageKind};
 use crate::image::load::{self, Loaded};
-use crate::project::Project;
+use crate::project::{Form, Project};
 use crate::qemu::session;
 use crate::system::{self, Source, System};
 
@@ -28,10 +28,17 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     let mut project = Project::find()?;
     session::catch_signals().context("cannot catch signals")?;
     match cli.command {
-        Command::Build { system } => build::build(&mut project, system.as_deref()),
+        Command::Build { system, image } => {
+            project.take(form(image));
+            build::build(&mut project, system.as_deref())
+        }
         Command::Check { system } => build::check(&mut project, &system),
-        Command::Pack { system, output } => build::pack(&mut project, &system, &output),
-        Command::Run { system, machine, cores, timeout, raw } => {
+        Command::Pack { system, output, image } => {
+            project.take(form(image));
+            build::pack(&mut project, &system, &output)
+        }
+        Command::Run { system, machine, cores, timeout, raw, image } => {
+            project.take(form(image));
             run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw })
         }
         Command::Bench { json, gic, check } => {
@@ -43,10 +50,15 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
         }
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, gic, cores, counted, jobs } => {
+        Command::Test { filter, json, gic, cores, counted, jobs, image } => {
+            project.take(form(image));
             test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, is_counted: counted, jobs })
         }
     }
+}
+
+fn form(image: ImageKind) -> Form {
+    if image.checked { Form::Checked } else { Form::Release }
 }
 
 /// A system with its images, checked.

@@ -45,7 +45,11 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     };
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
     let palette = Palette::new(ready.system.vms.iter().map(|vm| vm.label.value.clone()));
-    let resolver = if request.is_raw { Resolver::default() } else { Resolver::new(&project.hypervisor()?, &ready) };
+    let resolver = if request.is_raw {
+        Resolver::default()
+    } else {
+        Resolver::new(&project.hypervisor_of(&ready.system)?, &ready)
+    };
     let show = |line: &str| {
         if request.is_raw {
             return say(line);

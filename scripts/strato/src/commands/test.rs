@@ -1,7 +1,7 @@
 //! `strato test`: every scenario on every configuration, several machines at once. Called by `commands::run`.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub struct Request {
 struct Case {
     id: String,
     machine: Virt,
-    /// The packed image, or why there is none.
-    image: Result<(Arc<Ready>, Vec<u8>), String>,
+    /// The packed image with its hypervisor's ELF, or why there is none.
+    image: Result<(Arc<Ready>, PathBuf, Vec<u8>), String>,
 }
 
 /// One result, as `--json` prints it.
@@ -72,16 +72,15 @@ struct Report {
 pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
     let cases = cases(project, request)?;
-    let hypervisor = project.hypervisor()?;
     let is_json = request.is_json;
     let (total, queue) = (cases.len(), Arc::new(Mutex::new(VecDeque::from(cases))));
     let (sender, results) = mpsc::channel();
     let workers: Vec<_> = (0..request.jobs)
         .map(|_| {
-            let (queue, sender, qemu, hypervisor) = (queue.clone(), sender.clone(), qemu.clone(), hypervisor.clone());
+            let (queue, sender, qemu) = (queue.clone(), sender.clone(), qemu.clone());
             thread::spawn(move || {
                 while let Some(case) = next(&queue) {
-                    if sender.send(run(&qemu, &hypervisor, case, is_json)).is_err() {
+                    if sender.send(run(&qemu, case, is_json)).is_err() {
                         return;
                     }
                 }
@@ -159,7 +158,10 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
         for cores in request.cores.map_or(usual, |only| vec![only]) {
             let machine = Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, gdb_port: None };
             let image = match &ready {
-                Ok(ready) => Ok((ready.clone(), build::image_to_run(project, ready, Some(cores))?)),
+                Ok(ready) => {
+                    let image = build::image_to_run(project, ready, Some(cores))?;
+                    Ok((ready.clone(), project.hypervisor_of(&ready.system)?, image))
+                }
                 Err(why) => Err(why.clone()),
             };
             cases.push(Case { id: id.to_owned(), machine, image });
@@ -168,7 +170,7 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     Ok(cases)
 }
 
-fn run(qemu: &Qemu, hypervisor: &Path, case: Case, is_json: bool) -> Report {
+fn run(qemu: &Qemu, case: Case, is_json: bool) -> Report {
     let mut record = Record {
         id: case.id,
         board: case.machine.board(),
@@ -176,7 +178,7 @@ fn run(qemu: &Qemu, hypervisor: &Path, case: Case, is_json: bool) -> Report {
         status: "failed",
         instructions: None,
     };
-    let (ready, image) = match case.image {
+    let (ready, hypervisor, image) = match case.image {
         Ok(packed) => packed,
         Err(why) => return Report { record, details: why.lines().map(Into::into).collect() },
     };
@@ -187,7 +189,7 @@ fn run(qemu: &Qemu, hypervisor: &Path, case: Case, is_json: bool) -> Report {
     };
     record.instructions = run.instructions;
     let mut details = run.reasons;
-    let resolver = Resolver::new(hypervisor, &ready);
+    let resolver = Resolver::new(&hypervisor, &ready);
     if details.is_empty() {
         details.extend(scenario::judge_frames(&ready.system, &run.transcript, |line| resolver.explain(line)));
     }

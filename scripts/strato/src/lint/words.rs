@@ -27,6 +27,8 @@ pub fn check(path: &str, code: &str) -> Vec<Finding> {
     add("spin_loop", &mut lines_with_word(code, "spin_loop"), message);
     let message = "ask for `target_os = \"none\"`: a PC may have the same architecture";
     add("target_arch", &mut lines_with_word(code, "target_arch"), message);
+    let message = "debug_assertions chooses the page-table monitor, in hyp/src/arch/mod.rs, and nothing else";
+    add("debug_assertions", &mut monitor_lines(path, code), message);
     let message =
         "cfg belongs into crate roots and arch, so that all other code is the same on a PC; and asks for target_os";
     add("cfg", &mut cfg_lines(path, code), message);
@@ -49,6 +51,12 @@ fn cfg_lines(path: &str, code: &str) -> impl Iterator<Item = usize> {
     };
     let breaks = move |line: &str| !is_in_arch && conditions(line).iter().any(|condition| !is_allowed(condition));
     code.lines().zip(1..).filter(move |(line, _)| breaks(line)).map(|(_, n)| n)
+}
+
+// What a checked image has and a release image does not is one decision in one place: else the two would drift apart.
+fn monitor_lines(path: &str, code: &str) -> impl Iterator<Item = usize> {
+    let is_place = path == "hyp/src/arch/mod.rs";
+    lines_with_word(code, "debug_assertions").filter(move |_| !is_place)
 }
 
 /// Returns whether the file is in a folder called `arch`.
@@ -116,9 +124,18 @@ mod tests {
             assert_eq!(rules(path, "#[cfg(test)]\nmod tests {}"), Vec::<&str>::new(), "{path}");
             assert_eq!(rules(path, "if cfg!(target_os = x) {}"), ["cfg"], "{path}");
         }
-        for code in ["#[cfg(debug_assertions)]", "#[cfg(feature = x)]", "#[cfg_attr(miri, ignore)]"] {
+        for code in ["#[cfg(feature = x)]", "#[cfg_attr(miri, ignore)]"] {
             assert_eq!(rules("guest-sdk/src/entry.rs", code), ["cfg"], "{code}");
         }
         assert_eq!(rules("hyp/src/arch/fake/backing.rs", "cfg!(miri)"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn debug_assertions_choose_the_monitor_in_one_place_and_nothing_else() {
+        let code = "#[cfg(all(target_os = x, debug_assertions))]";
+        assert_eq!(rules("hyp/src/arch/mod.rs", code), Vec::<&str>::new());
+        assert_eq!(rules("hyp/src/arch/stage2.rs", code), ["debug_assertions"]);
+        assert_eq!(rules("guest-sdk/src/arch/mod.rs", code), ["debug_assertions"]);
+        assert_eq!(rules("hyp/src/vm/mod.rs", "#[cfg(debug_assertions)]"), ["debug_assertions", "cfg"]);
     }
 }

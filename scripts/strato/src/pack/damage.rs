@@ -29,14 +29,18 @@ pub enum Damage {
     Panic,
     /// The hypervisor pushes without end when the first VM ends.
     Overflow,
+    /// The hypervisor never invalidates what cores hold of a whole address space, as it has to when one ends.
+    Tlbi,
 }
 
 /// Function of the hypervisor whose code is overwritten: every VM's end goes through it, and whoever runs it has callers.
-pub const FUNCTION: &str = "strato_hyp::dispatcher::service::end_vm";
+const END: &str = "strato_hyp::dispatcher::service::end_vm";
+/// Another one: the instruction that is left out. It is a function by itself in a checked image.
+const TLBI: &str = "strato_hyp::arch::told::tlbi_vmalls12e1is";
 
 impl Damage {
     /// Every kind by its name: the one that boot says, or what becomes of the hypervisor.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
@@ -48,6 +52,7 @@ impl Damage {
         ("order", Self::Order),
         ("panic", Self::Panic),
         ("overflow", Self::Overflow),
+        ("tlbi", Self::Tlbi),
     ];
 
     /// Returns its name.
@@ -56,12 +61,20 @@ impl Damage {
         Self::ALL.iter().find(|(_, damage)| *damage == self).map_or("?", |(name, _)| name)
     }
 
-    /// Returns the instructions that overwrite [`FUNCTION`], or nothing when the payload is what is damaged.
+    /// Returns whether only the page-table monitor of a checked image notices.
     #[must_use]
-    pub fn code(self) -> &'static [u32] {
+    pub fn is_for_monitor(self) -> bool {
+        self == Self::Tlbi
+    }
+
+    /// Returns the function of the hypervisor that is overwritten and the instructions, or nothing when the payload is what is
+    /// damaged.
+    #[must_use]
+    pub fn code(self) -> Option<(&'static str, &'static [u32])> {
         match self {
-            Self::Panic => &[0xd420_0000],                 // brk #0
-            Self::Overflow => &[0xa9bf_7bfd, 0x17ff_ffff], // stp x29, x30, [sp, #-16]! and b to it
+            Self::Panic => Some((END, &[0xd420_0000])),                 // brk #0
+            Self::Overflow => Some((END, &[0xa9bf_7bfd, 0x17ff_ffff])), // stp x29, x30, [sp, #-16]! and b to it
+            Self::Tlbi => Some((TLBI, &[0xd65f_03c0])),                 // ret
             Self::Missing
             | Self::Version
             | Self::Abi
@@ -70,7 +83,7 @@ impl Damage {
             | Self::Checksum
             | Self::Record
             | Self::Bounds
-            | Self::Order => &[],
+            | Self::Order => None,
         }
     }
 
@@ -88,7 +101,7 @@ impl Damage {
             }
             Self::Bounds => with_load(payload, |load| load.offset = u64::MAX - 7),
             Self::Order => with_load(payload, |load| load.header.vm = 63),
-            Self::Panic | Self::Overflow => {}
+            Self::Panic | Self::Overflow | Self::Tlbi => {}
         }
     }
 }

@@ -86,6 +86,10 @@ fn death(damage: Damage) -> &'static [&'static str] {
             const CAUSE: &str = "panic: on core *, build *: stack overflow in the hypervisor: *";
             &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
         }
+        Damage::Tlbi => {
+            const CAUSE: &str = "panic: on core *, build *: page-table order: a table freed before the invalidation";
+            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER] // who waits for a lock of the reporter does not stop
+        }
         Damage::Missing
         | Damage::Version
         | Damage::Abi
@@ -203,22 +207,23 @@ mod tests {
         assert_eq!(reasons(expect, &with("0x11, 1 byte"), off()), Vec::<String>::new());
         let same = reasons(expect, &with("0x10, 1 byte"), off());
         assert_eq!(same, ["the hypervisor printed 0x10 twice: vm b: at *, 1 byte"]);
-        let absent = reasons(expect, &with("0x11"), off());
-        assert_eq!(absent, ["the hypervisor did not print: vm b: at *, 1 byte"]);
+        assert_eq!(reasons(expect, &with("0x11"), off()), ["the hypervisor did not print: vm b: at *, 1 byte"]);
+    }
+
+    // How many reasons there are against the transcript of a damaged image.
+    fn reasons_of(damage: &str, transcript: &str) -> usize {
+        let text = format!("[system]\ndamage = {damage:?}\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"");
+        let system = system::parse(&Source { path: "x".into(), text }, Path::new("."), "x").unwrap();
+        judge(&system, &Transcript { lines: transcript.lines().map(Into::into).collect() }, &off()).len()
     }
 
     #[test]
     fn a_damaged_image_has_to_be_refused_by_name_before_any_guest_runs() {
         let refused = "strato: error: cannot boot: packed system refused: checksum: it was damaged";
-        let damaged = |transcript: &str| {
-            let text = "[system]\ndamage = \"checksum\"\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"";
-            let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
-            judge(&system, &Transcript { lines: transcript.lines().map(Into::into).collect() }, &off()).len()
-        };
-        assert_eq!(damaged(refused), 0);
-        assert_eq!(damaged(&refused.replace("checksum", "magic")), 1);
-        assert_eq!(damaged(&format!("[a] hello\n{refused}")), 1);
-        assert_eq!(damaged(GOOD), 1);
+        assert_eq!(reasons_of("checksum", refused), 0);
+        assert_eq!(reasons_of("checksum", &refused.replace("checksum", "magic")), 1);
+        assert_eq!(reasons_of("checksum", &format!("[a] hello\n{refused}")), 1);
+        assert_eq!(reasons_of("checksum", GOOD), 1);
     }
 
     #[test]
@@ -228,20 +233,26 @@ mod tests {
                       strato: panic: image at 0x40080000; called from, innermost first:\n\
                       strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\n\
                       strato: panic: all cores stopped";
-        let judged = |transcript: &str| {
-            let text = "[system]\ndamage = \"overflow\"\n[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"";
-            let system = system::parse(&Source { path: "x".into(), text: text.into() }, Path::new("."), "x").unwrap();
-            judge(&system, &Transcript { lines: transcript.lines().map(Into::into).collect() }, &off()).len()
-        };
-        assert_eq!(judged(report), 0);
+        assert_eq!(reasons_of("overflow", report), 0);
         for (good, bad) in [
             ("stack overflow", "synchronous exception"),
             ("+0x1000 (0x40081000)", ""),
             ("all cores stopped", "1 cores did not stop"),
         ] {
-            assert_eq!(judged(&report.replace(good, bad)), 1, "{good}");
+            assert_eq!(reasons_of("overflow", &report.replace(good, bad)), 1, "{good}");
         }
-        assert_eq!(judged(GOOD), 1);
+        assert_eq!(reasons_of("overflow", GOOD), 1);
+    }
+
+    #[test]
+    fn an_image_that_leaves_an_invalidation_out_has_to_be_ended_by_the_monitor() {
+        let report = "strato: panic: on core 1, build 1f: page-table order: a table freed before the invalidation\n\
+                      strato: panic: at hyp/src/arch/watch/cell.rs:29\n\
+                      strato: panic: image at 0x40080000; called from, innermost first:\n\
+                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)";
+        assert_eq!(reasons_of("tlbi", report), 0);
+        assert_eq!(reasons_of("tlbi", &report.replace("page-table order: a", "a")), 1);
+        assert_eq!(reasons_of("tlbi", GOOD), 1);
     }
 
     #[test]

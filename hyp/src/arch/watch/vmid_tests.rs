@@ -1,9 +1,9 @@
 //! The monitor objects to a VMID that goes to another address space while some core may hold entries under it.
 
-use super::super::super::stage2::{Scope, invalidate, invalidate_everything};
-use super::super::super::stage2_ops::{dsb_ish, dsb_ishst, isb, set_vttbr, tlbi_alle1is, write_empty, write_vttbr};
-use super::super::*;
-use super::{LEAF, PAGE, Space};
+use super::{LEAF, PAGE, Space, stale_entries};
+use crate::arch::stage2::{Scope, Vttbr, current_vttbr, invalidate, invalidate_everything};
+use crate::arch::stage2_ops::{dsb_ish, dsb_ishst, isb, set_vttbr, tlbi_alle1is, write_empty, write_vttbr};
+use crate::arch::table::VALID;
 
 #[test]
 fn a_vmid_may_be_used_again_after_everything_was_invalidated() {

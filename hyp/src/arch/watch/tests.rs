@@ -5,7 +5,9 @@ use super::super::stage2_ops::{
     dsb_ish, dsb_ishst, isb, set_vttbr, take_combined, tlbi_ipas2e1is, tlbi_vmalle1is, tlbi_vmalls12e1is, write_vttbr,
 };
 use super::super::table::{Edit, Table};
-use super::*;
+use super::{forget_all, stale_entries};
+use crate::arch::backing;
+use crate::arch::stage2::{Vttbr, current_vttbr};
 
 /// Guest-physical address of the one page.
 const PAGE: u64 = 0x4000_5000;
@@ -277,14 +279,14 @@ fn a_core_that_needs_it_makes_every_invalidation_twice() {
     take_combined();
     invalidate(space.vttbr, Scope::Page(PAGE));
     assert_eq!(take_combined(), 1);
-    super::super::errata::note(0x410f_d083);
+    crate::arch::errata::note(0x410f_d083);
     invalidate(space.vttbr, Scope::Page(PAGE));
     assert_eq!(take_combined(), 1, "an A72 does not");
-    super::super::errata::note(0x410f_d0b0); // for good, which no other test minds
+    crate::arch::errata::note(0x410f_d0b0); // for good, which no other test minds
     invalidate(space.vttbr, Scope::Page(PAGE));
     assert_eq!(take_combined(), 2);
     assert_eq!(stale_entries(space.vttbr), 0);
 }
 
-#[path = "watch_vmid_tests.rs"]
+#[path = "vmid_tests.rs"]
 mod vmids;

@@ -1,8 +1,9 @@
-//! Watch: where the page-table monitor listens on a PC (`fake/watch.rs`). On metal nobody listens and nothing is left.
+//! Watch, off: where the page-table monitor (`watch/`) listens. In a release image nobody listens and nothing is left.
 
 use core::sync::atomic::AtomicU64;
 
 use super::ram::Pa;
+use super::stage2::Vttbr;
 
 /// An entry is about to be written.
 #[inline(always)]
@@ -23,3 +24,11 @@ pub(super) fn freed(_table: Pa) {}
 /// A table becomes the root of an address space.
 #[inline(always)]
 pub(super) fn rooted(_root: Pa, _vmid: u8) {}
+
+/// VTTBR_EL2 is written.
+#[inline(always)]
+pub(super) fn selecting(_space: Vttbr) {}
+
+/// The last VTTBR_EL2 acts.
+#[inline(always)]
+pub(super) fn synchronized() {}
