@@ -111,7 +111,8 @@ mod tests {
         let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         // On a host whose programs are not ELF there is nothing to try.
         let Ok(elf) = ElfFile64::<object::LittleEndian>::parse(file.as_slice()) else { return };
-        let is_it = |name: &str| name.contains("backtrace") && name.contains("address_after");
+        let is_it =
+            |name: &str| name.contains("backtrace") && name.contains("address_after") && !name.contains("closure");
         let symbol = elf.symbols().find(|symbol| symbol.name().is_ok_and(is_it)).unwrap();
         let frames = Symbols::of(&file).unwrap().resolve(symbol.address());
         assert!(
