@@ -1,7 +1,7 @@
 //! Watch: the page-table monitor of host tests and of checked images. It follows every entry of every address space and
 //! stops whoever breaks the order of DDI 0487: write invalid, DSB, TLBI of the right VMID, DSB, and only then reuse.
 //!
-//! This file is what `table`, `stage2` and the barriers call. [`state`] holds what is known, [`rules`] and [`bindings`] what
+//! This file is what `table`, `stage2` and the barriers call. `state` holds what is known, `rules` and `bindings` what
 //! follows from it, `cell` where the monitor is: on a PC each thread has one and stands for one core, so tables that another
 //! thread made are not known and not judged; on metal there is one for all cores. A release image has `watch_off` instead.
 
