@@ -111,3 +111,16 @@ fn a_call_splits_at_one_end_only_and_leaves_the_other_end_to_the_next() {
     assert_eq!(world.space.tables(), tables + 2);
     assert_eq!(count(&world.end()), 924);
 }
+
+#[test]
+fn a_page_at_a_boundary_that_its_own_split_makes_is_done_by_that_call() {
+    for call in [unmap, unmap_later, protect] {
+        let mut world = World::new();
+        world.map(RAM, FAR, 2 << 18);
+        // The range begins where the split of 1 GiB ends one block of 2 MiB, and ends inside of the next.
+        assert_eq!(world.calls(RAM + 512, 1, call), [1]);
+        // Here there is a whole block before the one that has to be split.
+        assert_eq!(world.calls(RAM + (1 << 18) + 512, 513, call), [512, 1]);
+        world.end();
+    }
+}

@@ -9,8 +9,8 @@ use crate::memory::source::TableSource;
 
 impl AddressSpace {
     /// Makes leaf boundaries at both ends of a range, and counts that against `budget`. All translations stay as they are,
-    /// also when this fails. Returns the pages up to the second boundary: fewer than `pages` when blocks at the first had to
-    /// be split, and the one at the other end is left to the next call.
+    /// also when this fails. Returns the pages up to the second boundary, at least one: fewer than `pages` when blocks at the
+    /// first had to be split, and the one at the other end is left to the next call. Two blocks are split at most.
     pub(super) fn split_around(
         &mut self,
         start: u64,
@@ -19,11 +19,14 @@ impl AddressSpace {
         source: &mut impl TableSource,
     ) -> Result<u64, SpaceError> {
         let end = start.saturating_add(pages << Level::Three.shift());
-        let (first, end) = match self.split_at(start, source)? {
-            0 => (self.split_at(end, source)?, end),
-            first => (first, self.block_across(end).map_or(end, |level| end & !(level.bytes() - 1))),
+        let first = self.split_at(start, source)?;
+        // What is left to the next call is never all: a split of 1 GiB may put the block across the end right behind `start`.
+        let before = self.block_across(end).map(|level| end & !(level.bytes() - 1));
+        let (blocks, end) = match before.filter(|&before| first != 0 && before > start) {
+            Some(before) => (first, before),
+            None => (self.split_at(end, source)?.saturating_add(first), end),
         };
-        budget.split(first);
+        budget.split(blocks);
         Ok(end.saturating_sub(start) >> Level::Three.shift())
     }
 
