@@ -49,18 +49,20 @@ impl Abort {
     /// Returns the abort that `exit` reports.
     #[must_use]
     pub fn decode(exit: &RawExit) -> Self {
-        let is_fetch = exit.esr >> 26 & 0x3f == 0x20;
-        // WnR is bit 6; cache maintenance (CM, bit 8) is reported as a write but needs read permission alone.
-        let is_write = exit.esr & 1 << 6 != 0 && exit.esr & 1 << 8 == 0;
-        let wanted = match (is_fetch, is_write) {
-            (true, _) => Wanted::Fetch,
-            (false, true) => Wanted::Write,
-            (false, false) => Wanted::Read,
-        };
         let refusal = match exit.esr & 0x3c {
             0b00_0000 | 0b00_0100 => Refusal::NotMapped,
             0b00_1100 => Refusal::Permission,
             _ => Refusal::External,
+        };
+        let is_fetch = exit.esr >> 26 & 0x3f == 0x20;
+        // WnR is bit 6; cache maintenance (CM, bit 8) is reported as a write but needs read permission alone, except DC IVAC (DDI
+        // 0487). All that is mapped can be read, so what lacks a permission is that: as a read it would be tried again for ever.
+        let is_maintenance = exit.esr & 1 << 8 != 0 && refusal != Refusal::Permission;
+        let is_write = exit.esr & 1 << 6 != 0 && !is_maintenance;
+        let wanted = match (is_fetch, is_write) {
+            (true, _) => Wanted::Fetch,
+            (false, true) => Wanted::Write,
+            (false, false) => Wanted::Read,
         };
         // HPFAR_EL2.FIPA counts 4 KiB pages in bits 43:4. It is not valid for a permission fault outside a stage-1 walk
         // (DDI 0487, HPFAR_EL2); with stage 1 off the address is its own translation.
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(abort(0x24, 0x07).wanted, Wanted::Read);
         assert_eq!(abort(0x24, 0x47).wanted, Wanted::Write);
         assert_eq!(abort(0x24, 0x147).wanted, Wanted::Read, "cache maintenance");
+        assert_eq!(abort(0x24, 0x14f).wanted, Wanted::Write, "DC IVAC, of what can be read");
         assert_eq!(abort(0x20, 0x07).wanted, Wanted::Fetch);
     }
 

@@ -88,6 +88,15 @@ fn a_permission_fault_is_delivered_and_query_says_why() {
 }
 
 #[test]
+fn an_invalidation_of_what_may_not_be_written_is_delivered_and_not_tried_again() {
+    let mut s = pair(VM_FAULT_HANDLER);
+    let iss = PERMISSION | 1 << 8 | WRITE;
+    let (frame, el1) = trap(&mut s, 0x3c5, abort(0x24, iss, CODE + 0x40));
+    assert_eq!((frame.pc, el1.esr), (VECTORS + 0x200, 0x25 << 26 | 1 << 25 | iss));
+    s.close();
+}
+
+#[test]
 fn an_access_that_is_allowed_by_now_is_tried_again() {
     let mut s = pair(0);
     let frame = s.trap(A, PC, abort(0x24, NOT_MAPPED | WRITE, DATA + 8)).unwrap();
