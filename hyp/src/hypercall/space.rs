@@ -101,8 +101,12 @@ impl Handle for AsSwitch {
             let selector = inner.spaces.get(to).map_or(Selector::NONE, |space| space.selector());
             cx.context.space = Current { slot: to, selector: cx.cpu.trusted(selector) };
         }
+        // Under the lock: the address space that is left may be ended, and its root be somebody else's, as soon as that is open.
+        let is_selected = cx.cpu.select(&cx.machine.vmids, cx.context.space.selector);
         drop(guard);
-        cx.select_space();
+        if !is_selected {
+            cx.renew_space();
+        }
         Ok(Outcome::Reply(AsSwitchReply { previous: AddressSpaceHandle(previous) }))
     }
 }

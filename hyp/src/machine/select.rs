@@ -1,7 +1,7 @@
 //! Select: makes a core translate by its vCPU's current address space. The only place that writes VTTBR_EL2 for a guest.
 
 use super::{Cpu, Cx};
-use crate::allocator::Selector;
+use crate::allocator::{Selector, Vmids};
 use crate::arch::stage2;
 
 impl Cpu {
@@ -12,26 +12,36 @@ impl Cpu {
         let is_met = selector.generation == self.vmid_generation;
         Selector { generation: if is_met { selector.generation } else { 0 }, ..selector }
     }
+
+    /// Makes this core translate by what `selector` selects, from the return to the guest on. Returns whether it does: if not,
+    /// the VMID is another's by now, and the core translates by nothing until [`Cx::renew_space`].
+    #[inline]
+    #[must_use]
+    pub fn select(&self, vmids: &Vmids, selector: Selector) -> bool {
+        let is_own = vmids.claim(self.index, selector);
+        // What is left may lose its tables, or these their number, from here on: nothing is walked by them any more.
+        if is_own {
+            stage2::set_vttbr(selector.vttbr)
+        } else {
+            stage2::park()
+        }
+        is_own
+    }
 }
 
 impl Cx<'_> {
     /// Makes this core translate by the current address space of the vCPU, from the return to the guest on.
     #[inline]
     pub fn select_space(&mut self) {
-        let selector = self.context.space.selector;
-        if self.machine.vmids.claim(self.cpu.index, selector) {
-            stage2::set_vttbr(selector.vttbr);
-        } else {
+        if !self.cpu.select(&self.machine.vmids, self.context.space.selector) {
             self.renew_space();
         }
     }
 
-    /// The same, with a VMID of this generation.
+    /// The same, with a VMID of this generation; the core translates by nothing.
     #[cold]
     #[inline(never)]
-    fn renew_space(&mut self) {
-        // Whose tables these are may lose its number now: nothing is walked by them from here on.
-        stage2::park();
+    pub fn renew_space(&mut self) {
         let (mut inner, mut held) = self.vm.inner.lock(&mut self.locks);
         let (mut pool, _held) = self.machine.memory.lock(&mut held);
         let Some(space) = inner.spaces.get_mut(self.context.space.slot) else {
