@@ -1,8 +1,8 @@
 //! Stage 2: the registers that select an address space, and the one order in which its entries change.
 //!
 //! Called by `memory::stage2` after it wrote entries, by the allocator when VMIDs start over, by boot (VTCR_EL2) and by the
-//! switch (VTTBR_EL2). Never writes an entry. The orders below are kept by [`super::watch`] on a PC, and are those of DDI 0487, "TLB maintenance" and
-//! "Break-before-make".
+//! switch (VTTBR_EL2). Never writes an entry. The orders below are those of DDI 0487, "TLB maintenance" and
+//! "Break-before-make"; [`super::watch`] checks them on a PC and in checked images.
 
 use super::ram::Pa;
 use super::stage2_ops::{

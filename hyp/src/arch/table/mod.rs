@@ -5,8 +5,8 @@
 //! proof of an owned table. Leaves are plain values. Called by `memory::stage2`; never decides what is mapped where.
 //!
 //! Entries are atomics, since walkers of all cores read them at any time; EL2's own accesses are ordered by the lock of
-//! the address space. The order towards walkers (valid, invalid, invalidation, reuse) is [`super::stage2`]'s business; on
-//! a PC [`super::watch`] checks it.
+//! the address space. The order towards walkers (valid, invalid, invalidation, reuse) is [`super::stage2`]'s business;
+//! [`super::watch`] checks it on a PC and in checked images.
 
 use core::marker::PhantomData;
 use core::num::NonZeroUsize;
