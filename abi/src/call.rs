@@ -6,9 +6,9 @@ use crate::calls::calls;
 use crate::console::ConsoleData;
 use crate::core::ExitKind;
 use crate::error::{Error, Reason};
-use crate::event::DeliveryMode;
+use crate::event::{DeliveryMode, IrqFlags};
 use crate::group::Group;
-use crate::handle::{AddressSpaceHandle, Handle, MemHandle, PeerHandle, PortHandle, ShareHandle};
+use crate::handle::{AddressSpaceHandle, Handle, IrqHandle, MemHandle, PeerHandle, PortHandle, ShareHandle};
 use crate::mem::MemoryType;
 use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
 use crate::share::{RevokePolicy, Steps, Terms};
@@ -200,6 +200,15 @@ calls! { ($)
     ///
     /// In: x1 peer, x2 key. Out: x1 port. Errors: `INVALID` no such offer to this VM; `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.CONNECT.
     EvtConnect = (Event, 5) "EVT.CONNECT" (peer: PeerHandle, key: u64) -> EvtConnectReply(port: PortHandle);
+    /// Makes a device interrupt an event: it raises a port of the caller, and is unmasked.
+    ///
+    /// In: x1 interrupt, x2 port, x3 [`IrqFlags`]. Errors: handle errors; `INVALID` flags. Blocks: never. Spec: EVT.BIND_IRQ.
+    EvtBindIrq = (Event, 6) "EVT.BIND_IRQ" (irq: IrqHandle, port: PortHandle, flags: IrqFlags) -> EvtBindIrqReply();
+    /// Says that the device of an interrupt was served: it may come again.
+    ///
+    /// In: x1 interrupt. Errors: handle errors; `STATE` it has not come, or it is masked because its line does not fall.
+    /// Blocks: never. Spec: EVT.IRQ_DONE.
+    EvtIrqDone = (Event, 7) "EVT.IRQ_DONE" (irq: IrqHandle) -> EvtIrqDoneReply();
     /// Binds a port to what happens to an object: it is raised at each step of the mask.
     ///
     /// In: x1 handle of a peer, a share or borrowed memory, x2 port, x3 [`Steps`]; no step ends the binding.

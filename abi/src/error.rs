@@ -135,6 +135,8 @@ reasons! {
     NotAllowed = 12, "is not allowed by the manifest";
     /// Only the owner of the object may do that.
     NotOwner = 13, "belongs to another VM";
+    /// The interrupt was masked, because the line of its device did not fall however often it was served.
+    LineStuck = 14, "is masked: its line did not fall, however often it was served";
 }
 
 /// What x1 holds when a call is refused: `argument[3:0] | reason[15:8] | quantity[63:16]`.

@@ -14,3 +14,27 @@ pub enum DeliveryMode {
 }
 
 crate::regs::argument_enum!(DeliveryMode { 0 => Poll, 1 => Upcall });
+
+bitflags::bitflags! {
+    /// Flags of EVT.BIND_IRQ.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct IrqFlags: u64 {
+        /// The binding ends and the interrupt is masked; the port is not looked at.
+        const OFF = 1;
+    }
+}
+
+impl Argument for IrqFlags {
+    const REGS: usize = 1;
+
+    fn take(regs: &[u64]) -> Result<Self, (Reason, u64)> {
+        Self::from_bits(u64::take(regs)?).ok_or((Reason::ReservedBits, Self::all().bits()))
+    }
+
+    fn put(&self, regs: &mut [u64]) {
+        self.bits().put(regs);
+    }
+}
+
+/// How often in a row EVT.IRQ_DONE may find the line of a level interrupt still raised before the interrupt is masked.
+pub const IRQ_ROUNDS_MAX: u64 = 4096;

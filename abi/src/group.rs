@@ -45,7 +45,7 @@ groups! {
     /// Memory shared between peers.
     Share = 4, "SHARE", 1, 0;
     /// Event channels.
-    Event = 5, "EVT", 1, 1;
+    Event = 5, "EVT", 1, 2;
     /// The console.
     Console = 7, "CON", 1, 0;
 }

@@ -82,6 +82,8 @@ typed! {
     PeerHandle;
     /// A handle to an offer of memory that its owner made.
     ShareHandle;
+    /// A handle to a device interrupt that the manifest assigns.
+    IrqHandle;
 }
 
 impl AddressSpaceHandle {

@@ -116,9 +116,9 @@ pub struct HandleEntry {
     pub handle: u32,
     /// [`crate::handle::Kind`].
     pub kind: u16,
-    /// [`crate::handle::Rights`] of a Mem handle, else zero.
+    /// [`crate::handle::Rights`] of a Mem or Device handle, else zero.
     pub rights: u16,
-    /// Mem: bytes. Peer: zero. Port: zero.
+    /// Mem, Device: bytes. Others: zero.
     pub size: u64,
     /// Mem: where it is mapped at the start, or 0.
     pub address: u64,

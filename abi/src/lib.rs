@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod address_space;
+pub mod board;
 pub mod call;
 mod calls;
 pub mod console;
@@ -32,5 +33,5 @@ pub use addr::Ipa;
 pub use call::Call;
 pub use error::{Code, Detail, Error, Reason};
 pub use group::Group;
-pub use handle::{AddressSpaceHandle, Handle, Kind, MemHandle, PeerHandle, PortHandle, Rights, ShareHandle};
+pub use handle::{AddressSpaceHandle, Handle, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Rights, ShareHandle};
 pub use regs::{Argument, Regs, Reply, Request};

@@ -179,7 +179,44 @@ records! {
     /// Starts vCPU 0 of a VM. Nothing is added to a VM after its start.
     Start = 7, KIND_START {
     }
+    /// Gives a VM a handle to registers of a device, on one board; another board passes over the record.
+    GrantDevice = 8, KIND_GRANT_DEVICE {
+        /// Name of the board, padded with zeros.
+        board: [u8; BOARD_NAME_LEN],
+        /// Physical address of the first register, a multiple of the page size.
+        address: u64,
+        /// Bytes, a multiple of the page size.
+        size: u64,
+        /// `DEVICE_*`.
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+        /// Name of the handle, padded with zeros.
+        name: [u8; NAME_LEN],
+    }
+    /// Gives a VM a handle to an interrupt of a device, and a port that it can raise, on one board.
+    GrantInterrupt = 9, KIND_GRANT_INTERRUPT {
+        /// Name of the board, padded with zeros.
+        board: [u8; BOARD_NAME_LEN],
+        /// INTID of a shared peripheral interrupt: 32 and above.
+        intid: u32,
+        /// `INTERRUPT_*`.
+        flags: u32,
+        /// Name of both handles, padded with zeros.
+        name: [u8; NAME_LEN],
+    }
 }
+
+/// Bytes of a board's name, padded with zeros.
+pub const BOARD_NAME_LEN: usize = 16;
+/// Device flag: the manifest trusts the driver not to reach other memory by the device.
+pub const DEVICE_DMA_TRUSTED: u32 = 1;
+/// Every device flag of this version.
+pub const DEVICE_FLAGS: u32 = DEVICE_DMA_TRUSTED;
+/// Interrupt flag: it is a pulse, not a level.
+pub const INTERRUPT_EDGE: u32 = 1;
+/// Every interrupt flag of this version.
+pub const INTERRUPT_FLAGS: u32 = INTERRUPT_EDGE;
 
 /// Header flag: before the first guest runs, boot says where everything stands and whose it is.
 pub const HEADER_REPORT: u32 = 1;
@@ -202,6 +239,7 @@ pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT |
 const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader>() == 8);
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);
 const _: () = assert!(size_of::<GrantRegion>() == 64 && size_of::<Peer>() == 56 && size_of::<Channel>() == 96);
+const _: () = assert!(size_of::<GrantDevice>() == 88 && size_of::<GrantInterrupt>() == 72);
 
 /// Returns the checksum of `bytes`, whose length counts in whole 8-byte words; a rest is taken as if followed by zeros.
 ///

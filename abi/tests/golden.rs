@@ -11,7 +11,7 @@ use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{AddressSpaceHandle, Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{
-    addr, address_space, console, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
+    addr, address_space, console, event, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
     version,
 };
 
@@ -77,7 +77,8 @@ fn golden() -> String {
         info_page::FEATURE_CONSOLE_INPUT, info_page::FEATURE_NATIVE, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, note::FLAG_NATIVE, vcpu::NO_DEADLINE,
         vcpu_area::VCPU_RECORD_STRIDE, plan::PAYLOAD_MAGIC, plan::PAYLOAD_VERSION, plan::ANY_CORE, plan::KIND_CREATE_VM,
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,
-        plan::KIND_START, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
+        plan::KIND_START, plan::KIND_GRANT_DEVICE, plan::KIND_GRANT_INTERRUPT, plan::BOARD_NAME_LEN,
+        plan::DEVICE_DMA_TRUSTED, plan::INTERRUPT_EDGE, event::IRQ_ROUNDS_MAX, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
         plan::VM_NATIVE);
     writeln!(out, "const AddressSpaceHandle::FIRST {:#x}", AddressSpaceHandle::FIRST.0.bits()).ok();
     writeln!(out, "const version::UID {:08x?}", version::UID).ok();
@@ -115,6 +116,9 @@ fn golden() -> String {
     numbers!(out: strato_abi::share::ShareState { Offered, Accepted, Asked, Revoking, Relinquished, Revoked, Donated });
     for (name, flag) in address_space::UnmapFlags::all().iter_names() {
         writeln!(out, "unmap flag {} {name}", flag.bits()).ok();
+    }
+    for (name, flag) in event::IrqFlags::all().iter_names() {
+        writeln!(out, "irq flag {} {name}", flag.bits()).ok();
     }
     for (name, state) in strato_abi::mem::MemState::all().iter_names() {
         writeln!(out, "mem state {} {name}", state.bits()).ok();

@@ -1,11 +1,12 @@
 //! Group EVT: event channels. One function per call, and the waits and masks that combine them with the event area.
 
 use strato_abi::call::{
-    EvtAck, EvtBindObject, EvtBindVcpu, EvtClose, EvtConnect, EvtMode, EvtOffer, EvtSend, EvtUnmask,
+    EvtAck, EvtBindIrq, EvtBindObject, EvtBindVcpu, EvtClose, EvtConnect, EvtIrqDone, EvtMode, EvtOffer, EvtSend,
+    EvtUnmask,
 };
-use strato_abi::event::DeliveryMode;
+use strato_abi::event::{DeliveryMode, IrqFlags};
 use strato_abi::share::Steps;
-use strato_abi::{Handle, PeerHandle, PortHandle};
+use strato_abi::{Handle, IrqHandle, PeerHandle, PortHandle};
 
 use crate::conduit::{Conduit, wrappers};
 use crate::error::Result;
@@ -52,6 +53,16 @@ wrappers! {
     /// # Errors
     /// `INVALID` no such offer to this VM; `FULL`, `PEER_GONE`, handle errors.
     fn connect(peer: PeerHandle, key: u64) -> PortHandle = EvtConnect { peer, key }, |reply| reply.port;
+    /// Lets the device interrupt `irq` raise `port`, or nothing any more (EVT.BIND_IRQ).
+    ///
+    /// # Errors
+    /// Handle errors.
+    fn bind_irq(irq: IrqHandle, port: PortHandle, flags: IrqFlags) -> () = EvtBindIrq { irq, port, flags }, |_| ();
+    /// Lets the device interrupt `irq` come again (EVT.IRQ_DONE).
+    ///
+    /// # Errors
+    /// `STATE` it has not come, or is masked because its line does not fall; handle errors.
+    fn irq_done(irq: IrqHandle) -> () = EvtIrqDone { irq }, |_| ();
     /// Raises `port` whenever one of `steps` is taken with `object`: a peer, a share or borrowed memory (EVT.BIND_OBJECT).
     ///
     /// # Errors

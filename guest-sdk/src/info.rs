@@ -6,7 +6,7 @@ use ::core::ops::Range;
 use strato_abi::handle::Kind;
 use strato_abi::info_page::{GroupEntry, HandleEntry, InfoPage, MAGIC, TableRef};
 use strato_abi::version::{ABI_VERSION, major};
-use strato_abi::{Group, Handle, Ipa, MemHandle, PeerHandle, PortHandle, Rights};
+use strato_abi::{Group, Handle, Ipa, IrqHandle, MemHandle, PeerHandle, PortHandle, Rights};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// What a VM is told about itself: the header of the info page with the tables behind it.
@@ -72,6 +72,15 @@ pub struct Mem {
     pub size: u64,
     /// Where it is mapped at the start, if it is.
     pub address: Option<Ipa>,
+}
+
+/// Registers of a device that this VM is assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// The handle, which AS.MAP takes as it takes memory.
+    pub handle: MemHandle,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// Returns the info page of this VM.
@@ -217,6 +226,23 @@ impl Info {
     /// The manifest gives this VM no such port.
     pub fn port<'n>(&self, name: &'n str) -> Result<PortHandle, Missing<'n>> {
         self.find(Kind::Port, name).map(|entry| PortHandle(Handle::from_bits(entry.handle)))
+    }
+
+    /// Returns the registers of the device of this name.
+    ///
+    /// # Errors
+    /// The manifest gives this VM no such device on this board.
+    pub fn device<'n>(&self, name: &'n str) -> Result<Registers, Missing<'n>> {
+        self.find(Kind::Device, name)
+            .map(|entry| Registers { handle: MemHandle(Handle::from_bits(entry.handle)), size: entry.size })
+    }
+
+    /// Returns the device interrupt of this name.
+    ///
+    /// # Errors
+    /// The manifest gives this VM no such interrupt on this board.
+    pub fn irq<'n>(&self, name: &'n str) -> Result<IrqHandle, Missing<'n>> {
+        self.find(Kind::Irq, name).map(|entry| IrqHandle(Handle::from_bits(entry.handle)))
     }
 
     /// Returns the peer of this name.

@@ -5,7 +5,7 @@
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
 //! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`granted`], [`borrowed`],
-//! [`mapped`], [`ring`], [`time`].
+//! [`mapped`], [`ring`], [`device`], [`time`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -18,6 +18,7 @@ pub mod borrowed;
 pub mod conduit;
 pub mod console;
 pub mod core;
+pub mod device;
 pub mod entry;
 pub mod error;
 pub mod event;
@@ -53,6 +54,7 @@ pub mod vcpu_area;
 pub use arch::{Hvc, MmuStart, StackMemory};
 pub use borrowed::Borrowed;
 pub use conduit::{Conduit, make};
+pub use device::{Irq, Mmio};
 pub use error::{Error, Result};
 pub use failure::{Failure, ensure, ensure_equal};
 pub use granted::{Donation, Granted, Lent, Shared};

@@ -55,6 +55,18 @@ impl Needs {
         self.handle(Kind::Peer, name)
     }
 
+    /// Returns the needs with registers of a device of this name.
+    #[must_use]
+    pub const fn device(self, name: &'static str) -> Self {
+        self.handle(Kind::Device, name)
+    }
+
+    /// Returns the needs with a device interrupt of this name.
+    #[must_use]
+    pub const fn irq(self, name: &'static str) -> Self {
+        self.handle(Kind::Irq, name)
+    }
+
     /// Returns the needs with a handle of this kind and name.
     ///
     /// # Panics
@@ -220,8 +232,8 @@ mod tests {
         let mut golden = Vec::new();
         golden.extend([7, 0, 0, 0, 176, 0, 0, 0, 1, 0, 0, 0]);
         golden.extend(*b"Strato\0\0");
-        golden.extend([1, 0, 1, 0, 1, 0, 0, 0, 7, 0, 2, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]);
-        for (group, minor) in [(0, 1), (1, 0), (2, 0), (3, 1), (4, 0), (5, 1), (7, 0)] {
+        golden.extend([2, 0, 1, 0, 1, 0, 0, 0, 7, 0, 2, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]);
+        for (group, minor) in [(0, 1), (1, 0), (2, 0), (3, 1), (4, 0), (5, 2), (7, 0)] {
             golden.extend([group, 0, 1, 0, minor, 0, 0, 0]);
         }
         for (kind, name) in [(1, "to_pong"), (2, "shared")] {

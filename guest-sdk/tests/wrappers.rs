@@ -5,13 +5,14 @@ use strato_guest::abi::address_space::{Attributes, LastFault, UnmapFlags};
 use strato_guest::abi::call::*;
 use strato_guest::abi::console::ConsoleData;
 use strato_guest::abi::core::ExitKind;
-use strato_guest::abi::event::DeliveryMode;
+use strato_guest::abi::event::{DeliveryMode, IrqFlags};
 use strato_guest::abi::limit::LimitKey;
 use strato_guest::abi::mem::{MemState, MemoryType};
 use strato_guest::abi::share::{RevokePolicy, ShareState, Steps, Terms, Verb};
 use strato_guest::abi::vcpu::{RunState, YieldHint};
 use strato_guest::abi::{
-    AddressSpaceHandle, Code, Handle, Ipa, Kind, MemHandle, PeerHandle, PortHandle, Reason, Regs, Rights, ShareHandle,
+    AddressSpaceHandle, Code, Handle, Ipa, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Reason, Regs, Rights,
+    ShareHandle,
 };
 use strato_guest::{Recorder, address_space, console, core, event, mem, share, smccc, vcpu};
 
@@ -21,6 +22,8 @@ const PEER: PeerHandle = PeerHandle(Handle::new(5, 2));
 const HERE: AddressSpaceHandle = AddressSpaceHandle::CURRENT;
 const SHARE: ShareHandle = ShareHandle(Handle::new(6, 1));
 const SPACE: AddressSpaceHandle = AddressSpaceHandle(Handle::new(7, 1));
+const IRQ: IrqHandle = IrqHandle(Handle::new(8, 1));
+const IRQ_BITS: u64 = 0x1_0008;
 const PORT_BITS: u64 = 0x1_0003;
 const MEM_BITS: u64 = 0x1_0004;
 const PEER_BITS: u64 = 0x2_0005;
@@ -114,6 +117,8 @@ wrapper_tests! {
         share::Revocation { state: Some(ShareState::Revoked), done: 2 }, [SHARE_BITS, 1];
     share_info_is_typed: ShareInfo [2, 0x11, 2] share::info(SHARE) ==
         share::Share { state: Some(ShareState::Accepted), terms: 0x11, pages: 2 }, [SHARE_BITS];
+    evt_bind_irq_carries_the_flags: EvtBindIrq [] event::bind_irq(IRQ, PORT, IrqFlags::OFF) == (), [IRQ_BITS, PORT_BITS, 1];
+    evt_irq_done_names_the_interrupt: EvtIrqDone [] event::irq_done(IRQ) == (), [IRQ_BITS];
     evt_bind_object_carries_the_steps: EvtBindObject [] event::bind_object(SHARE.0, PORT, Steps::ACCEPTED) == (),
         [SHARE_BITS, PORT_BITS, 2];
     vcpu_yield_names_hint_and_target: VcpuYield [] vcpu::yield_to(YieldHint::Port, PORT_BITS) == (), [2, PORT_BITS];

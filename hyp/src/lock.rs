@@ -50,8 +50,10 @@ pub const VM: u8 = 1;
 pub const LINE: u8 = 2;
 /// Rank of the allocator and of the address spaces.
 pub const MEMORY: u8 = 3;
+/// Rank of a device's interrupt.
+pub const IRQ: u8 = 4;
 /// Rank of the leaves: the console ring and the interrupt distributor. Nothing is locked while one is held.
-pub const CONSOLE: u8 = 4;
+pub const CONSOLE: u8 = 5;
 
 /// Waiting for a ticket executes YIELD: `core::hint::spin_loop` is ISB on this target, which an emulator that runs
 /// all cores on one thread does not take as a hint to go on with another core.

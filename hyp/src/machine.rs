@@ -10,9 +10,10 @@ use crate::allocator::{Account, Allocator, Audit, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
 use crate::arch::page_box::PageBox;
+use crate::board::Devices;
 use crate::console::Console;
-use crate::gic::Gic;
-use crate::lock::{CONSOLE, Held, Lock, MEMORY};
+use crate::gic::{Gic, Lines};
+use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
@@ -40,6 +41,12 @@ pub struct Machine {
     pub mail: [Mail; MAX_CORES],
     /// The interrupt controller.
     pub gic: Gic,
+    /// Interrupts of devices that VMs drive.
+    pub lines: Lines,
+    /// Name of the board.
+    pub board: &'static str,
+    /// Which physical pages are whose, besides memory.
+    pub devices: Lock<Devices, IRQ>,
     /// The console.
     pub console: &'static Console,
     /// VMs that have not ended.
@@ -84,6 +91,11 @@ impl Mail {
         self.is_full.store(true, Ordering::Release);
     }
 
+    /// Makes the core itself look, though there is no letter.
+    pub fn remind(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether there is something in the box.
     #[inline]
     #[must_use]
@@ -117,6 +129,8 @@ pub struct Cpu {
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
+    /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](Lines).
+    pub came: u64,
     /// Deadline that the timer is armed for, in ticks.
     pub armed: u64,
     /// Results of a call that left, x1 to x15, until they are written.

@@ -83,5 +83,7 @@ pub(crate) fn boot_plan() -> Vec<Layout> {
         plan::Peer { header, peer, reserved, name }
         plan::Channel { header, peer, vcpu, peer_vcpu, reserved, name, peer_name }
         plan::Start { header }
+        plan::GrantDevice { header, board, address, size, flags, reserved, name }
+        plan::GrantInterrupt { header, board, intid, flags, name }
     }
 }

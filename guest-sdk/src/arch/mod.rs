@@ -41,7 +41,7 @@ pub(crate) use {
     own_stack::{frames, stack_guard, stack_room},
     pages::{event_cells, image_range, info_bytes, instruction, vcpu_cells},
     start::{run_main, vcpu_entry},
-    word::{copy_words, load, peek, poke, read, store, write},
+    word::{copy_words, device_load, device_store, load, peek, poke, read, store, write},
 };
 
 #[cfg(not(target_os = "none"))]

@@ -125,6 +125,22 @@ word! {
     store poke by arch_word_poke
 }
 
+/// Returns the 32-bit register at `address`, read once.
+pub(crate) fn device_load(address: Ipa) -> u32 {
+    let value: u32;
+    // SAFETY: a load changes nothing of the program; `device::Mmio`, the one caller, has mapped registers there and keeps them
+    // mapped. Volatile: what the device does on being read is the reason for it.
+    unsafe { asm!("ldr {value:w}, [{at}]", value = out(reg) value, at = in(reg) address.bytes(), options(nostack)) };
+    value
+}
+
+/// Stores `value` in the 32-bit register at `address`, once.
+pub(crate) fn device_store(address: Ipa, value: u32) {
+    // SAFETY: as for the load; registers are at no address of the program (`image`). What a device that reads and writes memory
+    // by itself is told to do is its driver's affair, whom the manifest has to trust.
+    unsafe { asm!("str {value:w}, [{at}]", value = in(reg) value, at = in(reg) address.bytes(), options(nostack)) };
+}
+
 /// Copies `words` words.
 ///
 /// # Safety

@@ -42,6 +42,11 @@ pub fn acknowledge() -> u32 {
     (intid & 0xff_ffff) as u32
 }
 
+/// Returns the INTID of the interrupt that waits at this core with the highest priority; 1020 and above if there is none.
+pub fn highest_pending() -> u32 {
+    (sysreg::read_icc_hppir1() & 0xff_ffff) as u32
+}
+
 /// Ends an interrupt: priority drop, then deactivation, and the barrier by which a level line is seen low again.
 #[inline]
 pub fn end(intid: u32) {

@@ -48,6 +48,9 @@ register_structs! {
         /// GICC_EOIR
         (0x0010 => pub eoir: WriteOnly<u32>),
         (0x0014 => _reserved0),
+        /// GICC_HPPIR
+        (0x0018 => pub hppir: ReadOnly<u32>),
+        (0x001c => _reserved2),
         /// GICC_APR
         (0x00d0 => pub apr: [ReadWrite<u32>; 4]),
         (0x00e0 => _reserved1),

@@ -32,6 +32,10 @@ read!(
     read_icc_iar1, "icc_iar1_el1"
 );
 read!(
+    /// INTID of the group 1 interrupt that waits with the highest priority, which stays pending.
+    read_icc_hppir1, "icc_hppir1_el1"
+);
+read!(
     /// Physical interrupts that wait for this core, masked or not: bit 7 IRQ, bit 6 FIQ, bit 8 SError.
     read_isr, "isr_el1"
 );

@@ -1,6 +1,9 @@
 //! A board that Strato does not know, and the PC on which the tests run: nothing is assumed.
 
+use strato_abi::board;
+
 use super::Known;
 
 /// Matches no device tree by its string.
-pub(super) static BOARD: Known = Known { name: "unknown", compatible: "", uart_clock_hz: 0, has_stock_stub: false };
+pub(super) static BOARD: Known =
+    Known { name: "unknown", compatible: "", map: &board::UNKNOWN, uart_clock_hz: 0, has_stock_stub: false };

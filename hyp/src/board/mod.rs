@@ -2,13 +2,17 @@
 //! alone; boot fills [`BoardInfo`] from the device tree, everybody else reads it.
 
 use heapless::Vec;
+use strato_abi::board::Map;
 
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::region::Region;
 
+mod devices;
 mod host;
 mod qemu_virt;
 mod rpi4;
+
+pub use devices::{ClaimError, Devices};
 
 /// Most regions of memory in the device tree.
 pub const MAX_RAM: usize = 8;
@@ -22,6 +26,8 @@ pub struct Known {
     pub name: &'static str,
     /// The root node's `compatible` string.
     pub compatible: &'static str,
+    /// What of its address map is kept, and which devices cannot reach memory.
+    pub map: &'static Map,
     /// Clock of the PL011, which sets the baud rate; 0 where the firmware's setting stays.
     pub uart_clock_hz: u32,
     /// Whether the firmware is the Raspberry Pi's stub: cores wait for a spin table, and it opens CPUACTLR_EL1 to EL2.

@@ -1,7 +1,14 @@
 //! QEMU's `virt` machine: everything is in its device tree, and its UART takes any baud rate.
 
+use strato_abi::board;
+
 use super::Known;
 
 /// `qemu-system-aarch64 -M virt,virtualization=on`.
-pub(super) static BOARD: Known =
-    Known { name: "qemu-virt", compatible: "linux,dummy-virt", uart_clock_hz: 24_000_000, has_stock_stub: false };
+pub(super) static BOARD: Known = Known {
+    name: "qemu-virt",
+    compatible: "linux,dummy-virt",
+    map: &board::QEMU_VIRT,
+    uart_clock_hz: 24_000_000,
+    has_stock_stub: false,
+};

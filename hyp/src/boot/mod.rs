@@ -20,6 +20,7 @@ use crate::board::{BoardInfo, CoreMethod, GicInfo};
 use crate::console::{Console, say};
 use crate::gic::Gic;
 
+mod assign;
 pub mod device_tree;
 mod fdt;
 mod node;

@@ -5,9 +5,10 @@ use core::mem::size_of;
 
 use strato_abi::info_page::{GroupEntry, InfoPage};
 use strato_abi::plan::{
-    Channel, CreateRegion, CreateVm, GrantRegion, HEADER_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM,
-    KIND_GRANT_REGION, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
-    RecordHeader, Start, VM_FLAGS, checksum,
+    BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, GrantDevice, GrantInterrupt, GrantRegion,
+    HEADER_FLAGS, INTERRUPT_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_DEVICE,
+    KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
+    PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
 };
 use strato_abi::version::{ABI_VERSION, major, minor};
 use zerocopy::FromBytes;
@@ -89,6 +90,10 @@ pub enum Record<'p> {
     Peer(&'p Peer),
     /// Connects two VMs.
     Channel(&'p Channel),
+    /// Gives registers of a device to a VM.
+    GrantDevice(&'p GrantDevice),
+    /// Gives the interrupt of a device to a VM.
+    GrantInterrupt(&'p GrantInterrupt),
     /// Starts a VM.
     Start(&'p Start),
 }
@@ -104,7 +109,24 @@ impl Record<'_> {
             Self::GrantRegion(record) => record.header.vm,
             Self::Peer(record) => record.header.vm,
             Self::Channel(record) => record.header.vm,
+            Self::GrantDevice(record) => record.header.vm,
+            Self::GrantInterrupt(record) => record.header.vm,
             Self::Start(record) => record.header.vm,
+        }
+    }
+
+    /// Returns whether the record is for the board of that name: most are for all.
+    #[must_use]
+    pub fn is_for(&self, board: &str) -> bool {
+        let is_it = |name: &[u8; BOARD_NAME_LEN]| {
+            let (start, rest) = name.split_at(board.len().min(BOARD_NAME_LEN));
+            start == board.as_bytes() && rest.iter().all(|&byte| byte == 0)
+        };
+        match self {
+            Self::GrantDevice(record) => is_it(&record.board),
+            Self::GrantInterrupt(record) => is_it(&record.board),
+            Self::CreateVm(_) | Self::Load(_) | Self::CreateRegion(_) | Self::GrantRegion(_) => true,
+            Self::Peer(_) | Self::Channel(_) | Self::Start(_) => true,
         }
     }
 }
@@ -170,13 +192,16 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// Returns how many named handles the plan gives VM `vm`, besides `ram`.
+    /// Returns how many named handles the plan gives VM `vm` on `board`, besides `ram`.
     #[must_use]
-    pub fn named_handles(&self, vm: u16) -> usize {
+    pub fn named_handles(&self, vm: u16, board: &str) -> usize {
         self.records()
             .filter_map(Result::ok)
+            .filter(|(_, record)| record.is_for(board))
             .map(|(_, record)| match record {
-                Record::GrantRegion(_) | Record::Peer(_) => usize::from(record.vm() == vm),
+                Record::GrantRegion(_) | Record::Peer(_) | Record::GrantDevice(_) => usize::from(record.vm() == vm),
+                // It comes with a port.
+                Record::GrantInterrupt(_) => 2 * usize::from(record.vm() == vm),
                 Record::Channel(channel) => usize::from(record.vm() == vm) + usize::from(channel.peer == vm),
                 Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) | Record::Start(_) => 0,
             })
@@ -199,6 +224,14 @@ fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
         KIND_GRANT_REGION => Record::GrantRegion(GrantRegion::ref_from_bytes(record).ok()?),
         KIND_PEER => Record::Peer(Peer::ref_from_bytes(record).ok()?),
         KIND_CHANNEL => Record::Channel(Channel::ref_from_bytes(record).ok()?),
+        KIND_GRANT_DEVICE => {
+            let record = GrantDevice::ref_from_bytes(record).ok()?;
+            (record.flags & !DEVICE_FLAGS == 0).then_some(Record::GrantDevice(record))?
+        }
+        KIND_GRANT_INTERRUPT => {
+            let record = GrantInterrupt::ref_from_bytes(record).ok()?;
+            (record.flags & !INTERRUPT_FLAGS == 0).then_some(Record::GrantInterrupt(record))?
+        }
         KIND_START => Record::Start(Start::ref_from_bytes(record).ok()?),
         _ => return None,
     };
@@ -207,83 +240,5 @@ fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::vec::Vec;
-    use zerocopy::IntoBytes;
-
-    fn payload(records: &[&[u8]]) -> Vec<u8> {
-        let body = records.concat();
-        let header = PayloadHeader {
-            magic: PAYLOAD_MAGIC,
-            version: PAYLOAD_VERSION,
-            abi_version: ABI_VERSION,
-            total_len: (64 + body.len()) as u64,
-            checksum: checksum(&body),
-            records_len: u32::try_from(body.len()).unwrap(),
-            records: u32::try_from(records.len()).unwrap(),
-            vms: 1,
-            log_level: 3,
-            slice_us: 1000,
-            flags: 0,
-            build_id: 7,
-        };
-        [header.as_bytes(), &body].concat()
-    }
-
-    fn good() -> Vec<u8> {
-        let start = Start { header: Start::header(0) };
-        let region = CreateRegion { header: CreateRegion::header(0), size: 4096 };
-        payload(&[region.as_bytes(), start.as_bytes()])
-    }
-
-    #[test]
-    fn a_good_payload_is_read_record_by_record() {
-        let bytes = good();
-        let plan = Plan::check(&bytes).unwrap();
-        let kinds: Vec<_> = plan.records().map(|record| matches!(record.unwrap().1, Record::CreateRegion(_))).collect();
-        assert_eq!(kinds, [true, false]);
-    }
-
-    #[test]
-    fn each_damage_is_named_by_its_check() {
-        let bytes = good();
-        let damaged = |at: usize, value: u8| {
-            let mut bytes = bytes.clone();
-            bytes[at] = value;
-            Plan::check(&bytes).unwrap_err()
-        };
-        assert_eq!(Plan::check(&[]).unwrap_err(), PlanError::Missing);
-        assert_eq!(damaged(0, 0), PlanError::Magic);
-        assert_eq!(damaged(8, 9), PlanError::Version(9));
-        assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
-        assert_eq!(damaged(52, 2), PlanError::Flags(2));
-        assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
-        assert_eq!(damaged(70, 1), PlanError::Checksum);
-        assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
-        assert_eq!(Plan::check(&bytes[..20]).unwrap_err(), PlanError::Length);
-    }
-
-    #[test]
-    fn unknown_and_cut_off_records_are_refused_by_number() {
-        let mut odd = Start { header: Start::header(0) };
-        odd.header.kind = 99;
-        let bytes = payload(&[Start { header: Start::header(0) }.as_bytes(), odd.as_bytes()]);
-        let last = Plan::check(&bytes).unwrap().records().last().unwrap().unwrap_err();
-        assert_eq!(last, PlanError::Record(1));
-        let mut long = Start { header: Start::header(0) };
-        long.header.size = 4000;
-        let bytes = payload(&[long.as_bytes()]);
-        assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
-    }
-
-    #[test]
-    fn bytes_outside_the_payload_are_refused() {
-        let bytes = good();
-        let plan = Plan::check(&bytes).unwrap();
-        assert!(plan.bytes(3, 0, bytes.len() as u64).is_ok());
-        for (offset, length) in [(0, bytes.len() as u64 + 1), (u64::MAX, 1), (8, u64::MAX)] {
-            assert_eq!(plan.bytes(3, offset, length).unwrap_err(), PlanError::Bounds(3));
-        }
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use strato_abi::{Handle, Ipa};
 
 use super::plan::{Plan, PlanError, Record};
 use super::start::{make_cpus, wants_report};
-use super::{refuse, report};
+use super::{assign, refuse, report};
 use crate::allocator::MemId;
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::epoch::Stay;
@@ -101,6 +101,13 @@ impl<'a> Builder<'a, '_> {
         let vm = self.vm(n, record.vm())?;
         match record {
             Record::CreateVm(_) => {}
+            Record::GrantDevice(_) | Record::GrantInterrupt(_) if !record.is_for(self.machine.board) => {}
+            Record::GrantDevice(record) => {
+                assign::device(self.machine, vm, record, none).map_err(failed)?;
+            }
+            Record::GrantInterrupt(record) => {
+                assign::interrupt(self.machine, vm, record, none).map_err(failed)?;
+            }
             Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => {
                 let (mut inner, mut held) = vm.inner.lock(none);
                 let (mut pool, _held) = self.machine.memory.lock(&mut held);
@@ -144,6 +151,7 @@ impl<'a> Builder<'a, '_> {
                 attach::grant(vm, inner, record, id, allocator)
             }
             Record::CreateVm(_) | Record::Peer(_) | Record::Channel(_) | Record::Start(_) => Ok(()),
+            Record::GrantDevice(_) | Record::GrantInterrupt(_) => Ok(()),
         };
         done.map_err(|error| StartError::Build(n, error))
     }
@@ -153,7 +161,7 @@ impl<'a> Builder<'a, '_> {
         let place = place.ok_or(PlanError::Order(n))?;
         let homes = record.cores.map(|core| self.home(core));
         let command_line = self.plan.bytes(n, record.command_line, u64::from(record.command_line_len))?;
-        let named = self.plan.named_handles(record.header.vm);
+        let named = self.plan.named_handles(record.header.vm, self.machine.board);
         let site = Site { place, incarnation: 1, homes, named, counter_hz: timer::frequency(), command_line };
         let vm = {
             let (mut pool, _held) = self.machine.memory.lock(none);
@@ -184,6 +192,7 @@ impl<'a> Builder<'a, '_> {
             Record::CreateVm(record) => Some(record).filter(|record| record.header.vm == u16::from(vm.place)),
             Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => None,
             Record::Peer(_) | Record::Channel(_) | Record::Start(_) => None,
+            Record::GrantDevice(_) | Record::GrantInterrupt(_) => None,
         });
         let record = record.ok_or(PlanError::Order(n))?;
         let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;

@@ -11,8 +11,10 @@ use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::{Epochs, Slot};
 use crate::arch::page_box::PageBox;
 use crate::arch::{guest, panic, timer};
+use crate::board::Devices;
 use crate::console::say;
 use crate::dispatcher;
+use crate::gic::Lines;
 use crate::lock::Lock;
 use crate::machine::{Cpu, Machine, Mail, Pool};
 use crate::scheduler::RunQueue;
@@ -46,6 +48,9 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
         mail: core::array::from_fn(|_| Mail::default()),
         cpus: core::array::from_fn(|_| Lock::new(None)),
         gic: parts.gic,
+        lines: Lines::new(),
+        board: parts.board.known.name,
+        devices: Lock::new(Devices::of(&parts.board)),
         console: parts.console,
         living: AtomicU32::new(plan.header.vms),
         ended: [AtomicU32::new(0), AtomicU32::new(0)],
@@ -97,6 +102,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             vmid_generation: 0,
             reaping: 0,
             retired: None,
+            came: 0,
             armed: NEVER,
             reply: [0; 15],
         };

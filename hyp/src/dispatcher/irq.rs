@@ -1,9 +1,15 @@
-//! Interrupts: acknowledged, told apart, ended. What they mean for vCPUs is found out at the top of the loop.
+//! Interrupts: acknowledged, told apart, ended. What they mean for vCPUs is found out at the top of the loop; that of a
+//! device stays active until its driver is done.
 
+use super::service;
+use crate::arch::epoch::Stay;
 use crate::arch::{self, timer};
 use crate::gic::Irq;
+use crate::lock::Held;
 use crate::machine::{Cpu, Machine, SGI_MAIL};
+use crate::scheduler::VcpuRef;
 use crate::timer::NEVER;
+use crate::vm::Vm;
 
 /// Interrupts taken in one go; more come at the next exit.
 const AT_ONCE: usize = 4;
@@ -27,8 +33,51 @@ pub fn take(machine: &Machine, cpu: &mut Cpu) {
                     arch::panic::stop();
                 }
             }
-            Irq::Other(intid) => log::warn!("interrupt {} belongs to nobody", intid.number()),
+            Irq::Other(intid) => {
+                if let Some(line) = machine.lines.find(intid) {
+                    cpu.came |= 1 << line;
+                    machine.mail_of(cpu).remind();
+                    machine.gic.drop_priority(token);
+                    continue;
+                }
+                log::warn!("interrupt {} belongs to nobody", intid.number());
+            }
         }
         machine.gic.end(token);
+    }
+}
+
+/// Raises the ports of the devices' interrupts that this core has acknowledged; they come to it as mail does, which is looked at
+/// anyway.
+#[inline]
+pub fn deliver(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if cpu.came != 0 {
+        raise_all(machine, cpu, stay);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn raise_all(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    let mut came = core::mem::take(&mut cpu.came);
+    while came != 0 {
+        #[allow(clippy::cast_possible_truncation, reason = "below 64")]
+        let number = came.trailing_zeros() as u8;
+        came &= came.wrapping_sub(1);
+        let Some(line) = machine.lines.get(number) else { continue };
+        let mut none = Held::mint();
+        let (mut line, _held) = line.lock(&mut none);
+        let mut found = None;
+        let target = line.come(&machine.gic, |owner, port| {
+            found = machine.vm_of(stay, owner.place, owner.incarnation).filter(|vm| !vm.is_ending());
+            found.is_some_and(|vm: &Vm| vm.ports.get(usize::from(port.index())).is_some_and(|at| at.read().is_of(port)))
+        });
+        drop(line);
+        if let Some(((owner, port), vm)) = target.zip(found)
+            && let Some(vcpu) = vm.raise(port.index())
+            && let Some(who) = VcpuRef::new(owner.place, vcpu)
+        {
+            service::tell(machine, cpu, vm, who);
+        }
     }
 }

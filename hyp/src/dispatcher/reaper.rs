@@ -4,6 +4,7 @@ use super::service;
 use crate::allocator::AllocError;
 use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
+use crate::gic::{IntId, Owner};
 use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
@@ -33,8 +34,11 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         cpu.reaping &= cpu.reaping.wrapping_sub(1);
         return;
     };
-    let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
     let mut none = Held::mint();
+    if take_interrupt(machine, vm, &mut none) {
+        return;
+    }
+    let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
     // The stage changes here alone; what the step finds of the other VM is looked at again under both locks.
     let partner = {
         let (inner, _held) = vm.inner.lock(&mut none);
@@ -54,7 +58,10 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         }
     };
     match step {
-        Ok(Step { is_done: true, .. }) => cpu.retired = slot.retire(&machine.epochs),
+        Ok(Step { is_done: true, .. }) => {
+            machine.devices.lock(&mut none).0.release(vm.place);
+            cpu.retired = slot.retire(&machine.epochs);
+        }
         Ok(Step { told, .. }) => {
             if let Some(other) = partner {
                 let told =
@@ -64,6 +71,22 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         }
         Err(_) => panic!("vm {}: the ledger contradicts what the VM holds", vm.label),
     }
+}
+
+/// Takes one interrupt of a device from a VM that ends, before anything else is taken from it. Returns whether there was one.
+fn take_interrupt(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> bool {
+    let me = Some(Owner { place: vm.place, incarnation: vm.incarnation });
+    for line in machine.lines.iter() {
+        let (mut line, _held) = line.lock(none);
+        if line.owner() == me {
+            let intid = line.intid().map_or(0, IntId::number);
+            if line.release(&machine.gic) {
+                log::warn!("vm {}: interrupt {intid} was masked: its line did not fall", vm.label);
+            }
+            return true;
+        }
+    }
+    false
 }
 
 /// Does a step that has to do with another VM, under the locks of both.

@@ -4,6 +4,7 @@
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
+use super::irq;
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::lock::Held;
@@ -53,7 +54,9 @@ pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 
 #[inline(never)]
 fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    for (index, word) in (0u16..).zip(machine.mail_of(cpu).take()) {
+    let letters = machine.mail_of(cpu).take();
+    irq::deliver(machine, cpu, stay);
+    for (index, word) in (0u16..).zip(letters) {
         let mut rest = word;
         while rest != 0 {
             #[allow(clippy::cast_possible_truncation, reason = "below 64")]

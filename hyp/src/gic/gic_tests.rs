@@ -123,7 +123,8 @@ fn an_interrupt_beyond_the_controller_is_refused() {
     write(0x004, 1);
     let gic = v2(distributor, interface).unwrap();
     let beyond = IntId::shared(64).unwrap();
-    assert_eq!(gic.enable_spi(beyond, CoreIndex::BOOT), Err(GicError::NoSuchInterrupt));
+    assert_eq!(gic.route(beyond, CoreIndex::BOOT), Err(GicError::NoSuchInterrupt));
+    assert_eq!(gic.set_trigger(beyond, true), Err(GicError::NoSuchInterrupt));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! GIC: the machine's interrupt controller, version 2 or 3, as far as EL2 uses it: which interrupt came, that it is done,
 //! and one core calling another. Guests never see it. Called by boot and by the dispatcher's interrupt path.
 //!
-//! Both versions run with EOImode 1: ending an interrupt is a priority drop and a deactivation, so that a device's
-//! interrupt can later be left active until its owner is done. All interrupts have one priority and one group.
+//! Both versions run with EOImode 1: ending an interrupt is a priority drop and a deactivation, so that the interrupt of a
+//! device that a VM drives ([`Line`]) is left active until its owner is done. All interrupts have one priority and one group.
 
 use core::fmt;
 
@@ -11,8 +11,13 @@ use crate::arch::mmio::Device;
 use crate::arch::panic::SgiRoute;
 use crate::board::{BoardInfo, GicInfo};
 
+mod lines;
+mod shared;
 mod v2;
 mod v3;
+
+pub use lines::{ClaimError, Done, LINES_MAX, Line, LineState, Lines, Owner};
+use shared::Bit;
 
 /// SGI by which a core asks another to look at its requests.
 pub const RESCHEDULE_SGI: u8 = 0;
@@ -57,7 +62,7 @@ pub enum Irq {
     HypTimer,
     /// The console's UART.
     Uart,
-    /// An interrupt that nobody here enabled.
+    /// An interrupt of a device, or one that nobody here enabled.
     Other(IntId),
     /// None: it went away before it was acknowledged. Not to be ended.
     Spurious,
@@ -87,7 +92,7 @@ impl fmt::Display for GicError {
             Self::Registers => "the interrupt controller's registers are not what the device tree says",
             Self::NoInterface => "the interrupt controller has no interface for a core",
             Self::MessagesOn => "the interrupt controller was left with LPIs on and does not turn them off",
-            Self::NoSuchInterrupt => "the interrupt controller does not have the UART's interrupt",
+            Self::NoSuchInterrupt => "the interrupt controller does not have the interrupt",
         })
     }
 }
@@ -186,25 +191,6 @@ impl Gic {
             Version::V2(gic) => gic.send_sgi(to, id),
             Version::V3(_) => v3::send_sgi(self.affinity(to), id),
         }
-    }
-
-    /// Enables the shared interrupt `intid` (level) and routes it to a core.
-    ///
-    /// # Errors
-    /// [`GicError::NoSuchInterrupt`].
-    pub fn enable_spi(&self, intid: IntId, core: CoreIndex) -> Result<(), GicError> {
-        match &self.version {
-            Version::V2(gic) => gic.enable_spi(intid, core),
-            Version::V3(gic) => gic.enable_spi(intid, self.affinity(core)),
-        }
-    }
-
-    /// Enables the UART's interrupt and routes it to a core.
-    ///
-    /// # Errors
-    /// [`GicError::NoSuchInterrupt`].
-    pub fn enable_uart(&self, core: CoreIndex) -> Result<(), GicError> {
-        self.enable_spi(IntId::shared(self.uart).ok_or(GicError::NoSuchInterrupt)?, core)
     }
 
     /// Returns 2 or 3, the version of the programming model.

@@ -8,7 +8,7 @@
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::ReadWrite;
 
-use super::{GicError, IntId};
+use super::{Bit, GicError, IntId};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::gicv2::{Distributor, Interface};
 use crate::arch::maintenance;
@@ -117,20 +117,49 @@ impl GicV2 {
         self.distributor.sgir.set(u32::from(target) << 16 | u32::from(id & 15));
     }
 
-    pub(super) fn enable_spi(&self, intid: IntId, core: CoreIndex) -> Result<(), GicError> {
-        let number = intid.number() as usize;
+    /// Drops the running priority; the interrupt stays active.
+    #[inline]
+    pub(super) fn drop_priority(&self, value: u32) {
+        self.interface.eoir.set(value);
+    }
+
+    pub(super) fn route(&self, intid: IntId, core: CoreIndex) -> Result<(), GicError> {
         let target = self.targets.get(core.index()).ok_or(GicError::NoInterface)?.load(Ordering::Relaxed);
-        if number >= self.words() * 32 {
-            return Err(GicError::NoSuchInterrupt);
-        }
-        let registers = &self.distributor;
-        let (route, enable) = (registers.itargetsr.get(number), registers.isenabler.get(number / 32));
-        let (Some(route), Some(enable), Some(trigger)) = (route, enable, registers.icfgr.get(number / 16)) else {
-            return Err(GicError::NoSuchInterrupt);
-        };
-        route.set(target);
-        trigger.set(trigger.get() & !(2 << (number % 16 * 2))); // level
-        enable.set(1 << (number % 32));
+        self.distributor.itargetsr.get(self.index(intid)?).ok_or(GicError::NoSuchInterrupt)?.set(target);
         Ok(())
+    }
+
+    /// The caller has the interrupt disabled, and nobody else sets the trigger of a neighbor.
+    pub(super) fn set_trigger(&self, intid: IntId, is_edge: bool) -> Result<(), GicError> {
+        let number = self.index(intid)?;
+        let trigger = self.distributor.icfgr.get(number / 16).ok_or(GicError::NoSuchInterrupt)?;
+        let bit = 2 << (number % 16 * 2);
+        trigger.set(if is_edge { trigger.get() | bit } else { trigger.get() & !bit });
+        Ok(())
+    }
+
+    pub(super) fn set(&self, bit: Bit, intid: IntId) -> Result<(), GicError> {
+        let (number, registers) = (self.index(intid)?, &self.distributor);
+        let registers = match bit {
+            Bit::Enable => &registers.isenabler,
+            Bit::Mask => &registers.icenabler,
+            Bit::ClearPending => &registers.icpendr,
+            Bit::ClearActive => &registers.icactiver,
+        };
+        registers.get(number / 32).ok_or(GicError::NoSuchInterrupt)?.set(1 << (number % 32));
+        maintenance::dsb_sy(); // it has reached the distributor before the guest goes on
+        Ok(())
+    }
+
+    pub(super) fn is_pending(&self, intid: IntId) -> bool {
+        let number = intid.number() as usize;
+        let word = self.distributor.icpendr.get(number / 32).map_or(0, ReadWrite::get);
+        word >> (number % 32) & 1 != 0 || self.interface.hppir.get() & 0x3ff == intid.number()
+    }
+
+    /// Returns the number of an interrupt that the controller has.
+    fn index(&self, intid: IntId) -> Result<usize, GicError> {
+        let number = intid.number() as usize;
+        if number < self.words() * 32 { Ok(number) } else { Err(GicError::NoSuchInterrupt) }
     }
 }

@@ -1,20 +1,22 @@
 //! GICv3 and 4 (Arm IHI 0069): distributor and redistributors by arm-gic; the CPU interface is `arch::gic_cpu`, since
 //! arm-gic has neither EOImode 1 nor ICC_DIR.
 
-use arm_gic::gicv3::registers::{Gicd, GicrCtlr, GicrSgi};
+use arm_gic::gicv3::registers::{Gicd, GicdCtlr, GicrCtlr, GicrSgi};
 use arm_gic::gicv3::{GicDistributor, GicRedistributor};
 use arm_gic::{IntId as ArmIntId, Trigger};
 use heapless::Vec;
 use safe_mmio::{UniqueMmioPointer, field};
 
-use super::{GicError, HYP_TIMER, IntId};
+use super::{Bit, GicError, HYP_TIMER, IntId};
 use crate::arch::core_base::MAX_CORES;
-use crate::arch::gic_cpu;
 use crate::arch::mmio::Device;
+use crate::arch::{gic_cpu, maintenance};
 use crate::lock::{CONSOLE, Lock};
 
 /// The middle of the non-secure priorities; all interrupts have it.
 const PRIORITY: u8 = 0x80;
+/// Looks at a register that says when a change is done.
+const PATIENCE: u32 = 100_000;
 /// Most redistributors that are looked at.
 const MAX_REDISTRIBUTORS: usize = 2 * MAX_CORES;
 
@@ -90,24 +92,56 @@ impl GicV3 {
         Ok(())
     }
 
-    pub(super) fn enable_spi(&self, intid: IntId, affinity: u64) -> Result<(), GicError> {
+    pub(super) fn route(&self, intid: IntId, affinity: u64) -> Result<(), GicError> {
         let mut registers = self.distributor.lock_leaf();
         let mut distributor = GicDistributor::new(registers.reborrow());
-        let index = intid.number() - 32;
-        if index >= distributor.typer().num_spis() {
-            return Err(GicError::NoSuchInterrupt);
-        }
-        let (intid, no_such) = (ArmIntId::spi(index), |_| GicError::NoSuchInterrupt);
-        distributor.set_trigger(intid, Trigger::Level).map_err(no_such)?;
-        distributor.set_routing(intid, Some(affinity)).map_err(no_such)?;
-        distributor.enable_interrupt(intid, true).map_err(no_such)
+        let intid = spi(&distributor, intid)?;
+        distributor.set_routing(intid, Some(affinity)).map_err(|_| GicError::NoSuchInterrupt)
     }
+
+    pub(super) fn set_trigger(&self, intid: IntId, is_edge: bool) -> Result<(), GicError> {
+        let mut registers = self.distributor.lock_leaf();
+        let mut distributor = GicDistributor::new(registers.reborrow());
+        let intid = spi(&distributor, intid)?;
+        let trigger = if is_edge { Trigger::Edge } else { Trigger::Level };
+        distributor.set_trigger(intid, trigger).map_err(|_| GicError::NoSuchInterrupt)
+    }
+
+    pub(super) fn set(&self, bit: Bit, intid: IntId) -> Result<(), GicError> {
+        let mut registers = self.distributor.lock_leaf();
+        spi(&GicDistributor::new(registers.reborrow()), intid)?;
+        let (word, value) = (intid.number() as usize / 32, 1 << (intid.number() % 32));
+        match bit {
+            Bit::Enable => field!(registers, isenabler).get(word).map(|mut register| register.write(value)),
+            Bit::Mask => field!(registers, icenabler).get(word).map(|mut register| register.write(value)),
+            Bit::ClearPending => field!(registers, icpendr).get(word).map(|mut register| register.write(value)),
+            Bit::ClearActive => field!(registers, icactiver).get(word).map(|mut register| register.write(value)),
+        };
+        if matches!(bit, Bit::Mask) {
+            // Until RWP clears the interrupt may still be signaled (IHI 0069, GICD_CTLR.RWP).
+            let is_done = |_| !field!(registers, ctlr).read().contains(GicdCtlr::RWP);
+            let _ = (0..PATIENCE).any(is_done);
+        }
+        maintenance::dsb_sy(); // it has reached the distributor before the guest goes on
+        Ok(())
+    }
+
+    pub(super) fn is_pending(&self, intid: IntId) -> bool {
+        let mut registers = self.distributor.lock_leaf();
+        let word = field!(registers, ispendr).get(intid.number() as usize / 32).map_or(0, |register| register.read());
+        word >> (intid.number() % 32) & 1 != 0 || gic_cpu::highest_pending() == intid.number()
+    }
+}
+
+/// Returns the number of an interrupt that the controller has, as arm-gic has it.
+fn spi(distributor: &GicDistributor<'_>, intid: IntId) -> Result<ArmIntId, GicError> {
+    let index = intid.number() - 32;
+    if index < distributor.typer().num_spis() { Ok(ArmIntId::spi(index)) } else { Err(GicError::NoSuchInterrupt) }
 }
 
 /// Turns message-based interrupts off, as a loader may have left them on: the redistributor would write their pending bits
 /// to memory that has another owner by now. There are controllers on which they stay on (IHI 0069, GICR_CTLR).
 fn stop_messages(frame: &mut UniqueMmioPointer<'static, GicrSgi>) -> Result<(), GicError> {
-    const PATIENCE: u32 = 100_000;
     let mut registers = frame.reborrow();
     let mut redistributor = field!(registers, gicr);
     let mut control = field!(redistributor, ctlr);
@@ -137,6 +171,11 @@ pub(super) fn acknowledge() -> u32 {
 #[inline]
 pub(super) fn end(intid: u32) {
     gic_cpu::end(intid);
+}
+
+#[inline]
+pub(super) fn drop_priority(intid: u32) {
+    gic_cpu::drop_priority(intid);
 }
 
 #[inline]

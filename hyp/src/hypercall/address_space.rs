@@ -8,7 +8,7 @@ use strato_abi::plan::VM_JIT;
 use strato_abi::share::{BORROWED_OBJECTS, BORROWED_RANGES};
 use strato_abi::{Ipa, MemHandle};
 
-use super::{CallError, Handle, Outcome, decode, page};
+use super::{CallError, Handle, Outcome, decode, device, page};
 use crate::allocator::AllocError;
 use crate::arch;
 use crate::machine::Cx;
@@ -35,7 +35,7 @@ pub(super) fn refusal(error: SpaceError, attributes_argument: u8) -> CallError {
 }
 
 /// The VM has no address space in the slot that a handle of it names.
-const NO_SPACE: CallError = CallError::bare(Code::Internal);
+pub(super) const NO_SPACE: CallError = CallError::bare(Code::Internal);
 
 /// Returns checked attributes in the form that an entry has.
 fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, CallError> {
@@ -60,6 +60,10 @@ impl Handle for AsMap {
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
         let slot = decode::space(inner, cx.context, self.space)?;
+        if let Ok(device) = inner.handles.device(handle) {
+            let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+            return device::map(&self, range, slot, device, inner, &mut pool.allocator);
+        }
         let mem = inner.handles.mem(handle).map_err(|error| CallError::Handle(3, error))?;
         if mem.flags.intersects(Flags::REVOKED) {
             return Err(CallError::of(Code::Revoked, 3, Reason::None, 0));
@@ -182,6 +186,9 @@ impl Handle for AsQuery {
             let fault = if was_revoked { LastFault::Revoked as u64 } else { fault };
             return Err(Error::of(Code::NotMapped, 2, Reason::None, fault).into());
         };
+        if leaf.attr.memory() == MemoryType::Device {
+            return device::found(&inner, &leaf, cx.vm.handle_limit, fault);
+        }
         let object = {
             let (pool, _held) = cx.machine.memory.lock(&mut held);
             pool.allocator.mem_at(leaf.pa)

@@ -9,7 +9,7 @@ use strato_abi::event::DeliveryMode;
 use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
-use super::{CallError, Handle, Outcome, decode};
+use super::{CallError, Handle, Outcome, decode, irq};
 use crate::arch::get_bounded;
 use crate::events::port::End;
 use crate::events::{Link, Posted};
@@ -64,9 +64,10 @@ impl Handle for EvtBindVcpu {
         let (index, _) = decode::port(cx, self.port, 1)?;
         let (number, target) = decode::vcpu(cx.vm, self.vcpu, 2)?;
         let Some(port) = cx.vm.ports.get(usize::from(index)) else { return Err(CallError::bare(Code::Internal)) };
-        let (_inner, _held) = cx.vm.inner.lock(&mut cx.locks); // one binding at a time
+        let (_inner, mut held) = cx.vm.inner.lock(&mut cx.locks); // one binding at a time
         let before = port.binding().vcpu();
         port.bind(number);
+        irq::follow(cx.machine, cx.vm, index, &mut held);
         if let Some(old) = cx.vm.vcpu(before)
             && before != number
             && cx.vm.area.withdraw(before, index, &old.public.sink)

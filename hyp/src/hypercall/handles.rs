@@ -2,7 +2,7 @@
 
 use strato_abi::call::{CoreHandleDrop, CoreHandleDropReply, CoreHandleInfo, CoreHandleInfoReply};
 use strato_abi::error::{Code, Reason};
-use strato_abi::handle::Kind;
+use strato_abi::handle::{Kind, Rights};
 use strato_abi::share::ShareState;
 
 use super::{CallError, Handle, Outcome};
@@ -16,7 +16,11 @@ impl Handle for CoreHandleInfo {
         let (kind, rights, far) = {
             let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
             let kind = inner.handles.kind(self.handle).map_err(|error| CallError::Handle(1, error))?;
-            let rights = inner.handles.mem_at(index).map_or(0, |mem| u64::from(mem.rights.bits()));
+            let rights = if kind == Kind::Device {
+                u64::from((Rights::READ | Rights::WRITE).bits())
+            } else {
+                inner.handles.mem_at(index).map_or(0, |mem| u64::from(mem.rights.bits()))
+            };
             (kind, rights, inner.handles.far(index).map(|far| (far.place, far.incarnation)))
         };
         let far = if kind == Kind::Port { far_end(cx, index) } else { far };

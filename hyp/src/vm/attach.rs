@@ -5,10 +5,10 @@ use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{CreateRegion, GrantRegion, Load, VM_JIT, VM_NATIVE};
+use strato_abi::plan::{CreateRegion, GrantDevice, GrantRegion, Load, VM_JIT, VM_NATIVE};
 
 use super::build::BuildError;
-use super::handles::{Flags, MemRef, Object};
+use super::handles::{DeviceRef, Flags, MemRef, Object};
 use super::info::{self, Named};
 use super::spaces::{self, Spaces};
 use super::{Inner, Vm};
@@ -119,6 +119,32 @@ pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Resu
     let object = Object::Peer { place: peer.place, incarnation: peer.incarnation };
     let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     announce(vm, Named { handle, kind: HandleKind::Peer, rights: 0, size: 0, address: 0, name })
+}
+
+/// Gives the VM a handle to registers of a device, which it maps by itself.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn device(vm: &Vm, inner: &mut Inner, record: &GrantDevice) -> Result<(), BuildError> {
+    let outside = BuildError::Record("expected registers inside the address space");
+    let base = Pa::new(record.address).ok_or(outside)?;
+    let pages = u32::try_from(record.size / PAGE_SIZE).map_err(|_| outside)?;
+    let object = Object::Device(DeviceRef { base, pages });
+    let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
+    let rights = (Rights::READ | Rights::WRITE).bits();
+    announce(vm, Named { handle, kind: HandleKind::Device, rights, size: record.size, address: 0, name: record.name })
+}
+
+/// Gives the VM a handle to the interrupt `line` of a device, and a port that it can raise, which leads to itself.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn interrupt(vm: &Vm, inner: &mut Inner, line: u8, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
+    let handle = inner.handles.insert(Object::Irq(line), vm.handle_limit).map_err(|_| BuildError::Full)?;
+    announce(vm, Named { handle, kind: HandleKind::Irq, rights: 0, size: 0, address: 0, name })?;
+    let port = port(vm, inner, 0, name)?;
+    connect(vm, port, vm, port);
+    Ok(())
 }
 
 /// Takes a port of the VM for a channel; [`connect`] gives it its other end.

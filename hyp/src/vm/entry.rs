@@ -7,117 +7,18 @@ use strato_abi::regs::Argument;
 use strato_abi::share::{ShareState, Terms};
 use zerocopy::FromZeros;
 
+#[path = "object.rs"]
+mod object;
+
 use super::ranges::Ranges;
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
 
-bitflags::bitflags! {
-    /// How a handle to memory stands.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Flags: u8 {
-        /// Own: lent, or offered to be lent or donated: it cannot be mapped.
-        const LENT = 1;
-        /// It is being freed or given back: nothing can be done but to go on with that.
-        const FREEING = 2;
-        /// Borrowed: its owner takes it back, or has.
-        const REVOKED = 4;
-        /// It was got by accepting an offer, and is not owned.
-        const BORROWED = 8;
-        /// Borrowed: nothing of it is mapped any more and the ledger no longer counts the handle.
-        const OVER = 16;
-        /// Borrowed: its owner has ended, and there is no share to go with it.
-        const ORPHANED = 32;
-    }
-}
+pub use object::{DeviceRef, Far, Flags, MemRef, Object, ShareRef};
 
-/// What an entry names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// The port of the same index.
-    Port,
-    /// Memory: an object of the VM's own, or one that the manifest shares.
-    Mem(MemRef),
-    /// Memory that a peer shares or lends; the peer's share.
-    Borrowed(MemRef, Far),
-    /// An offer of memory to a peer.
-    Share(ShareRef),
-    /// The address space in this slot of the VM.
-    Space(u8),
-    /// The VM in a place, in one incarnation.
-    Peer {
-        /// Place of the VM.
-        place: u8,
-        /// Its incarnation.
-        incarnation: u32,
-    },
-}
-
-/// Memory as a handle names it, with what a mapping needs at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemRef {
-    /// The object.
-    pub id: MemId,
-    /// Its first byte, or that of the part that was shared.
-    pub base: Pa,
-    /// Its length, or that of the part, in pages.
-    pub pages: u64,
-    /// What the holder may do with it.
-    pub rights: Rights,
-    /// How it stands.
-    pub flags: Flags,
-}
-
-/// An entry in the table of another VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Far {
-    /// Place of the VM; below 64.
-    pub place: u8,
-    /// Its incarnation; below 2^30.
-    pub incarnation: u32,
-    /// Index of the entry there.
-    pub index: u16,
-}
-
-const INCARNATION: u64 = (1 << 30) - 1;
-
-impl Far {
-    #[inline(always)]
-    pub(super) fn pack(self) -> u64 {
-        u64::from(self.place & 0x3f) | (u64::from(self.incarnation) & INCARNATION) << 6 | u64::from(self.index) << 36
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
-    pub(super) const fn unpack(word: u64) -> Self {
-        Self {
-            place: (word & 0x3f) as u8,
-            incarnation: (word >> 6 & INCARNATION) as u32,
-            index: (word >> 36 & 0xffff) as u16,
-        }
-    }
-}
-
-/// An offer of memory, as its owner holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShareRef {
-    /// The object.
-    pub id: MemId,
-    /// First byte of the part that is shared.
-    pub base: Pa,
-    /// Its pages.
-    pub pages: u64,
-    /// The peer, and once it has accepted, its handle.
-    pub far: Far,
-    /// The tag that goes with the offer.
-    pub tag: u64,
-    /// What was offered.
-    pub terms: Terms,
-    /// The owner's own handle to the object.
-    pub mem: Handle,
-    /// How it stands.
-    pub state: ShareState,
-    /// How far a revoke has come: the range that is next, and the page in it.
-    pub cursor: (u8, u32),
-}
+/// Registers are never executed.
+#[allow(clippy::cast_possible_truncation, reason = "rights have four bits")]
+const DEVICE_RIGHTS: u8 = Rights::READ.union(Rights::WRITE).bits() as u8;
 
 /// A handle's entry.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -177,6 +78,10 @@ impl Entry {
                 Self { kind: Kind::Share as u8, index, id, base, pages, link, words, ..free }
             }
             Object::Space(slot) => Self { kind: Kind::AddressSpace as u8, index: u16::from(slot), ..free },
+            Object::Irq(line) => Self { kind: Kind::Irq as u8, index: u16::from(line), ..free },
+            Object::Device(DeviceRef { base, pages }) => {
+                Self { kind: Kind::Device as u8, rights: DEVICE_RIGHTS, base: base.bytes(), pages, ..free }
+            }
             Object::Peer { place, incarnation } => {
                 Self { kind: Kind::Peer as u8, link: Far { place, incarnation, index: 0 }.pack(), ..free }
             }
@@ -270,6 +175,14 @@ impl Entry {
 
     pub(super) fn space(&self) -> Option<u8> {
         if self.is(Kind::AddressSpace) { u8::try_from(self.index).ok() } else { None }
+    }
+
+    pub(super) fn irq(&self) -> Option<u8> {
+        if self.is(Kind::Irq) { u8::try_from(self.index).ok() } else { None }
+    }
+
+    pub(super) fn device(&self) -> Option<DeviceRef> {
+        self.is(Kind::Device).then_some(DeviceRef { base: Pa::new(self.base)?, pages: self.pages })
     }
 
     pub(super) fn is_borrowed(&self) -> bool {

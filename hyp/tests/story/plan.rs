@@ -2,8 +2,8 @@
 
 use strato_abi::addr::RAM_BASE;
 use strato_abi::plan::{
-    Channel, CreateRegion, CreateVm, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start,
-    checksum,
+    Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
+    PayloadHeader, Peer, Start, checksum,
 };
 use strato_abi::version::ABI_VERSION;
 use zerocopy::IntoBytes;
@@ -17,6 +17,10 @@ pub(crate) const CODE: u64 = RAM_BASE;
 pub(crate) const DATA: u64 = RAM_BASE + 0x2000;
 /// Where the shared region of [`System::share`] is mapped.
 pub(crate) const SHARED: u64 = 0x5000_0000;
+
+/// Where the real-time clock's registers are on `virt`, and its interrupt.
+pub(crate) const RTC: u64 = 0x0901_0000;
+pub(crate) const RTC_INTID: u32 = 34;
 
 /// A VM of a system.
 #[derive(Clone, Debug)]
@@ -111,6 +115,31 @@ impl System {
         self.add(GrantRegion { header, region, rights: 15, reserved: 0, address: 0, name }.as_bytes())
     }
 
+    /// Assigns a page of registers to a VM, on the board of all stories.
+    pub(crate) fn device(&mut self, vm: u16, address: u64) -> &mut Self {
+        self.device_on("qemu-virt", vm, address)
+    }
+
+    /// The same on another board.
+    pub(crate) fn device_on(&mut self, board: &str, vm: u16, address: u64) -> &mut Self {
+        let (header, board) = (GrantDevice::header(vm), board_name(board));
+        let name = name("rtc");
+        self.add(GrantDevice { header, board, address, size: 4096, flags: 0, reserved: 0, name }.as_bytes())
+    }
+
+    /// Assigns a level interrupt to a VM.
+    pub(crate) fn interrupt(&mut self, vm: u16, intid: u32) -> &mut Self {
+        let (header, board) = (GrantInterrupt::header(vm), board_name("qemu-virt"));
+        self.add(GrantInterrupt { header, board, intid, flags: 0, name: name("rtc") }.as_bytes())
+    }
+
+    /// One VM that drives the real-time clock: its registers are handle 1, its interrupt is handle 2, its port 3.
+    pub(crate) fn driver(guest: Guest) -> Self {
+        let mut system = Self::new([guest]);
+        system.device(0, RTC).interrupt(0, RTC_INTID);
+        system
+    }
+
     /// Returns the payload, for the rest of the process.
     pub(crate) fn payload(&self) -> &'static [u8] {
         let mut records = Vec::new();
@@ -169,6 +198,12 @@ fn create(vm: u16, guest: &Guest) -> CreateVm {
         priority: guest.priority,
         reserved: [0; 7],
     }
+}
+
+fn board_name(text: &str) -> [u8; 16] {
+    let mut name = [0; 16];
+    name[..text.len()].copy_from_slice(text.as_bytes());
+    name
 }
 
 fn name(text: &str) -> [u8; 40] {

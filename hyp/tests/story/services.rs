@@ -23,7 +23,7 @@ fn standard_services_answer_by_hvc_and_by_smc_alike() {
     for is_smc in [false, true] {
         for (id, argument, answer) in [
             (0x8600_ff01, 0, [0xd1bb_fe3f, 0x6941_431a, 0x9fbf_3e87, 0x8a3d_ed6f]),
-            (0x8600_ff03, 0, [1, 1, 0, 0]),
+            (0x8600_ff03, 0, [1, 2, 0, 0]),
             (0x8000_0000, 0, [0x1_0002, 0, 0, 0]),
             (0x8000_0001, 0x8000_0000, [0; 4]),
             (0x8000_0001, 0x8000_0001, [0; 4]),

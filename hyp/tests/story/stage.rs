@@ -183,6 +183,12 @@ impl Story {
         is_idle
     }
 
+    /// Lets core `n`, which sleeps, take the interrupts that woke it.
+    pub(crate) fn take_interrupts(&mut self, n: usize) {
+        self.switch(n);
+        dispatcher::irq::take(self.machine, &mut self.cores[n].cpu);
+    }
+
     fn switch(&mut self, n: usize) {
         if self.active == n {
             return;
@@ -235,10 +241,8 @@ impl Story {
     pub(crate) fn close(mut self) {
         let places: Vec<u8> = (0..8).filter(|&place| self.try_vm(place, |_| ()).is_some()).collect();
         for &place in &places {
-            let vm = self.machine;
             let stay = self.cores[self.active].visitor.begin();
-            let found = vm.vms[usize::from(place)].get(&stay);
-            if let Some(found) = found {
+            if let Some(found) = self.machine.vms[usize::from(place)].get(&stay) {
                 dispatcher::service::end_vm(self.machine, found, strato_hyp::vm::Ending::Exit(0));
             }
         }
@@ -273,14 +277,10 @@ fn roots(machine: &Machine, stay: &Stay<'_>) -> HashMap<u64, u8> {
     vms.flat_map(of_vm).collect()
 }
 
-fn carved() -> Carved {
-    Carved { whole: Region::new(0, 0), stacks: heapless::Vec::new(), tables: Region::new(0, 0) }
-}
-
 fn parts(system: &System, cores: usize) -> Parts {
     let none = Region::new(0, 0);
     let board = BoardInfo {
-        known: board::find(std::iter::empty()),
+        known: board::find(std::iter::once(b"linux,dummy-virt".as_slice())),
         ram: heapless::Vec::new(),
         reserved: heapless::Vec::new(),
         cores: (0..cores as u64).collect(),
@@ -289,11 +289,11 @@ fn parts(system: &System, cores: usize) -> Parts {
         gic: GicInfo::V3 { distributor: none, redistributors: none },
         uart: UartInfo { registers: none, intid: 33 },
     };
-    let gic =
-        Gic::new(&board, Device::simulated(0x1_0000), Device::simulated(0x2_0000)).expect("frames are large enough");
+    let distributor = Device::simulated_with(0x1_0000, &[(4, 1)]); // GICD_TYPER: 64 interrupts
+    let gic = Gic::new(&board, distributor, Device::simulated(0x2_0000)).expect("frames are large enough");
     let console: &'static Console = Box::leak(Box::new(Console::new()));
-    let mut free = heapless::Vec::new();
-    free.push(backing::ram(system.frames, 1)).expect("there is room");
+    let free = [backing::ram(system.frames, 1)].into_iter().collect();
     let (payload, cores) = (system.payload(), Cores::simulated());
-    Parts { board, console, gic, free, payload, cores, carved: carved(), started_ticks: 0 }
+    let carved = Carved { whole: none, stacks: heapless::Vec::new(), tables: none };
+    Parts { board, console, gic, free, payload, cores, carved, started_ticks: 0 }
 }

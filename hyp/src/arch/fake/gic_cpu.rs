@@ -22,6 +22,11 @@ pub fn acknowledge() -> u32 {
     PENDING.with_borrow_mut(|pending| if pending.is_empty() { 1023 } else { pending.remove(0) })
 }
 
+/// Returns the oldest pending interrupt, or 1023, without acknowledging it.
+pub fn highest_pending() -> u32 {
+    PENDING.with_borrow(|pending| pending.first().copied().unwrap_or(1023))
+}
+
 /// Records an end.
 pub fn end(intid: u32) {
     ENDED.with_borrow_mut(|ended| ended.push(intid));

@@ -5,7 +5,7 @@
 use strato_abi::handle::Handle;
 use strato_abi::share::{BORROWED_OBJECTS, OPEN_OFFERS, Steps};
 
-use super::{Entry, Far, Flags, HandleTable, MemRef, Range, Ranges};
+use super::{DeviceRef, Entry, Far, Flags, HandleError, HandleTable, MemRef, Range, Ranges};
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
 
@@ -127,6 +127,31 @@ impl HandleTable {
             }
         }
         None
+    }
+
+    /// Returns the number of the interrupt that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn irq(&self, handle: Handle) -> Result<u8, HandleError> {
+        self.entry(handle)?.irq().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the registers of a device that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn device(&self, handle: Handle) -> Result<DeviceRef, HandleError> {
+        self.entry(handle)?.device().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the handle to the registers of a device with physical byte `at` among them, and these. No page is given twice.
+    #[must_use]
+    pub fn find_device(&self, at: Pa, limit: u16) -> Option<(Handle, DeviceRef)> {
+        let is_it = |device: &DeviceRef| at.bytes().wrapping_sub(device.base.bytes()) >> 12 < u64::from(device.pages);
+        (0..limit)
+            .zip(self.entries.iter())
+            .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.device().filter(is_it)?)))
     }
 
     /// Returns the first entry at or after `from` that names memory: for giving everything back.

@@ -1,0 +1,98 @@
+//! Tests of the plan: a payload is checked as a whole, and each damage is named.
+
+use super::*;
+use std::vec::Vec;
+use zerocopy::IntoBytes;
+
+fn payload(records: &[&[u8]]) -> Vec<u8> {
+    let body = records.concat();
+    let header = PayloadHeader {
+        magic: PAYLOAD_MAGIC,
+        version: PAYLOAD_VERSION,
+        abi_version: ABI_VERSION,
+        total_len: (64 + body.len()) as u64,
+        checksum: checksum(&body),
+        records_len: u32::try_from(body.len()).unwrap(),
+        records: u32::try_from(records.len()).unwrap(),
+        vms: 1,
+        log_level: 3,
+        slice_us: 1000,
+        flags: 0,
+        build_id: 7,
+    };
+    [header.as_bytes(), &body].concat()
+}
+
+fn good() -> Vec<u8> {
+    let start = Start { header: Start::header(0) };
+    let region = CreateRegion { header: CreateRegion::header(0), size: 4096 };
+    payload(&[region.as_bytes(), start.as_bytes()])
+}
+
+#[test]
+fn a_good_payload_is_read_record_by_record() {
+    let bytes = good();
+    let plan = Plan::check(&bytes).unwrap();
+    let kinds: Vec<_> = plan.records().map(|record| matches!(record.unwrap().1, Record::CreateRegion(_))).collect();
+    assert_eq!(kinds, [true, false]);
+}
+
+#[test]
+fn each_damage_is_named_by_its_check() {
+    let bytes = good();
+    let damaged = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        Plan::check(&bytes).unwrap_err()
+    };
+    assert_eq!(Plan::check(&[]).unwrap_err(), PlanError::Missing);
+    assert_eq!(damaged(0, 0), PlanError::Magic);
+    assert_eq!(damaged(8, 9), PlanError::Version(9));
+    assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
+    assert_eq!(damaged(52, 2), PlanError::Flags(2));
+    assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
+    assert_eq!(damaged(70, 1), PlanError::Checksum);
+    assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
+    assert_eq!(Plan::check(&bytes[..20]).unwrap_err(), PlanError::Length);
+}
+
+#[test]
+fn unknown_and_cut_off_records_are_refused_by_number() {
+    let mut odd = Start { header: Start::header(0) };
+    odd.header.kind = 99;
+    let bytes = payload(&[Start { header: Start::header(0) }.as_bytes(), odd.as_bytes()]);
+    let last = Plan::check(&bytes).unwrap().records().last().unwrap().unwrap_err();
+    assert_eq!(last, PlanError::Record(1));
+    let mut long = Start { header: Start::header(0) };
+    long.header.size = 4000;
+    let bytes = payload(&[long.as_bytes()]);
+    assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
+}
+
+#[test]
+fn bytes_outside_the_payload_are_refused() {
+    let bytes = good();
+    let plan = Plan::check(&bytes).unwrap();
+    assert!(plan.bytes(3, 0, bytes.len() as u64).is_ok());
+    for (offset, length) in [(0, bytes.len() as u64 + 1), (u64::MAX, 1), (8, u64::MAX)] {
+        assert_eq!(plan.bytes(3, offset, length).unwrap_err(), PlanError::Bounds(3));
+    }
+}
+
+#[test]
+fn a_device_is_for_the_board_that_it_names_and_has_no_unknown_flag() {
+    let mut board = [0; BOARD_NAME_LEN];
+    board[..4].copy_from_slice(b"rpi4");
+    let (header, name) = (GrantDevice::header(0), [0; 40]);
+    let device = GrantDevice { header, board, address: 0x1000, size: 0x1000, flags: 1, reserved: 0, name };
+    let is_for = |name: &str| Record::GrantDevice(&device).is_for(name);
+    assert!(is_for("rpi4"));
+    for other in ["rpi", "rpi4b", "", "qemu-virt", "a board with a name that is far too long"] {
+        assert!(!is_for(other), "{other}");
+    }
+    let bytes = payload(&[device.as_bytes()]);
+    let plan = Plan::check(&bytes).unwrap();
+    assert_eq!((plan.named_handles(0, "rpi4"), plan.named_handles(1, "rpi4"), plan.named_handles(0, "x")), (1, 0, 0));
+    let bytes = payload(&[GrantDevice { flags: 2, ..device }.as_bytes()]);
+    assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
+}
