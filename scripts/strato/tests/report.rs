@@ -1,11 +1,14 @@
 //! The report's comparison: two sources that agree have no contradiction, and each that can be is found and named.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+use std::path::Path;
+
 use strato_abi::Rights;
 use strato_abi::address_space::Attributes;
 use strato_cli::report::facts::{self, Extent, Facts, Owner, Use};
-use strato_cli::report::predict::{Backing, Holding, Promise, Promises, RegionPromise, VmPromises};
+use strato_cli::report::predict::{self, Backing, Holding, Promise, Promises, RegionPromise, VmPromises};
 use strato_cli::report::{Report, join, show};
+use strato_cli::system::{self, Source};
 
 const RX: Attributes = Attributes::READ.union(Attributes::EXECUTE);
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
@@ -29,6 +32,7 @@ fn promises() -> Promises {
     Promises {
         vms: vec![vm("a", 0x8000_0000, RW, 11), vm("b", 0x9000_0000, Attributes::READ, 1)],
         regions: vec![RegionPromise { name: "shared".into(), bytes: 0x1000, owner: 0 }],
+        devices: Vec::new(),
         sections: vec![("image", 0..0x4000), ("text", 0..0x2000)],
     }
 }
@@ -179,7 +183,17 @@ fn the_vms_and_the_image_are_the_ones_that_were_packed() {
 fn the_json_has_the_fields_that_tools_read() {
     let value = serde_json::to_value(report(SAID)).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let top = ["board", "contradictions", "hypervisor", "hypervisor_bytes", "physical", "sharing", "system", "vms"];
+    let top = [
+        "board",
+        "contradictions",
+        "devices",
+        "hypervisor",
+        "hypervisor_bytes",
+        "physical",
+        "sharing",
+        "system",
+        "vms",
+    ];
     assert_eq!(keys(&value), top);
     for list in ["physical", "hypervisor"] {
         assert_eq!(keys(&value[list][0]), ["bytes", "owner", "start", "what"]);
@@ -209,4 +223,18 @@ fn a_fact_is_what_a_line_says() {
     let expected =
         Extent { range: 0x11_0000..0x12_0000, owner: Owner::Vm(0), used_for: Use::Memory, mapped_pages: 3, handles: 1 };
     assert_eq!(extents[1], expected);
+}
+
+#[test]
+fn a_trusted_device_is_shown_with_the_promise_that_is_lost_by_it() {
+    let text = "[[vm]]\nname = \"disk\"\nimage = \"x\"\nmemory = \"1MiB\"\n\n[[board.qemu-virt.device]]\nname = \"blk\"\n\
+        vm = \"disk\"\nregisters = [{ address = 0x0a00_3000, size = \"4KiB\" }]\ninterrupts = [{ spi = 47 }]\ndma = \"trusted\"\n";
+    let source = Source { path: "system.toml".into(), text: text.into() };
+    let system = system::parse(&source, Path::new("."), "x").unwrap();
+    let devices = predict::assigned(&system);
+    assert_eq!((devices[0].interrupts.as_slice(), devices[0].registers[0]), (&[79][..], (0x0a00_3000, 0x1000)));
+    let shown = show::text(&Report { devices, ..report(SAID) });
+    assert!(shown.contains("promise lost: that memory is its owner's alone: by blk the program in disk"), "{shown}");
+    assert!(shown.contains("blk     0x0a003000..0x0a004000  disk"), "{shown}");
+    assert!(!show::text(&report(SAID)).contains("promise lost"));
 }

@@ -8,7 +8,7 @@ use strato_abi::version::{ABI_VERSION, major, minor};
 use strato_abi::{Group, Kind};
 
 use super::{Flaw, Image};
-use crate::system::{Problem, System, Vm, size};
+use crate::system::{Device, Problem, System, Vm, size};
 
 const _: () = assert!(size_of::<Header>() == 24);
 
@@ -92,6 +92,10 @@ fn handles(system: &System, number: usize, vm: &Vm, image: &Image) -> Vec<Proble
             ("port", format!("add a [[channel]] with the end \"{label}:{name}\""))
         } else if *kind == Kind::Mem {
             ("region", format!("add a [[region]] named \"{name}\" that `{label}` maps"))
+        } else if matches!(*kind, Kind::Device | Kind::Irq) {
+            let part = if *kind == Kind::Device { "registers" } else { "interrupts" };
+            let what = if *kind == Kind::Device { "device" } else { "interrupt" };
+            (what, format!("add a [[board.qemu-virt.device]] named \"{name}\" with vm = \"{label}\" and `{part}`"))
         } else if *kind == Kind::Peer {
             ("peer", format!("add a [[peer]] with of = \"{label}\" and to = \"{name}\""))
         } else {
@@ -106,7 +110,7 @@ fn handles(system: &System, number: usize, vm: &Vm, image: &Image) -> Vec<Proble
 fn has_handle(system: &System, number: usize, kind: Kind, name: &str) -> bool {
     if kind == Kind::Port {
         let mut ends = system.channels.iter().flat_map(|channel| [&channel.a.value, &channel.b.value]);
-        ends.any(|end| end.vm == number && end.port == name)
+        ends.any(|end| end.vm == number && end.port == name) || brings(system, number, kind, name)
     } else if kind == Kind::Mem {
         let mut held =
             system.regions.iter().filter(|region| region.grants.iter().any(|grant| grant.vm.value == number));
@@ -114,8 +118,18 @@ fn has_handle(system: &System, number: usize, kind: Kind, name: &str) -> bool {
     } else if kind == Kind::Peer {
         system.peers.iter().any(|peer| peer.of == number && system.label(peer.to) == name)
     } else {
-        false
+        matches!(kind, Kind::Device | Kind::Irq) && brings(system, number, kind, name)
     }
+}
+
+// Whether a device of some board brings the handle; on a board without it the guest finds that it is missing.
+fn brings(system: &System, number: usize, kind: Kind, name: &str) -> bool {
+    let count = |device: &Device| {
+        let (registers, interrupts) = (device.registers.len(), device.interrupts.len());
+        if kind == Kind::Device { registers } else { interrupts }
+    };
+    let mut devices = system.devices.iter().filter(|device| device.vm == number);
+    devices.any(|device| (0..count(device)).any(|n| device.handle_name(n) == name))
 }
 
 fn features(vm: &Vm, image: &Image) -> Vec<Problem> {

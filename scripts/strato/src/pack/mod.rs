@@ -2,8 +2,9 @@
 //! one bootable image. Owns the order of records. Called by the commands; `hypervisor` flattens the ELF.
 
 use strato_abi::plan::{
-    ANY_CORE, Channel, CreateRegion, CreateVm, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
-    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_JIT, VM_NATIVE, checksum,
+    ANY_CORE, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantRegion,
+    INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
+    VM_FAULT_HANDLER, VM_FP, VM_JIT, VM_NATIVE, checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
 use zerocopy::{Immutable, IntoBytes};
@@ -50,6 +51,7 @@ pub fn payload(system: &System, images: &[Image], cores: Option<u8>, flags: u32)
         }
     }
     links(system, &mut plan)?;
+    devices(system, &mut plan)?;
     for number in 0..system.vms.len() {
         plan.record(&Start { header: Start::header(u16::try_from(number)?) });
     }
@@ -66,6 +68,8 @@ fn records_len(system: &System, images: &[Image]) -> usize {
         + grants * size_of::<GrantRegion>()
         + system.peers.len() * size_of::<Peer>()
         + system.channels.len() * size_of::<Channel>()
+        + system.devices.iter().map(|device| device.registers.len()).sum::<usize>() * size_of::<GrantDevice>()
+        + system.devices.iter().map(|device| device.interrupts.len()).sum::<usize>() * size_of::<GrantInterrupt>()
 }
 
 /// Records and data in the making.
@@ -175,6 +179,34 @@ fn links(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
             name: padded(&near.port),
             peer_name: padded(&far.port),
         });
+    }
+    Ok(())
+}
+
+// One image serves all boards: each passes over the records of the others.
+fn devices(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
+    for device in &system.devices {
+        let (vm, board) = (u16::try_from(device.vm)?, padded(device.board.name));
+        for (n, registers) in device.registers.iter().enumerate() {
+            plan.record(&GrantDevice {
+                header: GrantDevice::header(vm),
+                board,
+                address: registers.address.value,
+                size: registers.size.value,
+                flags: if device.is_trusted { DEVICE_DMA_TRUSTED } else { 0 },
+                reserved: 0,
+                name: padded(&device.handle_name(n)),
+            });
+        }
+        for (n, interrupt) in device.interrupts.iter().enumerate() {
+            plan.record(&GrantInterrupt {
+                header: GrantInterrupt::header(vm),
+                board,
+                intid: interrupt.intid.value,
+                flags: if interrupt.is_edge { INTERRUPT_EDGE } else { 0 },
+                name: padded(&device.handle_name(n)),
+            });
+        }
     }
     Ok(())
 }

@@ -27,7 +27,8 @@ pub fn join(system: &str, board: &str, promises: &Promises, facts: &Facts) -> Re
     let sharing = joined.sharing(&rights);
     let contradictions = joined.wrong;
     let (system, board) = (system.to_owned(), board.to_owned());
-    Report { system, board, physical, hypervisor, hypervisor_bytes, vms, sharing, contradictions }
+    let devices = promises.devices.clone();
+    Report { system, board, physical, hypervisor, hypervisor_bytes, vms, sharing, devices, contradictions }
 }
 
 /// Returns a range as messages show it.

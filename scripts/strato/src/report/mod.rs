@@ -61,6 +61,21 @@ pub struct Shared {
     pub rights: BTreeMap<String, String>,
 }
 
+/// A device that a VM is assigned, as the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assigned {
+    /// Its name.
+    pub name: String,
+    /// The VM that drives it.
+    pub vm: String,
+    /// Ranges of registers: physical address and bytes.
+    pub registers: Vec<(u64, u64)>,
+    /// INTIDs.
+    pub interrupts: Vec<u32>,
+    /// The promise that is lost by it, if one is.
+    pub lost: Option<String>,
+}
+
 /// A range of physical memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Piece {
@@ -91,6 +106,8 @@ pub struct Report {
     pub vms: Vec<VmReport>,
     /// Who may do what with which region.
     pub sharing: Vec<Shared>,
+    /// Devices that VMs are assigned.
+    pub devices: Vec<Assigned>,
     /// What does not go together; nothing when all is well.
     pub contradictions: Vec<String>,
 }

@@ -9,10 +9,11 @@ use object::{LittleEndian, Object as _, ObjectSymbol};
 use strato_abi::addr::{EVENT_AREA, INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_AREA};
 use strato_abi::address_space::Attributes;
 use strato_abi::info_page::{GroupEntry, HandleEntry, InfoPage};
-use strato_abi::{Group, Rights};
+use strato_abi::{Group, Rights, board};
 
+use super::Assigned;
 use crate::image::Image;
-use crate::system::{Region, System, Vm};
+use crate::system::{Device, Region, System, Vm};
 
 /// What backs a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub struct Promises {
     pub vms: Vec<VmPromises>,
     /// Regions by number.
     pub regions: Vec<RegionPromise>,
+    /// Devices that VMs are assigned.
+    pub devices: Vec<Assigned>,
     /// The hypervisor's sections, counted from its first byte.
     pub sections: Vec<(&'static str, Range<u64>)>,
 }
@@ -98,8 +101,29 @@ pub fn promises<'i>(
     Ok(Promises {
         vms: vms.map(|(number, (vm, image))| vm_promises(system, number, vm, image)).collect(),
         regions: system.regions.iter().map(region).collect(),
+        devices: assigned(system),
         sections: sections(hypervisor)?,
     })
+}
+
+/// Returns the devices that `system` assigns on the board that the tool runs.
+#[must_use]
+pub fn assigned(system: &System) -> Vec<Assigned> {
+    let devices = system.devices.iter().filter(|device| device.board == &board::QEMU_VIRT);
+    let of = |device: &Device| {
+        let (name, vm) = (device.name.value.clone(), system.label(device.vm).to_owned());
+        let lost = format!(
+            "that memory is its owner's alone: by {name} the program in {vm} can read and write all of it, the hypervisor's too"
+        );
+        Assigned {
+            lost: device.is_trusted.then_some(lost),
+            registers: device.registers.iter().map(|range| (range.address.value, range.size.value)).collect(),
+            interrupts: device.interrupts.iter().map(|interrupt| interrupt.intid.value).collect(),
+            name,
+            vm,
+        }
+    };
+    devices.map(of).collect()
 }
 
 fn vm_promises(system: &System, number: usize, vm: &Vm, image: &Image) -> VmPromises {
@@ -152,7 +176,8 @@ fn info_pages(system: &System, number: usize, vm: &Vm) -> u64 {
     let grants = system.regions.iter().flat_map(|region| &region.grants).filter(|grant| grant.vm.value == number);
     let peers = system.peers.iter().filter(|peer| peer.of == number);
     let ends = system.channels.iter().flat_map(|channel| [&channel.a, &channel.b]);
-    let handles = 1 + grants.count() + peers.count() + ends.filter(|end| end.value.vm == number).count();
+    let devices = system.devices_of(number, &board::QEMU_VIRT).map(Device::handles).sum::<usize>();
+    let handles = 1 + devices + grants.count() + peers.count() + ends.filter(|end| end.value.vm == number).count();
     let before = size_of::<InfoPage>() + Group::ALL.len() * size_of::<GroupEntry>() + vm.command_line.len();
     let bytes = before.next_multiple_of(8) + handles * size_of::<HandleEntry>();
     (bytes as u64).div_ceil(PAGE_SIZE)

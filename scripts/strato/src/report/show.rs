@@ -36,7 +36,23 @@ pub fn text(report: &Report) -> String {
         out += "\nsharing\n";
         out += &matrix(report);
     }
+    if !report.devices.is_empty() {
+        out += "\ndevices\n";
+        out += &devices(report);
+    }
     out
+}
+
+// A row for each range and each interrupt; what is lost by a device below them.
+fn devices(report: &Report) -> String {
+    let rows = report.devices.iter().flat_map(|device| {
+        let ranges = device.registers.iter().map(|(start, bytes)| range(*start, *bytes));
+        let lines = device.interrupts.iter().map(|intid| format!("interrupt {intid}"));
+        ranges.chain(lines).map(|what| vec![device.name.clone(), what, device.vm.clone()]).collect::<Vec<_>>()
+    });
+    let lost = report.devices.iter().filter_map(|device| device.lost.as_ref());
+    let lost: String = lost.map(|promise| format!("  promise lost: {promise}\n")).collect();
+    table(&["device", "physical", "vm"], &rows.collect::<Vec<_>>()) + &lost
 }
 
 /// Returns the last line: how much was compared, or that it does not go together.

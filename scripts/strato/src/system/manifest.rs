@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::calls;
 use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
+use super::{calls, devices};
 use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
@@ -35,6 +35,8 @@ pub fn read(root: Table<'_>, folder: &Path, name: &str, problems: &Problems) -> 
     system.regions =
         root.tables("region", "[[region]]").into_iter().filter_map(|table| region(table, &names)).collect();
     system.peers = root.tables("peer", "[[peer]]").into_iter().filter_map(|table| peer(table, &names)).collect();
+    system.devices =
+        root.table("board", "[board.NAME]").map(|boards| devices::read(boards, &names)).unwrap_or_default();
     system.expect = root.table("expect", "[expect]").map(|table| expect(table, &names, problems)).unwrap_or_default();
     root.finish();
     system
@@ -58,6 +60,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         channels: Vec::new(),
         regions: Vec::new(),
         peers: Vec::new(),
+        devices: Vec::new(),
         expect: Expect::default(),
     };
     let Some(table) = table else { return system };

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 pub mod calls;
 pub mod check;
+pub mod devices;
 pub mod layout;
 pub mod manifest;
 pub mod model;
@@ -16,7 +17,9 @@ pub mod problem;
 pub mod reader;
 pub mod size;
 
-pub use model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
+pub use model::{
+    Channel, Device, End, Expect, Grant, ImageRef, Interrupt, Level, Outcome, Peer, Region, Registers, System, Vm,
+};
 pub use problem::{Problem, Refused, Source};
 
 use reader::{Problems, Table};

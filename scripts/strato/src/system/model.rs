@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use strato_abi::board::Map;
+
 use super::problem::{At, Span};
 use crate::pack::damage::Damage;
 
@@ -41,6 +43,8 @@ pub struct System {
     pub regions: Vec<Region>,
     /// Declared peers.
     pub peers: Vec<Peer>,
+    /// Devices of boards that VMs are assigned.
+    pub devices: Vec<Device>,
     /// What a run has to show.
     pub expect: Expect,
 }
@@ -176,6 +180,55 @@ pub struct Peer {
     pub span: Span,
 }
 
+/// A device of a board, assigned to a VM.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The board that has it.
+    pub board: &'static Map,
+    /// Name of its handles.
+    pub name: At<String>,
+    /// Number of the VM that drives it.
+    pub vm: usize,
+    /// Its registers.
+    pub registers: Vec<Registers>,
+    /// Its interrupts.
+    pub interrupts: Vec<Interrupt>,
+    /// Whether its driver is trusted not to reach other memory by it.
+    pub is_trusted: bool,
+}
+
+/// A range of registers.
+#[derive(Clone, Debug)]
+pub struct Registers {
+    /// Physical address of the first.
+    pub address: At<u64>,
+    /// Bytes.
+    pub size: At<u64>,
+}
+
+/// An interrupt of a device.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    /// Its INTID.
+    pub intid: At<u32>,
+    /// Whether it is a pulse, not a level.
+    pub is_edge: bool,
+}
+
+impl Device {
+    /// Returns the name of the handle to range, or interrupt, `n`.
+    #[must_use]
+    pub fn handle_name(&self, n: usize) -> String {
+        if n == 0 { self.name.value.clone() } else { format!("{}-{n}", self.name.value) }
+    }
+
+    /// Returns how many handles come with it: a range has one, an interrupt has one, and a port.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        self.registers.len() + 2 * self.interrupts.len()
+    }
+}
+
 /// What a run has to show besides the outcome of each VM.
 #[derive(Clone, Debug, Default)]
 pub struct Expect {
@@ -200,6 +253,11 @@ impl System {
     #[must_use]
     pub fn find(&self, label: &str) -> Option<usize> {
         self.vms.iter().position(|vm| vm.label.value == label)
+    }
+
+    /// Returns the devices of a VM on a board.
+    pub fn devices_of(&self, vm: usize, board: &'static Map) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(move |device| device.vm == vm && device.board == board)
     }
 
     /// Returns the bytes of the regions that a VM owns.
