@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Guests that are read to learn from.
-const EXAMPLES: [&str; 11] = [
+const EXAMPLES: [&str; 12] = [
     "address_spaces",
     "balloon",
     "demand_paging",
@@ -14,6 +14,7 @@ const EXAMPLES: [&str; 11] = [
     "hello",
     "mirror",
     "ping_pong",
+    "rtc_driver",
     "shared_ring",
     "two_worlds",
     "yielder",

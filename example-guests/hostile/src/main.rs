@@ -12,6 +12,7 @@ mod cuts;
 mod events;
 mod fetches;
 mod firmware;
+mod irqs;
 mod leaks;
 mod lent_tables;
 mod lookups;
@@ -116,6 +117,9 @@ cases! {
         ev05_every_port_number_works_once,
         ev07_a_reused_number_has_no_old_events,
         ev12_many_sends_are_at_least_one_event;
+    irqs:
+        ev02_interrupts_are_bound_by_their_owner_alone,
+        ds13_a_line_that_never_falls_is_masked;
     vcpus:
         vc01_only_a_vcpu_that_is_off_starts,
         vc02_impossible_entries_are_refused,
