@@ -233,8 +233,12 @@ pub const VM_FAULT_HANDLER: u32 = 4;
 pub const VM_CONSOLE_INPUT: u32 = 8;
 /// VM flag: the guest runs stage 1 of the translation itself.
 pub const VM_NATIVE: u32 = 16;
+/// VM flag: entries from the guest are guarded against its branch history, whether the core needs it or not.
+pub const VM_GUARDED: u32 = 32;
+/// VM flag: they are not, whether the core needs it or not. Without either flag the core decides.
+pub const VM_PLAIN: u32 = 64;
 /// Every VM flag of this version.
-pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE;
+pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE | VM_GUARDED | VM_PLAIN;
 
 const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader>() == 8);
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);

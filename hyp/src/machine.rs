@@ -9,6 +9,7 @@ use strato_abi::regs::Regs;
 use crate::allocator::{Account, Allocator, Audit, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
+use crate::arch::frame::Results;
 use crate::arch::page_box::PageBox;
 use crate::board::Devices;
 use crate::console::Console;
@@ -18,14 +19,15 @@ use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
 use crate::vcpu::{Context, Vcpu};
-use crate::vm::Vm;
+use crate::vm::{Speculation, Vm};
 
 /// Places for VMs.
 pub const VM_PLACES: usize = 64;
 /// The software-generated interrupt that says: look at your mail.
 pub const SGI_MAIL: u8 = 0;
 
-/// What all cores share.
+/// What all cores share. In this order because a sender looks at the first.
+#[repr(C)]
 pub struct Machine {
     /// VMs by place.
     pub vms: [Slot<Vm>; VM_PLACES],
@@ -131,10 +133,14 @@ pub struct Cpu {
     pub retired: Option<Retired<Vm>>,
     /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](Lines).
     pub came: u64,
+    /// Which VMs the vectors of this core are right for, once they were chosen.
+    pub vectors: Option<Speculation>,
     /// Deadline that the timer is armed for, in ticks.
     pub armed: u64,
     /// Results of a call that left, x1 to x15, until they are written.
     pub reply: Regs,
+    /// Results of a call that did not leave, x0 to x3, until the vector takes them.
+    pub results: Results,
 }
 
 /// What a handler of a trap is given.
@@ -229,6 +235,17 @@ impl Machine {
         let vm = self.vms.get(usize::from(place))?.get(stay)?;
         // One that ends closes its ports; until then its records are there and nobody looks at them.
         (vm.incarnation == incarnation).then_some(vm)
+    }
+
+    /// Returns the VM in `place` (modulo the places), to which a port of the caller was connected during this stay.
+    ///
+    /// It is the one that the port was connected to: a VM that ends closes its ports at both ends first, and is taken out of
+    /// its place afterwards; the place is filled again only after every core has begun another stay.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+    pub fn connected<'s>(&self, stay: &'s Stay<'_>, place: u8) -> Option<&'s Vm> {
+        self.vms[usize::from(place) % VM_PLACES].get(stay)
     }
 
     /// Returns the letter box of `cpu`.

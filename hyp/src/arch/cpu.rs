@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use aarch64_cpu::registers::{MIDR_EL1, MPIDR_EL1, Readable};
+use aarch64_cpu::registers::{ID_AA64PFR0_EL1, MIDR_EL1, MPIDR_EL1, Readable};
 
 use super::sysreg;
 
@@ -38,6 +38,20 @@ pub fn affinity() -> u64 {
 #[inline]
 pub fn midr() -> u64 {
     MIDR_EL1.get()
+}
+
+/// Returns this core's ID_AA64PFR0_EL1.
+pub fn features() -> u64 {
+    ID_AA64PFR0_EL1.get()
+}
+
+/// Makes the path that leads through here the only one of a function that has a stack frame, when that calls nothing
+/// elsewhere: where nothing is saved, the compiler makes the frame of a backtrace at the start, for a path that leaves by a
+/// jump, and every other path pays for it.
+#[inline(always)]
+pub fn frame_here() {
+    // SAFETY: nothing is executed; the link register counts as changed, so that it is saved around this.
+    unsafe { asm!("", out("lr") _, options(nomem, nostack, preserves_flags)) };
 }
 
 /// Returns `index` if it is below `len`, else 0, without a branch that the core could guess wrongly (CSDB, DDI 0487): for

@@ -17,6 +17,46 @@ bitflags! {
     }
 }
 
+/// What keeps a guest's branch history from steering EL2 (Spectre-BHB, CVE-2022-23960): which vectors it enters EL2 by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// Nothing.
+    None,
+    /// A loop of [`SHORT_GUARD`] branches.
+    Short,
+    /// A loop of [`LONG_GUARD`] branches.
+    Long,
+}
+
+/// Branches that fill the history of a Cortex-A57 or A72 (Arm, "Spectre-BHB", 4).
+pub const SHORT_GUARD: u64 = 8;
+/// Branches that fill the history of any other core of Arm's list: the most that one of them needs.
+pub const LONG_GUARD: u64 = 132;
+/// Parts that [`SHORT_GUARD`] is for: A57, A72.
+const SHORT: [u64; 2] = [0xd07, A72];
+/// Parts whose history is longer (Arm, "Spectre-BHB", 4, and Linux, arch/arm64/kernel/proton-pack.c): A76, A76AE, A77, A78,
+/// A78AE, A78C, A710, X1, X1C, X2, X3, N1, N2, N3, V1, V2, V3, V3AE, X4, X925, A720, A725.
+const LONG: [u64; 22] = [
+    0xd0b, 0xd0e, 0xd0d, 0xd41, 0xd42, 0xd4b, 0xd47, 0xd44, 0xd4c, 0xd48, 0xd4e, 0xd0c, 0xd49, 0xd8e, 0xd40, 0xd4f,
+    0xd84, 0xd83, 0xd82, 0xd85, 0xd81, 0xd87,
+];
+
+/// Returns the guard that a core with this MIDR_EL1 and ID_AA64PFR0_EL1 needs: none where CSV2 (59:56) is 3 or more, whose
+/// branch history says nothing across exception levels, and where Arm's list does not name it.
+#[must_use]
+pub fn guard(midr: u64, pfr0: u64) -> Guard {
+    let part = midr >> 4 & 0xfff;
+    if midr >> 24 & 0xff != ARM || pfr0 >> 56 & 0xf >= 3 {
+        Guard::None
+    } else if SHORT.contains(&part) {
+        Guard::Short
+    } else if LONG.contains(&part) {
+        Guard::Long
+    } else {
+        Guard::None
+    }
+}
+
 /// Implementer of MIDR_EL1: Arm.
 const ARM: u64 = 0x41;
 const A72: u64 = 0xd08;
@@ -75,6 +115,15 @@ mod tests {
     fn the_pi_4_needs_the_prefetch_workaround_unless_its_firmware_has_psci() {
         assert_eq!(of(0x410f_d083), Errata::INSTRUCTION_PREFETCH);
         assert_eq!((cpuactlr(0x410f_d083, true), cpuactlr(0x410f_d083, false)), (1 << 32, 0));
+    }
+
+    #[test]
+    fn branch_history_is_guarded_where_the_core_has_a_short_or_a_long_one_and_does_not_keep_it_apart() {
+        for (midr, guard_of) in [(0x410f_d083, Guard::Short), (0x413f_d0c1, Guard::Long), (0x410f_d034, Guard::None)] {
+            assert_eq!(guard(midr, 0x2222), guard_of);
+            assert_eq!(guard(midr, 3 << 56 | 0x2222), Guard::None);
+        }
+        assert_eq!(guard(0x420f_d083, 0), Guard::None, "another maker's core of that number");
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Frame {
     }
 }
 
-/// What the fast path puts into x0 to x3 when a call is answered without leaving.
+/// What x0 to x3 hold after a call that is not answered by [`Answered::success`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Results {
@@ -52,18 +52,67 @@ pub struct Results {
     pub x: [u64; 4],
 }
 
-/// Whether the guest goes on at once.
+/// What a handler of a call answers. Two words, so that it comes back in x0 and x1: most calls have one result or none.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Answered<'r> {
+    way: u64,
+    value: Value<'r>,
+}
+
+/// What goes with [`Answered::way`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) union Value<'r> {
+    pub(super) x1: u64,
+    pub(super) results: &'r Results,
+}
+
+/// [`Answered::way`]: x0 is zero, and x1 is the value.
+pub(super) const SUCCESS: u64 = 0;
+/// [`Answered::way`]: x0 to x3 stand where the value says.
+pub(super) const STORED: u64 = 1;
+/// [`Answered::way`]: `run` returns.
+pub(super) const LEAVE: u64 = 2;
+
+impl<'r> Answered<'r> {
+    /// `run` returns; what follows stands in the context.
+    pub const LEAVE: Self = Self { way: LEAVE, value: Value { x1: 0 } };
+
+    /// Returns success with `x1` as the result: back to the guest, which finds zero in every other register that is not
+    /// preserved.
+    #[inline(always)]
+    #[must_use]
+    pub const fn success(x1: u64) -> Self {
+        Self { way: SUCCESS, value: Value { x1 } }
+    }
+
+    /// Returns these results: back to the guest.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stored(results: &'r Results) -> Self {
+        Self { way: STORED, value: Value { results } }
+    }
+
+    /// Returns the two words.
+    #[cfg_attr(target_os = "none", expect(dead_code, reason = "the vector takes them as they are"))]
+    pub(super) const fn parts(self) -> (u64, Value<'r>) {
+        (self.way, self.value)
+    }
+}
+
+/// Whether the guest goes on at once after an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Answer {
-    /// The results stand in [`Results`]: back to the guest.
+    /// Back to the guest.
     Stay = 0,
-    /// `run` returns; what follows stands in the context.
+    /// `run` returns, with the abort as it came.
     Leave = 1,
 }
 
-/// A handler of one call: the context, x1 to x6, and where x0 to x3 go.
-pub type Answerer<C> = extern "C" fn(&mut C, u64, u64, u64, u64, u64, u64, &mut Results) -> Answer;
+/// A handler of one call: the context, and x1 to x6.
+pub type Answerer<C> = for<'a> extern "C" fn(&'a mut C, u64, u64, u64, u64, u64, u64) -> Answered<'a>;
 
 /// The handler of aborts: the context, ESR_EL2, FAR_EL2, HPFAR_EL2, and where the guest goes on, which it may change. `Leave`
 /// makes `run` return with the abort as it came.
@@ -156,4 +205,9 @@ impl RawExit {
 }
 
 const _: () = assert!(size_of::<Frame>() == 264 && offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256);
-const _: () = assert!(size_of::<RawExit>() == 32 && size_of::<Results>() == 32 && size_of::<Place>() == 16);
+const _: () = assert!(
+    size_of::<RawExit>() == 32
+        && size_of::<Results>() == 32
+        && size_of::<Answered<'_>>() == 16
+        && size_of::<Place>() == 16
+);

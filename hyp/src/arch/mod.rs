@@ -109,6 +109,7 @@ pub mod epoch;
 pub mod frame;
 pub mod lease;
 pub mod page_box;
+pub mod page_row;
 pub mod panic;
 pub mod ram;
 pub mod region;
@@ -119,11 +120,11 @@ pub mod table;
 pub use core_base::CoreIndex;
 #[cfg(not(target_os = "none"))]
 pub use cpu::set_interrupt_pending;
-pub use run::run;
 #[cfg(not(target_os = "none"))]
-pub use run::{Deed, STORY_END, script};
+pub use run::{Deed, STORY_END, script, selected_vectors};
+pub use run::{run, select_vectors};
 
-pub use cpu::{affinity, bounded, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
+pub use cpu::{affinity, bounded, frame_here, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
 
 /// Returns entry `index` of `entries` for an index that a guest chose: a core that guesses past the check reads entry 0.
 #[must_use]
@@ -134,6 +135,12 @@ pub fn get_bounded<T>(entries: &[T], index: usize) -> Option<&T> {
     }
     // SAFETY: `bounded` returns the index, which was just checked, or 0, which is no larger.
     Some(unsafe { entries.get_unchecked(bounded(index, entries.len())) })
+}
+
+/// Returns the guard against branch history that the core that runs this needs.
+#[must_use]
+pub fn needed_guard() -> errata::Guard {
+    errata::guard(midr(), cpu::features())
 }
 
 /// Returns the number of the core that runs this.

@@ -14,6 +14,7 @@ use zerocopy::FromZeros;
 
 use super::backing;
 use super::ram::{FRAME_SIZE, Pa, Pages};
+use super::region::native;
 
 /// A value in [`PageBox::PAGES`] frames of its own.
 #[must_use = "a box that is dropped loses its frames: use into_pages"]
@@ -151,8 +152,11 @@ impl<T: fmt::Debug> fmt::Debug for PageBox<T> {
 
 /// A row of values in frames of its own, its length chosen at run time.
 #[must_use = "a row that is dropped loses its frames: use into_pages"]
+#[repr(C)]
 pub struct PageSlice<T> {
     at: NonNull<T>,
+    // Below `len`, or 0: with it any number becomes an index.
+    mask: usize,
     len: usize,
     pages: NonZeroUsize,
 }
@@ -174,7 +178,26 @@ impl<T> PageSlice<T> {
             unsafe { row.at.add(index).write(item(index)) };
         }
         row.len = len;
+        row.mask = mask_of(len);
         Ok(row)
+    }
+
+    /// Returns value `index`, taken modulo the length where that is a power of two; the row must have a value. Any core reads
+    /// inside the row, whatever it guesses: there is no check to guess past.
+    #[inline(always)]
+    #[must_use]
+    pub fn masked(&self, index: u64) -> &T {
+        self.masked_at(index).1
+    }
+
+    /// Returns the same, and the index that it has.
+    #[inline(always)]
+    #[must_use]
+    pub fn masked_at(&self, index: u64) -> (usize, &T) {
+        debug_assert!(self.len != 0, "an empty row is asked for a value");
+        let index = native(index) & self.mask;
+        // SAFETY: `index & mask` is at most `mask`, which is below `len`; `zeroed` makes no empty row.
+        (index, unsafe { self.at.add(index).as_ref() })
     }
 
     /// Returns the row of as many zero values as the frames hold.
@@ -187,7 +210,7 @@ impl<T> PageSlice<T> {
         let len = pages.bytes() / size_of::<T>();
         let at = pages.pointer().cast::<T>();
         let (_, pages, _) = pages.dissolve();
-        Self { at, len, pages }
+        Self { at, mask: mask_of(len), len, pages }
     }
 
     /// Returns the row, still empty, with room for `len` values.
@@ -199,7 +222,7 @@ impl<T> PageSlice<T> {
         }
         let at = pages.pointer().cast::<T>();
         let (_, pages, _) = pages.dissolve();
-        Ok(Self { at, len: 0, pages })
+        Ok(Self { at, mask: 0, len: 0, pages })
     }
 
     /// Returns the frames, with the values dropped.
@@ -210,6 +233,15 @@ impl<T> PageSlice<T> {
         let first = backing::address(this.at.as_ptr().cast::<u8>());
         // SAFETY: the row dissolved the owner of exactly these frames when it was made, and ends here.
         unsafe { Pages::revive(first, this.pages, false) }
+    }
+}
+
+/// Returns what makes an index of a row of `len` values out of any number: all below a power of two, if `len` is one.
+const fn mask_of(len: usize) -> usize {
+    match len {
+        0 => 0,
+        _ if len.is_power_of_two() => len - 1,
+        _ => 0,
     }
 }
 

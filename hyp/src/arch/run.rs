@@ -1,9 +1,10 @@
 //! Entering a guest as a function call: `run` returns why the guest came back. Called by the dispatcher's loop alone.
 
-use aarch64_cpu::registers::{ESR_EL2, FAR_EL2, HPFAR_EL2, Readable};
+use aarch64_cpu::registers::{ESR_EL2, FAR_EL2, HPFAR_EL2, Readable, VBAR_EL2, Writeable};
 
 use core::mem::offset_of;
 
+use super::errata::{Guard, LONG_GUARD, SHORT_GUARD};
 use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, RawExit};
 
 core::arch::global_asm!(
@@ -12,10 +13,25 @@ core::arch::global_asm!(
     fast_calls = const FAST_CALLS,
     answered = const ANSWERED,
     abort_handler = const offset_of!(Answers<u8>, abort),
+    short_guard = const SHORT_GUARD,
+    long_guard = const LONG_GUARD,
 );
 
 unsafe extern "C" {
     fn arch_run(frame: *mut Frame, context: *mut u8, answers: *const u8) -> u64;
+    static arch_vectors: [u8; 0];
+    static arch_vectors_guarded: [u8; 0];
+    static arch_vectors_guarded_long: [u8; 0];
+}
+
+/// Makes this core take what comes from a guest by the vectors with `guard`, from the return to the guest on.
+pub fn select_vectors(guard: Guard) {
+    let vectors = match guard {
+        Guard::None => &raw const arch_vectors,
+        Guard::Short => &raw const arch_vectors_guarded,
+        Guard::Long => &raw const arch_vectors_guarded_long,
+    };
+    VBAR_EL2.set(vectors.addr() as u64);
 }
 
 /// Runs the guest of `frame` until something happens that `answers` does not settle.

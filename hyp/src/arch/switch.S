@@ -3,19 +3,74 @@
 //
 // Stack while a guest runs (SP_EL2):
 //   sp + 0 .. 96    x19-x30 of arch_run's caller
-//   sp + 96         &mut Frame, sp + 104 (unused)
-//   sp + 112        context, sp + 120 table of handlers
-// A vector pushes SCRATCH bytes more: x29, x30, x18, and the results of a call. An abort pushes ABORT bytes more: x0 to x17,
-// and where the guest goes on.
+//   sp + 96         table of handlers, sp + 104 minus what ESR_EL2 and w0 are at call number 0
+//   sp + 112        context, sp + 120 .. 136 zeros
+//   sp + 136        &mut Frame
+// A vector pushes SCRATCH bytes more: x29, x30, x18. An abort pushes ABORT bytes more: x0 to x17, and where the guest goes on.
 
-.equ RUN_SIZE, 128
-.equ RUN_FRAME, 96
+.equ RUN_SIZE, 144
+.equ RUN_TABLE, 96
 .equ RUN_CX, 112
-.equ SCRATCH, 64
-.equ RESULTS, 32
+.equ RUN_ZERO, 120
+.equ RUN_FRAME, 136
+.equ SCRATCH, 32
 .equ ABORT, 160
 .equ ABORT_PLACE, 144
 .equ FRAME_PC, 248
+
+// ESR_EL2 of HVC #0 from AArch64 (ESR_ELx.EC = 0x16, IL = 1) above the function id of call 0.
+.equ CALL_ZERO, 0x5a000000c6000000
+
+// ERET, and nothing behind it: straight-line speculation must not go on with a guest's registers.
+.macro to_guest
+    eret
+    dsb     nsh
+    isb
+.endm
+
+// Pops what a vector pushed.
+.macro pop_scratch
+    ldr     x18, [sp, #16]
+    ldp     x29, x30, [sp], #SCRATCH
+.endm
+
+// Zeros x4 to x17, two at a time: what carries no result leaves as zero.
+.macro zero_rest
+    ldp     x4, x5, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x6, x7, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x8, x9, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x10, x11, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x12, x13, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x14, x15, [sp, #SCRATCH + RUN_ZERO]
+    ldp     x16, x17, [sp, #SCRATCH + RUN_ZERO]
+.endm
+
+// A synchronous exception of the guest. A call of groups 0 to 6 is answered here, everything else goes on at
+// arch_guest_other. In: the guest's registers; x29 and x30 pushed.
+.macro guest_sync
+    str     x18, [sp, #16]
+    ldp     x18, x29, [sp, #SCRATCH + RUN_TABLE]
+    mrs     x30, esr_el2
+    // Syndrome and function id are checked as one number: what is left is that of the call, or far above.
+    add     x29, x29, x30, lsl #32
+    add     x29, x29, w0, uxtw
+    cmp     x29, #{fast_calls}
+    b.hs    arch_guest_other
+    guest_call
+.endm
+
+// In: x18 table, x29 number of the call, x1 to x6 arguments.
+.macro guest_call
+    and     x29, x29, #0xff                 // holds under misprediction too: the table has 256 entries
+    ldr     x30, [x18, x29, lsl #3]
+    ldp     x0, x29, [sp, #SCRATCH + RUN_CX] // x29 = 0: no backtrace of EL2 walks into the guest's frames
+    blr     x30
+    cbnz    x0, arch_answered
+    ldp     x2, x3, [sp, #SCRATCH + RUN_ZERO]
+    zero_rest
+    pop_scratch
+    to_guest
+.endm
 
 // In: x0 &mut Frame, x1 context, x2 table of handlers. Out: x0 the exit number. Clobbers: what AAPCS64 allows.
 .section .text.arch_run, "ax"
@@ -30,8 +85,10 @@ arch_run:
     stp     x25, x26, [sp, #48]
     stp     x27, x28, [sp, #64]
     stp     x29, x30, [sp, #80]
-    str     x0, [sp, #RUN_FRAME]
-    stp     x1, x2, [sp, #RUN_CX]
+    ldr     x3, =-CALL_ZERO
+    stp     x2, x3, [sp, #RUN_TABLE]
+    stp     x1, xzr, [sp, #RUN_CX]
+    stp     xzr, x0, [sp, #RUN_FRAME - 8]
     ldp     x1, x2, [x0, #FRAME_PC]
     msr     elr_el2, x1
     msr     spsr_el2, x2
@@ -51,65 +108,49 @@ arch_run:
     ldp     x28, x29, [x0, #224]
     ldr     x30, [x0, #240]
     ldp     x0, x1, [x0, #0]
-    eret
-    // Straight-line speculation past ERET must not go on with a guest's registers.
-    dsb     nsh
-    isb
+    to_guest
+    .ltorg
 .size arch_run, . - arch_run
 
-// A synchronous exception of the guest. A call of groups 0 to 6 is answered here, an abort below; everything else leaves.
-// In: the guest's registers; x18, x29, x30 saved at sp by the vector.
+// The same behind the guard of a vector that has no room for it.
 .balign 64
 .type arch_guest_sync, %function
 arch_guest_sync:
-    mrs     x30, esr_el2
-    mov     w29, #0x5a000000                // ESR_ELx.EC = 0x16 (HVC from AArch64), IL = 1, immediate 0
-    cmp     x30, x29
-    b.ne    arch_guest_abort
-    and     w29, w0, #0xfffeffff            // the SVE hint of the function id says nothing here
-    mov     w30, #0xc6000000
-    sub     w29, w29, w30
-    cmp     w29, #{fast_calls}
-    b.hs    arch_leave_sync
-    and     w29, w29, #0xff                 // holds under misprediction too: the table has 256 entries
-    ldp     x0, x30, [sp, #SCRATCH + RUN_CX]
-    ldr     x30, [x30, x29, lsl #3]
-    mov     x29, xzr                        // no backtrace of EL2 walks into the guest's frames
-    add     x7, sp, #RESULTS
-    blr     x30
-    cbnz    w0, arch_leave_answered
-    ldp     x0, x1, [sp, #RESULTS]
-    ldp     x2, x3, [sp, #RESULTS + 16]
-    mov     x4, xzr                         // what carries no result leaves as zero
-    mov     x5, xzr
-    mov     x6, xzr
-    mov     x7, xzr
-    mov     x8, xzr
-    mov     x9, xzr
-    mov     x10, xzr
-    mov     x11, xzr
-    mov     x12, xzr
-    mov     x13, xzr
-    mov     x14, xzr
-    mov     x15, xzr
-    mov     x16, xzr
-    mov     x17, xzr
-    ldr     x18, [sp, #16]
-    ldp     x29, x30, [sp], #SCRATCH
-    eret
-    dsb     nsh
-    isb
+    guest_sync
 .size arch_guest_sync, . - arch_guest_sync
 
-// An abort: its handler delivers it to the guest, has it tried again, or leaves it to the way out as it came.
-// In: as arch_guest_sync, x30 the syndrome.
+// A call was answered otherwise than by success with one result. In: x0, x1 the answer.
 .balign 64
-.type arch_guest_abort, %function
-arch_guest_abort:
+.type arch_answered, %function
+arch_answered:
+    tbnz    x0, #1, arch_leave_answered
+    ldp     x2, x3, [x1, #16]
+    ldp     x0, x1, [x1]
+    zero_rest
+    pop_scratch
+    to_guest
+.size arch_answered, . - arch_answered
+
+// What is no plain call. In: as guest_sync; x18, x29, x30 saved at sp, x18 the table, x29 what the number came to, x30 the
+// syndrome.
+.balign 64
+.type arch_guest_other, %function
+arch_guest_other:
     ubfx    x30, x30, #26, #6
     and     x30, x30, #~4
     cmp     x30, #0x20                      // ESR_ELx.EC = 0x20 or 0x24: an abort from a lower level
-    b.ne    arch_leave_sync
+    b.eq    arch_guest_abort
+    sub     x29, x29, #0x10, lsl #12        // the SVE hint of the function id says nothing here
+    cmp     x29, #{fast_calls}
+    b.hs    arch_leave_sync
+    guest_call
+.size arch_guest_other, . - arch_guest_other
+
+// An abort: its handler delivers it to the guest, has it tried again, or leaves it to the way out as it came.
+// In: as guest_sync; x18, x29, x30 saved at sp, x18 the table.
+.balign 64
+.type arch_guest_abort, %function
+arch_guest_abort:
     sub     sp, sp, #ABORT
     stp     x0, x1, [sp, #0]
     stp     x2, x3, [sp, #16]
@@ -127,9 +168,8 @@ arch_guest_abort:
     mrs     x6, spsr_el2
     add     x4, sp, #ABORT_PLACE
     stp     x5, x6, [x4]
-    ldp     x0, x30, [sp, #ABORT + SCRATCH + RUN_CX]
-    ldr     x30, [x30, #{abort_handler}]
-    mov     x29, xzr                        // no backtrace of EL2 walks into the guest's frames
+    ldr     x30, [x18, #{abort_handler}]
+    ldp     x0, x29, [sp, #ABORT + SCRATCH + RUN_CX] // x29 = 0, as for a call
     blr     x30
     mov     w30, w0
     ldp     x1, x2, [sp, #ABORT_PLACE]
@@ -146,11 +186,8 @@ arch_guest_abort:
     ldp     x16, x17, [sp, #128]
     add     sp, sp, #ABORT
     cbnz    w30, arch_leave_sync            // ESR_EL2, FAR_EL2 and HPFAR_EL2 are as they were
-    ldr     x18, [sp, #16]
-    ldp     x29, x30, [sp], #SCRATCH
-    eret
-    dsb     nsh
-    isb
+    pop_scratch
+    to_guest
 .size arch_guest_abort, . - arch_guest_abort
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero.
@@ -190,8 +227,7 @@ arch_leave:
     mov     x1, x29
 // In: x0 frame, x1 exit number; x19-x28 the guest's; x18, x29, x30 on the stack.
 arch_leave_rest:
-    ldr     x18, [sp, #16]
-    ldp     x29, x30, [sp], #SCRATCH
+    pop_scratch
     stp     x18, x19, [x0, #144]
     stp     x20, x21, [x0, #160]
     stp     x22, x23, [x0, #176]

@@ -9,6 +9,7 @@ use super::{Parts, refuse, report};
 use crate::allocator::{Account, Allocator, Kind, Vmids};
 use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::{Epochs, Slot};
+use crate::arch::frame::Results;
 use crate::arch::page_box::PageBox;
 use crate::arch::{guest, panic, timer};
 use crate::board::Devices;
@@ -103,8 +104,10 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             reaping: 0,
             retired: None,
             came: 0,
+            vectors: None,
             armed: NEVER,
             reply: [0; 15],
+            results: Results::default(),
         };
         let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();
         let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse(&"no memory for a core") };

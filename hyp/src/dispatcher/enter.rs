@@ -4,7 +4,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{leave, service};
 use crate::arch::frame::Frame;
-use crate::arch::{guest, native, timer};
+use crate::arch::{self, guest, native, timer};
 use crate::machine::{Cpu, Cx};
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
@@ -40,6 +40,9 @@ fn make_resident(cx: &mut Cx<'_>) {
     if cx.cpu.resident.is_some() {
         evict(cx);
     }
+    if cx.cpu.vectors != Some(cx.vm.speculation) {
+        select_vectors(cx);
+    }
     guest::load(&cx.context.el1, cx.me.vcpu());
     if cx.context.is_native {
         select_native(cx);
@@ -47,6 +50,14 @@ fn make_resident(cx: &mut Cx<'_>) {
         cx.select_space();
     }
     cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
+}
+
+/// Selects the vectors by which the guests of the VM enter EL2 on this core.
+#[cold]
+#[inline(never)]
+fn select_vectors(cx: &mut Cx<'_>) {
+    cx.cpu.vectors = Some(cx.vm.speculation);
+    arch::select_vectors(cx.vm.speculation.guard(arch::needed_guard()));
 }
 
 /// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.

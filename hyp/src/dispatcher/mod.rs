@@ -21,10 +21,14 @@ use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
 use crate::vcpu::Owned;
 use exit::Trap;
 
-/// Returns what is answered while the guest has the core.
+/// Returns what is answered while the guest has the core; `is_open` says that its VM may make every call.
 #[inline(always)]
-const fn answers<'s>() -> &'s Answers<Cx<'s>> {
-    const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort } }
+const fn answers<'s>(is_open: bool) -> &'s Answers<Cx<'s>> {
+    if is_open {
+        const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort } }
+    } else {
+        const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort } }
+    }
 }
 
 /// Runs guests on this core until the machine stops.
@@ -65,7 +69,7 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
         wakes: Wakes::default(),
     };
     enter::prepare(&mut cx, frame, &turn);
-    let exit = arch::run(frame, &mut cx, answers());
+    let exit = arch::run(frame, &mut cx, answers(vm.is_open));
     let next = answer(&mut cx, frame, exit::decode(&exit, frame));
     next::apply(&mut cx, frame, next);
     leave::settle(&mut cx);

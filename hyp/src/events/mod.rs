@@ -7,6 +7,6 @@ pub mod pending;
 pub mod port;
 mod sink;
 
-pub use pending::{EventArea, Posted};
+pub use pending::{EventArea, Once, Posted};
 pub use port::{Link, Port};
 pub use sink::Sink;

@@ -46,6 +46,22 @@ pub enum Posted {
     Merged,
 }
 
+/// What one try at posting an event came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// The line is up; whether it was before.
+    Raised {
+        /// It was up already.
+        was_up: bool,
+    },
+    /// It is pending and masked: nobody is told.
+    Masked,
+    /// The port was pending already, see [`Posted::Merged`].
+    Merged,
+    /// Another write came between: [`EventArea::post_again`] posts it.
+    Again,
+}
+
 /// ORs `bits` into the selector of a record and raises the line of its vCPU.
 #[inline(always)]
 fn select(record: &Record, bits: u64, sink: &Sink) -> Posted {
@@ -100,6 +116,27 @@ impl EventArea {
         word(self.record(vcpu), index)
     }
 
+    /// Does what [`EventArea::post`] does, if no other write comes between; `port` is below 1,024.
+    #[inline(always)]
+    pub fn post_once(&self, vcpu: u8, port: usize, sink: &Sink) -> Once {
+        let index = port / 64 % EVENT_WORDS;
+        let bit = 1 << (port % 64);
+        let record = self.record(vcpu);
+        // The order of each step is that of `post`.
+        let Some(before) = attempt::or(word(record, index), bit) else { return Once::Again };
+        if before & bit != 0 {
+            return Once::Merged;
+        }
+        fence(Ordering::SeqCst);
+        if word(record, MASK + index).load(Ordering::Relaxed) & bit != 0 {
+            return Once::Masked;
+        }
+        match attempt::or(word(record, SELECTOR), 1 << index) {
+            Some(_) => Once::Raised { was_up: sink.line.swap(true, Ordering::AcqRel) },
+            None => Once::Again,
+        }
+    }
+
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
     ///
     /// Never fails and never waits because of the guest.
@@ -110,7 +147,7 @@ impl EventArea {
         let record = self.record(vcpu);
         let (pending, mask) = (word(record, index), word(record, MASK + index));
         // Release: what the sender did before is seen by whoever takes the bit.
-        let Some(before) = attempt::or(pending, bit) else { return self.post_contended(vcpu, port, sink) };
+        let Some(before) = attempt::or(pending, bit) else { return self.post_again(vcpu, port, sink) };
         if before & bit != 0 {
             return Posted::Merged;
         }
@@ -122,10 +159,11 @@ impl EventArea {
         select(record, 1 << index, sink)
     }
 
-    /// The same when a sibling of the receiver hammers the word: so many tries, then the private word.
+    /// The same when a sibling of the receiver hammers a word: so many tries, then the private word. Says that there is news
+    /// whether the bit was set before or not: whoever set it may be the try before.
     #[cold]
     #[inline(never)]
-    fn post_contended(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
+    pub fn post_again(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
         let index = usize::from(port / 64) % EVENT_WORDS;
         let bit = 1 << (port % 64);
         let (pending, mask) = (self.word(vcpu, index), self.word(vcpu, MASK + index));
@@ -182,6 +220,22 @@ impl EventArea {
         }
     }
 
+    /// Does what [`EventArea::take`] does, if no other write comes between and nothing has to be merged. `None` otherwise: the
+    /// line may be lowered then, and nothing else has changed.
+    #[inline(always)]
+    pub fn take_once(&self, vcpu: u8, sink: &Sink) -> Option<u64> {
+        if sink.overflowed.load(Ordering::Relaxed) {
+            return None;
+        }
+        sink.line.swap(false, Ordering::AcqRel);
+        let selector = self.word(vcpu, SELECTOR);
+        let now = selector.load(Ordering::Relaxed);
+        if now == 0 {
+            return Some(0);
+        }
+        selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed).ok()
+    }
+
     /// Returns whether `vcpu` has news. The caller has shown that it blocks, with a fence after it: either it sees the
     /// selector here, or the sender sees that it blocks.
     #[inline]
@@ -217,58 +271,5 @@ impl EventArea {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arch::backing;
-    use std::mem::ManuallyDrop;
-
-    fn area() -> ManuallyDrop<EventArea> {
-        let mut pages = backing::ram(1, 1);
-        pages.scrub();
-        ManuallyDrop::new(EventArea::new(SharedPages::new(pages)))
-    }
-
-    #[test]
-    fn an_event_sets_pending_selector_and_line() {
-        let (area, sink) = (area(), Sink::default());
-        assert_eq!(area.post(1, 65, &sink), Posted::First);
-        assert_eq!(area.post(1, 65, &sink), Posted::Merged);
-        assert_eq!(area.post(1, 66, &sink), Posted::Again);
-        assert_eq!(area.word(1, 1).load(Ordering::Relaxed), 0b110);
-        assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
-        assert_eq!(area.take(1, &sink), 2);
-        assert!(!sink.line.load(Ordering::Relaxed) && !area.has_news(1, &sink));
-        assert_eq!(area.take(1, &sink), 0);
-    }
-
-    #[test]
-    fn a_masked_event_is_kept_but_tells_nobody_until_it_is_unmasked() {
-        let (area, sink) = (area(), Sink::default());
-        area.word(0, MASK).store(1 << 5, Ordering::Relaxed);
-        assert_eq!(area.post(0, 5, &sink), Posted::Masked);
-        assert!(!sink.line.load(Ordering::Relaxed));
-        assert!(area.reevaluate(0, 5, &sink));
-        assert!(!sink.line.load(Ordering::Relaxed), "still masked");
-        area.word(0, MASK).store(0, Ordering::Relaxed);
-        assert!(area.reevaluate(0, 5, &sink));
-        assert!(sink.line.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn a_guest_that_fills_its_area_with_ones_affects_itself_alone() {
-        let (area, sink) = (area(), Sink::default());
-        for index in 0..512 {
-            area.pages.word(index).unwrap().store(u64::MAX, Ordering::Relaxed);
-        }
-        assert_eq!(area.post(0, 3, &sink), Posted::Merged, "it says that everything is pending");
-        assert_eq!(area.take(0, &sink), u64::MAX);
-    }
-
-    #[test]
-    fn a_withdrawn_event_is_gone() {
-        let (area, sink) = (area(), Sink::default());
-        area.post(0, 1023, &sink);
-        assert!(area.withdraw(0, 1023, &sink));
-        assert!(!area.withdraw(0, 1023, &sink));
-    }
-}
+#[path = "pending_tests.rs"]
+mod tests;

@@ -1,7 +1,8 @@
 //! Ports: one end of an event channel each. All of an end that a sender needs is one atomic word.
 //!
-//! The word names the other end (VM and port) with the incarnation of that VM, so that nothing is delivered to a later
-//! owner of the same place. A closed port is used again only after every core has begun another stay (see `arch::epoch`).
+//! The word names the port's own handle and the other end. It says `Connected` only while the VM at the other end is there:
+//! that closes its ports at both ends before it goes, and goes only after every core has begun another stay (see
+//! `arch::epoch`), as a closed port is used again only then. So nothing is delivered to a later owner of a place or of a port.
 
 use strato_abi::Handle;
 use zerocopy::FromZeros;
@@ -36,9 +37,10 @@ pub struct End {
 #[derive(Debug, FromZeros)]
 #[repr(C)]
 pub struct Port {
-    // port[9:0] | vm[15:10] | generation[31:16] | incarnation[61:32] | state[63:62]
+    // state[2:0] | vm[13:8] | port[31:22] | handle[63:32]: that which names the port while it is connected, else that of its
+    // neighbor, so that no handle finds a port that is not connected and SEND compares once.
     word: AtomicU64,
-    // vCPU[7:0] | epoch that must pass before the port is used again [63:8]
+    // In use: vCPU[7:0] | incarnation of the other VM[37:8]. Closed: epoch that must pass before it is used again[63:8].
     binding: AtomicU64,
 }
 
@@ -53,79 +55,86 @@ impl Binding {
     pub const fn vcpu(self) -> u8 {
         (self.0 & 0xff) as u8
     }
+
+    #[allow(clippy::cast_possible_truncation, reason = "masked to its width")]
+    const fn incarnation(self) -> u32 {
+        (self.0 >> 8 & INCARNATION) as u32
+    }
 }
 
 const INCARNATION: u64 = (1 << 30) - 1;
-const STATE_SHIFT: u32 = 62;
-const CONNECTED: u64 = 2;
+const STATE: u64 = 7;
+/// What makes the handle of a port that of its neighbor: the lowest bit of the index.
+const NEIGHBOR: u32 = 1;
+const CONNECTED: u64 = 1;
+const OFFERED: u64 = 2;
+const PEER_GONE: u64 = 4;
 
 /// A port's word as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    fn new(generation: u16, link: Link) -> Self {
+    const fn new(handle: Handle, link: Link) -> Self {
         let (state, end) = match link {
             Link::Free => (0, None),
-            Link::Offered(end) => (1, Some(end)),
+            Link::Offered(end) => (OFFERED, Some(end)),
             Link::Connected(end) => (CONNECTED, Some(end)),
-            Link::PeerGone => (3, None),
+            Link::PeerGone => (PEER_GONE, None),
         };
-        let place = end.map_or(0, |end| {
-            u64::from(end.port & 0x3ff)
-                | u64::from(end.vm & 0x3f) << 10
-                | (u64::from(end.incarnation) & INCARNATION) << 32
-        });
-        Self(state << STATE_SHIFT | place | u64::from(generation) << 16)
+        let place = match end {
+            Some(end) => (end.port as u64 & 0x3ff) << 22 | (end.vm as u64 & 0x3f) << 8,
+            None => 0,
+        };
+        let other = if state == CONNECTED { 0 } else { NEIGHBOR };
+        Self(((handle.bits() ^ other) as u64) << 32 | place | state)
     }
 
-    /// Returns the generation of the handle that names the port.
+    /// Returns the handle that names the port.
     #[inline]
     #[must_use]
-    pub const fn generation(self) -> u16 {
-        (self.0 >> 16 & 0xffff) as u16
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+    pub const fn handle(self) -> Handle {
+        let other = if self.0 & STATE == CONNECTED { 0 } else { NEIGHBOR };
+        Handle::from_bits((self.0 >> 32) as u32 ^ other)
     }
 
     /// Returns whether `handle` names the port: it is in use, and of this generation.
     #[inline(always)]
     #[must_use]
     pub const fn is_of(self, handle: Handle) -> bool {
-        (self.0 ^ handle.bits() as u64) & 0xffff_0000 == 0 && self.is_open()
+        self.handle().bits() == handle.bits() && self.is_open()
     }
 
     /// Returns whether the port is in use.
     #[inline(always)]
     #[must_use]
     pub const fn is_open(self) -> bool {
-        self.0 >> STATE_SHIFT != 0
+        self.0 & STATE != 0
     }
 
-    /// Returns the end that the port is connected to.
+    /// Returns whether the other end was closed.
+    #[must_use]
+    pub const fn is_peer_gone(self) -> bool {
+        self.0 & PEER_GONE != 0
+    }
+
+    /// Returns place of the VM and port at the other end, if `argument`, a register as the guest set it, is the handle of the
+    /// port and that is connected. The port is the one that the index in `argument`, modulo the places of the table, leads to.
     #[inline(always)]
     #[must_use]
-    pub const fn far_end(self) -> Option<End> {
-        if self.0 >> STATE_SHIFT == CONNECTED { Some(self.end()) } else { None }
+    pub const fn far_end(self, argument: u64) -> Option<(u8, u16)> {
+        if self.0 >> 32 == argument { Some((self.vm(), self.port())) } else { None }
     }
 
     #[inline(always)]
-    const fn end(self) -> End {
-        End {
-            vm: (self.0 >> 10 & 0x3f) as u8,
-            incarnation: (self.0 >> 32 & INCARNATION) as u32,
-            port: (self.0 & 0x3ff) as u16,
-        }
+    const fn vm(self) -> u8 {
+        (self.0 >> 8 & 0x3f) as u8
     }
 
-    /// Returns what the port leads to.
-    #[must_use]
-    pub const fn link(self) -> Link {
-        let end = self.end();
-        match self.0 >> STATE_SHIFT {
-            0 => Link::Free,
-            1 => Link::Offered(end),
-            CONNECTED => Link::Connected(end),
-            _ => Link::PeerGone,
-        }
+    #[inline(always)]
+    const fn port(self) -> u16 {
+        (self.0 >> 22 & 0x3ff) as u16
     }
 }
 
@@ -137,14 +146,39 @@ impl Port {
         Snapshot(self.word.load(Ordering::Acquire))
     }
 
-    /// Sets a port that its owner holds the table lock for.
-    pub fn set(&self, generation: u16, link: Link) {
-        self.word.store(Snapshot::new(generation, link).0, Ordering::Release);
+    /// Makes the port of index 0, whose zeros name itself, one that no handle finds. It is never in use: memory is the first
+    /// that a VM has.
+    pub fn close_first(&self) {
+        self.word.store(Snapshot::new(Handle::from_bits(0), Link::Free).0, Ordering::Relaxed);
     }
 
-    /// Changes the link from what `seen` says, unless it changed meanwhile. Returns whether it did.
+    /// Returns what the port led to when its word was `seen`. The incarnation is right as long as the word is; a caller that
+    /// does not hold the lock of the port's owner changes the word from `seen` or changes nothing.
+    #[must_use]
+    pub fn link(&self, seen: Snapshot) -> Link {
+        let end = End { vm: seen.vm(), incarnation: self.binding().incarnation(), port: seen.port() };
+        match seen.0 & STATE {
+            0 => Link::Free,
+            OFFERED => Link::Offered(end),
+            CONNECTED => Link::Connected(end),
+            _ => Link::PeerGone,
+        }
+    }
+
+    /// Begins the use of a port that its owner holds the table lock for: bound to `vcpu`, with `handle` as its name.
+    pub fn open(&self, handle: Handle, vcpu: u8, link: Link) {
+        let incarnation = match link {
+            Link::Offered(end) | Link::Connected(end) => u64::from(end.incarnation) & INCARNATION,
+            Link::Free | Link::PeerGone => 0,
+        };
+        self.binding.store(u64::from(vcpu) | incarnation << 8, Ordering::SeqCst);
+        self.word.store(Snapshot::new(handle, link).0, Ordering::Release);
+    }
+
+    /// Changes the link from what `seen` says, unless it changed meanwhile. Returns whether it did. The other VM stays the one
+    /// that it was: who connects to an offer is the VM that it was made to.
     pub fn change(&self, seen: Snapshot, link: Link) -> bool {
-        let new = Snapshot::new(seen.generation(), link);
+        let new = Snapshot::new(seen.handle(), link);
         self.word.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -155,17 +189,25 @@ impl Port {
         Binding(self.binding.load(Ordering::Acquire))
     }
 
-    /// Binds the port to `vcpu`.
-    pub fn bind(&self, vcpu: u8) {
-        self.binding.store(u64::from(vcpu), Ordering::SeqCst);
+    /// The same for a first look, which [`Port::binding`] is compared with later.
+    #[inline(always)]
+    #[must_use]
+    pub fn binding_unordered(&self) -> Binding {
+        Binding(self.binding.load(Ordering::Relaxed))
     }
 
-    /// Notes that the port may be used again once `epoch` has passed.
+    /// Binds a port in use to `vcpu`. The caller holds the lock of its owner.
+    pub fn bind(&self, vcpu: u8) {
+        let now = self.binding.load(Ordering::Relaxed);
+        self.binding.store(now & !0xff | u64::from(vcpu), Ordering::SeqCst);
+    }
+
+    /// Notes that the port, which was closed, may be used again once `epoch` has passed.
     pub fn rest_until(&self, epoch: u64) {
         self.binding.store(epoch << 8, Ordering::Relaxed);
     }
 
-    /// Returns the epoch that must have passed before the port is used again.
+    /// Returns the epoch that must have passed before the closed port is used again.
     #[must_use]
     pub fn rests_until(&self) -> u64 {
         self.binding.load(Ordering::Relaxed) >> 8
@@ -176,24 +218,69 @@ impl Port {
 mod tests {
     use super::*;
 
+    const END: End = End { vm: 63, incarnation: 0x3fff_ffff, port: 1023 };
+
+    fn port() -> Port {
+        Port { word: AtomicU64::new(0), binding: AtomicU64::new(0) }
+    }
+
     #[test]
-    fn a_word_keeps_state_place_and_generation() {
-        let end = End { vm: 63, incarnation: 0x3fff_ffff, port: 1023 };
-        for link in [Link::Free, Link::Offered(end), Link::Connected(end), Link::PeerGone] {
-            let snapshot = Snapshot::new(0xabcd, link);
-            assert_eq!((snapshot.link(), snapshot.generation()), (link, 0xabcd));
-            assert_eq!(snapshot.is_of(Handle::new(7, 0xabcd)), link != Link::Free);
-            assert!(!snapshot.is_of(Handle::new(7, 0xabcc)) && !snapshot.is_of(Handle::new(7, 0x2bcd)));
+    fn a_port_keeps_state_place_incarnation_and_handle() {
+        let handle = Handle::new(7, 0xabcd);
+        for link in [Link::Free, Link::Offered(END), Link::Connected(END), Link::PeerGone] {
+            let port = port();
+            port.open(handle, 5, link);
+            let seen = port.read();
+            assert_eq!((port.link(seen), seen.handle(), port.binding().vcpu()), (link, handle, 5));
+            assert_eq!(seen.is_of(handle), link != Link::Free);
+            for other in [Handle::new(7, 0xabcc), Handle::new(7, 0x2bcd), Handle::new(263, 0xabcd)] {
+                assert!(!seen.is_of(other) && seen.far_end(u64::from(other.bits())).is_none());
+            }
+            let is_connected = matches!(link, Link::Connected(_));
+            assert_eq!(seen.far_end(u64::from(handle.bits())), is_connected.then_some((63, 1023)));
+            assert!(seen.far_end(1 << 32 | u64::from(handle.bits())).is_none(), "bits above the handle are refused");
         }
     }
 
     #[test]
+    fn a_binding_changes_the_vcpu_and_keeps_whose_port_it_is() {
+        let port = port();
+        port.open(Handle::new(7, 1), 0, Link::Offered(END));
+        port.bind(3);
+        assert_eq!((port.binding().vcpu(), port.link(port.read())), (3, Link::Offered(END)));
+    }
+
+    #[test]
     fn a_link_that_changed_meanwhile_is_left_alone() {
-        let port = Port { word: AtomicU64::new(0), binding: AtomicU64::new(0) };
-        port.set(1, Link::PeerGone);
+        let port = port();
+        port.open(Handle::new(7, 1), 0, Link::PeerGone);
         let seen = port.read();
-        port.set(2, Link::Free);
+        port.open(Handle::new(7, 2), 0, Link::Free);
         assert!(!port.change(seen, Link::PeerGone));
-        assert_eq!(port.read().link(), Link::Free);
+        assert_eq!(port.link(port.read()), Link::Free);
+    }
+
+    #[test]
+    fn memory_that_was_never_used_is_a_port_of_no_handle_that_leads_to_it() {
+        let (first, other) = (port(), port());
+        first.close_first();
+        for generation in [0, 1, 0x8000, 0xffff] {
+            for index in [0, 2, 3, 255, 256, 1023, 1024, 0xffff] {
+                let handle = Handle::new(index, generation);
+                let port = if index & 1023 == 0 || index & 255 == 0 { &first } else { &other };
+                assert!(port.read().far_end(u64::from(handle.bits())).is_none() && !port.read().is_of(handle));
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_connected_is_found_by_its_neighbors_handle_alone_which_leads_elsewhere() {
+        for link in [Link::Free, Link::Offered(END), Link::PeerGone] {
+            let port = port();
+            port.open(Handle::new(6, 9), 0, link);
+            for index in (0..=0xffff).filter(|index| index & 1023 == 6 || index & 255 == 6) {
+                assert!(port.read().far_end(u64::from(Handle::new(index, 9).bits())).is_none());
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ const TRIES: usize = 32;
 
 /// What the hypervisor keeps to itself about a vCPU's events.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Sink {
     /// The line: an unmasked event came and was not acknowledged.
     pub line: AtomicBool,

@@ -8,7 +8,7 @@ use strato_abi::plan::VM_JIT;
 use strato_abi::share::{BORROWED_OBJECTS, BORROWED_RANGES};
 use strato_abi::{Ipa, MemHandle};
 
-use super::{CallError, Handle, Outcome, decode, device, page};
+use super::{CallError, Handle, Handler, Outcome, decode, device, page, reply};
 use crate::allocator::AllocError;
 use crate::arch;
 use crate::machine::Cx;
@@ -46,7 +46,7 @@ fn attributes(cx: &Cx<'_>, wanted: Attributes, argument: u8) -> Result<Attr, Cal
 }
 
 impl Handle for AsMap {
-    const HAS_SHORT: bool = true;
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
     fn short(self, cx: &mut Cx<'_>) -> Option<AsMapReply> {
@@ -124,7 +124,7 @@ fn borrowed_room(
 }
 
 impl Handle for AsUnmap {
-    const HAS_SHORT: bool = true;
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
     fn short(self, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {

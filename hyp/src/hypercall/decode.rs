@@ -7,8 +7,7 @@ use strato_abi::handle::{AddressSpaceHandle, Handle, PortHandle};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
-use crate::events::Link;
-use crate::events::port::{End, Snapshot};
+use crate::events::port::Snapshot;
 use crate::machine::Cx;
 use crate::vcpu::{Context, Vcpu};
 use crate::vm::handles::HandleError;
@@ -121,27 +120,18 @@ pub fn vcpu(vm: &Vm, vcpu: u64, argument: u8) -> Result<(u8, &Vcpu), CallError> 
 #[inline(always)]
 pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u16, Snapshot), CallError> {
     let index = handle.index();
-    match cx.vm.ports.get(usize::from(index)).map(|port| port.read()) {
-        Some(word) if word.is_of(handle) => Ok((index, word)),
-        _ => Err(no_port(cx, handle, argument)),
-    }
+    let word = cx.vm.ports.masked(index.into()).read();
+    if word.is_of(handle) { Ok((index, word)) } else { Err(no_port(cx, handle, argument)) }
 }
 
-/// Returns the other end of the port that a handle names.
+/// Returns place of the VM and port at the other end of the port that a handle names.
 ///
 /// # Errors
 /// As [`port`]; `PEER_GONE` or `STATE` when it is not connected.
 #[inline(always)]
-pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<End, CallError> {
-    match cx.vm.ports.get(usize::from(handle.index())).map(|port| port.read()) {
-        Some(word)
-            if word.is_of(handle)
-                && let Some(end) = word.far_end() =>
-        {
-            Ok(end)
-        }
-        _ => Err(unconnected(cx, PortHandle(handle), argument)),
-    }
+pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u8, u16), CallError> {
+    let word = cx.vm.ports.masked(handle.index().into()).read();
+    word.far_end(u64::from(handle.bits())).ok_or_else(|| unconnected(cx, PortHandle(handle), argument))
 }
 
 /// Returns why a port cannot be raised.
@@ -150,7 +140,7 @@ pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) 
 fn unconnected(cx: &mut Cx<'_>, handle: PortHandle, argument: u8) -> CallError {
     match port(cx, handle, argument) {
         // The link may have changed since it was found not to be connected: then it never was.
-        Ok((_, word)) if word.link() == Link::PeerGone => CallError::of(Code::PeerGone, argument, Reason::None, 0),
+        Ok((_, word)) if word.is_peer_gone() => CallError::of(Code::PeerGone, argument, Reason::None, 0),
         Ok(_) => CallError::of(Code::State, argument, Reason::None, 0),
         Err(error) => error,
     }

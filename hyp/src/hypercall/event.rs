@@ -7,38 +7,88 @@ use strato_abi::call::{
 use strato_abi::error::{Code, Reason};
 use strato_abi::event::DeliveryMode;
 use strato_abi::vcpu::RunState;
-use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
+use strato_abi::{Call, Handle as AbiHandle, PeerHandle, PortHandle};
 
-use super::{CallError, Handle, Outcome, decode, irq};
-use crate::arch::get_bounded;
+use super::{CallError, Handle, Handler, Outcome, decode, irq, reply};
+use crate::arch::frame::Answered;
+use crate::arch::{self, get_bounded, guest};
 use crate::events::port::End;
 use crate::events::{Link, Posted};
-use crate::machine::{Cx, Machine, Wakes};
+use crate::machine::{Cx, Machine, Next, Wakes};
 use crate::sync::{Ordering, fence};
 use crate::vm::Vm;
 use crate::vm::handles::{Far, HandleError, Object};
+use crate::vm::raise::Raised;
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
 #[inline(always)]
 pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
-    let end = decode::connected(cx, port, 1)?;
-    let peer =
-        cx.machine.vm_of(cx.stay, end.vm, end.incarnation).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
-    if let Some(vcpu) = peer.raise(end.port) {
-        cx.wakes = Wakes { place: end.vm, vcpus: 1 << (vcpu & 7) };
+    send_by(cx, port, Vm::raise)
+}
+
+#[inline(always)]
+fn send_by(cx: &mut Cx<'_>, port: PortHandle, raise: impl Fn(&Vm, u16) -> Option<u8>) -> Result<(), CallError> {
+    let (vm, far) = decode::connected(cx, port, 1)?;
+    let peer = cx.machine.connected(cx.stay, vm).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
+    if let Some(vcpu) = raise(peer, far) {
+        cx.wakes = Wakes { place: vm, vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
 }
 
 impl Handle for EvtSend {
-    #[inline]
+    const ANSWERERS: [Handler; 2] = [answer_send::<false>, answer_send::<true>];
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtSendReply>, CallError> {
-        send(cx, self.port)?;
+        send_by(cx, self.port, Vm::raise_again)?;
         Ok(Outcome::Reply(EvtSendReply {}))
     }
 }
 
+/// Answers SEND when everything is as it should be and nobody else is at the receiver's words; else it is done again, with a
+/// reason for every refusal. It keeps nothing for that, so it has no frame to make and take down.
+extern "C" fn answer_send<'a, const IS_OPEN: bool>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+) -> Answered<'a> {
+    if (IS_OPEN || cx.vm.allows(Call::EvtSend))
+        && let Some((place, port)) = cx.vm.ports.masked(x1).read().far_end(x1)
+        && let Some(peer) = cx.machine.connected(cx.stay, place)
+    {
+        match peer.raise_once(port) {
+            Raised::Quiet => return Answered::success(0),
+            // Its own line: the guest takes the upcall as it goes on.
+            Raised::Tell(vcpu, _) if core::ptr::eq(vcpu, cx.vcpu) => {
+                guest::set_line(true);
+                return Answered::success(0);
+            }
+            Raised::Tell(_, number) => {
+                cx.wakes = Wakes { place, vcpus: 1 << (number & 7) };
+                cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
+                return Answered::LEAVE;
+            }
+            Raised::Again => {}
+        }
+    }
+    arch::frame_here();
+    reply::answer::<EvtSend>(cx, x1, x2, x3, x4, x5, x6)
+}
+
 impl Handle for EvtAck {
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
+
+    #[inline(always)]
+    fn short(self, cx: &mut Cx<'_>) -> Option<EvtAckReply> {
+        let selector = cx.vm.area.take_once(cx.me.vcpu(), &cx.vcpu.public.sink)?;
+        cx.vm.lower_line(cx.vcpu);
+        Some(EvtAckReply { selector })
+    }
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtAckReply>, CallError> {
         let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
         cx.vm.lower_line(cx.vcpu);
@@ -115,8 +165,7 @@ fn open(
     };
     vm.withdraw(handle.index());
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
-        port.bind(0);
-        port.set(handle.generation(), link);
+        port.open(handle, 0, link);
     }
     Ok(handle)
 }
@@ -133,11 +182,11 @@ impl Handle for EvtConnect {
         let other = found.ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
         let far = get_bounded(&other.ports, usize::from(key.index())).ok_or(no_offer)?;
         let seen = far.read();
-        let is_for_us = match seen.link() {
+        let is_for_us = match far.link(seen) {
             Link::Offered(end) => end.vm == cx.me.vm() && end.incarnation == cx.vm.incarnation,
             Link::Free | Link::Connected(_) | Link::PeerGone => false,
         };
-        if !is_for_us || seen.generation() != key.generation() {
+        if !is_for_us || seen.handle() != key {
             return Err(no_offer);
         }
         let link = Link::Connected(End { vm: place, incarnation, port: key.index() });

@@ -31,7 +31,8 @@ impl Handle for CoreHandleInfo {
 
 /// Returns place and incarnation of the VM at the other end of port `index`.
 fn far_end(cx: &Cx<'_>, index: u16) -> Option<(u8, u32)> {
-    match cx.vm.ports.get(usize::from(index))?.read().link() {
+    let port = cx.vm.ports.get(usize::from(index))?;
+    match port.link(port.read()) {
         Link::Connected(end) => Some((end.vm, end.incarnation)),
         Link::Free | Link::Offered(_) | Link::PeerGone => None,
     }

@@ -25,7 +25,7 @@ use strato_abi::Call;
 use strato_abi::error::{Code, Detail, Error, Reason};
 use strato_abi::regs::Request;
 
-use crate::arch::frame::{Answer, Frame, Results};
+use crate::arch::frame::{Answered, Frame};
 use crate::machine::{Cx, Next};
 use crate::vm::handles::HandleError;
 
@@ -95,36 +95,35 @@ pub trait Handle: Request {
     /// Why it is refused; nothing changed beyond the units that the refusal reports.
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<Self::Reply>, CallError>;
 
-    /// Whether [`Handle::short`] does anything.
-    const HAS_SHORT: bool = false;
+    /// What the vector calls: for any VM, and for one that may make every call, where nobody looks whether it may.
+    const ANSWERERS: [Handler; 2] = [reply::answer::<Self>, reply::answer::<Self>];
 
     /// Does the whole of what the call asks for in its most frequent case, without leaving and without waking anybody. `None`
-    /// in all others: nothing has changed then, and [`Handle::handle`] does it, or says why not.
+    /// in all others: nothing has changed then, and [`Handle::handle`] does it, or says why not. Where this does anything,
+    /// [`Handle::ANSWERERS`] are [`reply::short`].
     fn short(self, _cx: &mut Cx<'_>) -> Option<Self::Reply> {
         None
     }
 }
 
 /// A handler as the vector calls it, for a context of any lifetime.
-pub type Handler =
-    for<'a, 's, 'r> extern "C" fn(&'a mut Cx<'s>, u64, u64, u64, u64, u64, u64, &'r mut Results) -> Answer;
+pub type Handler = for<'a, 's> extern "C" fn(&'a mut Cx<'s>, u64, u64, u64, u64, u64, u64) -> Answered<'a>;
 
-/// The handlers by call number, for `arch::run`.
-pub const HANDLERS: &[Handler; 256] = &table();
+/// The handlers by call number, for `arch::run`: each looks whether the VM may make the call.
+pub const HANDLERS: &[Handler; 256] = &table::<false>();
+/// The same for VMs that may make every call: those with a short way do not look.
+pub const OPEN_HANDLERS: &[Handler; 256] = &table::<true>();
 
 macro_rules! fill_table {
     ($($call:ident),*) => {
         /// Makes the table of handlers: one entry per number, `unknown` where there is no call.
-        const fn table() -> [Handler; 256] {
+        const fn table<const IS_OPEN: bool>() -> [Handler; 256] {
             let mut table = [unknown as Handler; 256];
             $(
                 #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
                 {
-                    table[strato_abi::Call::$call as usize] = if <strato_abi::call::$call as Handle>::HAS_SHORT {
-                        reply::answer_short::<strato_abi::call::$call>
-                    } else {
-                        reply::answer::<strato_abi::call::$call>
-                    };
+                    table[strato_abi::Call::$call as usize] =
+                        <strato_abi::call::$call as Handle>::ANSWERERS[IS_OPEN as usize];
                 }
             )*
             table
@@ -144,6 +143,6 @@ pub fn console_call(cx: &mut Cx<'_>, frame: &Frame) -> Next {
     }
 }
 
-extern "C" fn unknown(_: &mut Cx<'_>, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, results: &mut Results) -> Answer {
-    reply::refuse(results, Error::bare(Code::NotSupported), 0)
+extern "C" fn unknown<'a>(cx: &'a mut Cx<'_>, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> Answered<'a> {
+    reply::refuse(cx, Error::bare(Code::NotSupported), 0)
 }

@@ -3,72 +3,82 @@
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::regs::{Regs, Reply, Request};
 
-use super::{CallError, Handle, Outcome};
-use crate::arch::frame::{Answer, Frame, Results};
+use super::{CallError, Handle, Handler, Outcome};
+use crate::arch;
+use crate::arch::frame::{Answered, Frame, Results};
 use crate::machine::{Cx, Next};
 
 /// Answers call `R` from the vector: on the spot when it can, by leaving when a vCPU is to be woken, blocked or stopped, or
 /// when there are more results than the vector carries.
 #[inline(never)]
-pub extern "C" fn answer<R: Handle>(
-    cx: &mut Cx<'_>,
+pub extern "C" fn answer<'a, R: Handle>(
+    cx: &'a mut Cx<'_>,
     x1: u64,
     x2: u64,
     x3: u64,
     x4: u64,
     x5: u64,
     x6: u64,
-    results: &mut Results,
-) -> Answer {
+) -> Answered<'a> {
     if !cx.vm.allows(R::CALL) {
-        return refuse(results, Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0);
+        return refuse(cx, Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0);
     }
     match R::from_regs(&[x1, x2, x3, x4, x5, x6]).map_err(CallError::from).and_then(|request| request.handle(cx)) {
         Ok(Outcome::Reply(reply)) => {
             if R::Reply::REGS <= 3 && cx.wakes.vcpus == 0 {
-                let [x0, rest @ ..] = &mut results.x;
-                *x0 = 0;
-                *rest = [0; 3];
-                reply.put(rest);
-                return Answer::Stay;
+                return stay(cx, &reply);
             }
             cx.next = put(cx, &reply);
-            Answer::Leave
+            Answered::LEAVE
         }
         Ok(Outcome::Leave(next)) => {
             cx.next = next;
-            Answer::Leave
+            Answered::LEAVE
         }
         Err(error) => {
             let (error, done) = error.to_abi();
-            refuse(results, error, done)
+            refuse(cx, error, done)
         }
     }
 }
 
+/// Returns the handlers of a call that has a short way.
+pub const fn short<R: Handle>() -> [Handler; 2] {
+    [answer_short::<R, false>, answer_short::<R, true>]
+}
+
 /// Answers call `R` by its short way if that can, else by [`answer`]. It keeps nothing for the second, so it has no frame to
-/// make and take down.
-pub extern "C" fn answer_short<R: Handle>(
-    cx: &mut Cx<'_>,
+/// make and take down. With `IS_OPEN` the caller has shown that the VM may make the call.
+extern "C" fn answer_short<'a, R: Handle, const IS_OPEN: bool>(
+    cx: &'a mut Cx<'_>,
     x1: u64,
     x2: u64,
     x3: u64,
     x4: u64,
     x5: u64,
     x6: u64,
-    results: &mut Results,
-) -> Answer {
-    if cx.vm.allows(R::CALL)
+) -> Answered<'a> {
+    if (IS_OPEN || cx.vm.allows(R::CALL))
         && let Ok(request) = R::from_regs(&[x1, x2, x3, x4, x5, x6])
         && let Some(reply) = request.short(cx)
     {
-        let [x0, rest @ ..] = &mut results.x;
-        *x0 = 0;
-        *rest = [0; 3];
-        reply.put(rest);
-        return Answer::Stay;
+        return stay(cx, &reply);
     }
-    answer::<R>(cx, x1, x2, x3, x4, x5, x6, results)
+    arch::frame_here();
+    answer::<R>(cx, x1, x2, x3, x4, x5, x6)
+}
+
+/// Returns success with the results of `reply`, at most three.
+#[inline(always)]
+fn stay<'a, P: Reply>(cx: &'a mut Cx<'_>, reply: &P) -> Answered<'a> {
+    let mut rest = [0; 3];
+    reply.put(&mut rest);
+    let [x1, x2, x3] = rest;
+    if P::REGS <= 1 {
+        return Answered::success(x1);
+    }
+    cx.cpu.results = Results { x: [0, x1, x2, x3] };
+    Answered::stored(&cx.cpu.results)
 }
 
 /// Keeps results for the way through the dispatcher.
@@ -87,12 +97,12 @@ pub fn put_refusal(cx: &mut Cx<'_>, error: Error, done: u64) -> Next {
     Next::Reply((error.code as i64).cast_unsigned())
 }
 
-/// Writes a refusal for the vector.
+/// Returns a refusal.
 #[cold]
 #[inline(never)]
-pub fn refuse(results: &mut Results, error: Error, done: u64) -> Answer {
-    results.x = [(error.code as i64).cast_unsigned(), error.detail.bits(), done, 0];
-    Answer::Stay
+pub fn refuse<'a>(cx: &'a mut Cx<'_>, error: Error, done: u64) -> Answered<'a> {
+    cx.cpu.results = Results { x: [(error.code as i64).cast_unsigned(), error.detail.bits(), done, 0] };
+    Answered::stored(&cx.cpu.results)
 }
 
 /// Answers call `R` after a full exit, with all of x1 to x15 as arguments.

@@ -1,5 +1,6 @@
 //! VCPU: yielding, waiting, starting and stopping. Answers with what follows; the dispatcher does it.
 
+use strato_abi::Call;
 use strato_abi::call::{
     VcpuSignalWait, VcpuSignalWaitReply, VcpuStart, VcpuStartReply, VcpuState, VcpuStateReply, VcpuStop, VcpuStopReply,
     VcpuWait, VcpuWaitReply, VcpuYield, VcpuYieldReply,
@@ -7,12 +8,21 @@ use strato_abi::call::{
 use strato_abi::error::{Code, Reason};
 use strato_abi::vcpu::{RunState, YieldHint};
 
-use super::{CallError, Handle, Outcome, decode, event};
-use crate::arch::timer;
+use super::{CallError, Handle, Handler, Outcome, decode, event, reply};
+use crate::arch::frame::Answered;
+use crate::arch::{self, timer};
 use crate::machine::{Cx, Next, Wakes};
 use crate::vm::StartError;
 
+/// Returns whether nobody is there to give way to.
+#[inline(always)]
+fn is_alone(cx: &Cx<'_>) -> bool {
+    cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0) && !cx.machine.mail_of(cx.cpu).is_full()
+}
+
 impl Handle for VcpuYield {
+    const ANSWERERS: [Handler; 2] = [answer_yield::<false>, answer_yield::<true>];
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuYieldReply>, CallError> {
         // A hint is checked and then treated alike: the scheduler decides.
         match self.hint {
@@ -27,10 +37,29 @@ impl Handle for VcpuYield {
             }
         }
         // Nobody to give way to: the call is answered on the spot.
-        let is_alone = cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0)
-            && !cx.machine.mail_of(cx.cpu).is_full();
-        Ok(if is_alone { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
+        Ok(if is_alone(cx) { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
     }
+}
+
+/// Answers YIELD to anybody, without a frame for the other hints.
+extern "C" fn answer_yield<'a, const IS_OPEN: bool>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+) -> Answered<'a> {
+    if (IS_OPEN || cx.vm.allows(Call::VcpuYield)) && x1 == YieldHint::Any as u64 {
+        if is_alone(cx) {
+            return Answered::success(0);
+        }
+        cx.next = Next::Yield;
+        return Answered::LEAVE;
+    }
+    arch::frame_here();
+    reply::answer::<VcpuYield>(cx, x1, x2, x3, x4, x5, x6)
 }
 
 /// Returns the selector at once when there is news or the deadline has passed, else what makes the vCPU wait.

@@ -84,14 +84,15 @@ impl Context {
 
 /// What every core may read, and change one word at a time.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Public {
+    /// Line and overflow of its events. First, since every sender is after it.
+    pub sink: Sink,
     state: AtomicU8,
     /// What others want, see [`request`].
     pub requests: AtomicU32,
     /// Whether VI is used: upcall mode.
     pub has_upcalls: AtomicBool,
-    /// Line and overflow of its events.
-    pub sink: Sink,
     /// Core that alone changes the run state.
     pub home: u8,
     /// Scheduling priority.
@@ -103,6 +104,7 @@ pub struct Public {
 
 /// A virtual CPU.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Vcpu {
     /// The public half.
     pub public: Public,
@@ -156,6 +158,13 @@ impl Public {
     #[must_use]
     pub fn state_behind_fence(&self) -> RunState {
         state::from_number(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Returns, as [`Public::state_behind_fence`] does, whether the vCPU is blocked or running: who may have to be told.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_attentive_behind_fence(&self) -> bool {
+        state::is_attentive(self.state.load(Ordering::Relaxed))
     }
 
     /// Moves to `to`; called by the home core alone. Returns whether the move is legal; if not, nothing changed.

@@ -42,6 +42,13 @@ pub const fn from_number(number: u8) -> RunState {
     }
 }
 
+/// Returns whether the state of a number that [`number`] gave is `Running` or `Blocked`: one bit says it.
+#[inline(always)]
+#[must_use]
+pub const fn is_attentive(number: u8) -> bool {
+    number & 2 != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +67,7 @@ mod tests {
             assert_eq!(is_legal(from, RunState::Stopped), from != RunState::Stopped);
             assert_eq!(is_legal(from, RunState::Running), from == RunState::Runnable);
             assert_eq!(from_number(number(from)), from);
+            assert_eq!(is_attentive(number(from)), matches!(from, RunState::Running | RunState::Blocked));
         }
     }
 }

@@ -158,7 +158,7 @@ pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Resu
         .ok_or(BuildError::Record("expected vCPU of a port"))?;
     let handle = inner.handles.insert(Object::Port, vm.handle_limit).map_err(|_| BuildError::Full)?;
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
-        port.bind(vcpu);
+        port.open(handle, vcpu, Link::Free);
     }
     announce(vm, Named { handle, kind: HandleKind::Port, rights: 0, size: 0, address: 0, name })?;
     Ok(handle)
@@ -168,7 +168,7 @@ pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Resu
 pub fn connect(vm: &Vm, near: Handle, peer: &Vm, far: Handle) {
     if let Some(port) = vm.ports.get(usize::from(near.index())) {
         let end = End { vm: peer.place, incarnation: peer.incarnation, port: far.index() };
-        port.set(near.generation(), Link::Connected(end));
+        port.open(near, port.binding().vcpu(), Link::Connected(end));
     }
 }
 

@@ -6,6 +6,7 @@ use core::fmt;
 
 use heapless::{String, Vec};
 use log::Level;
+use strato_abi::Call;
 use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
@@ -15,9 +16,10 @@ use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
 use super::spaces::{self, Spaces, Window};
 use super::stop::Stage;
-use super::{Inner, VCPUS_MAX, Vm};
+use super::{Inner, Speculation, VCPUS_MAX, Vm};
 use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
+use crate::arch::page_row::PageRow;
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
 use crate::console::{LineBuffer, say};
@@ -156,6 +158,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     };
     let mut handles = HandleTable::new(stock.next());
     let ports = PageSlice::<Port>::zeroed(stock.next());
+    ports.masked(0).close_first();
     let own = stock.next();
     let boxes = make_vcpus(&mut stock, site.homes.iter().take(vcpus), record.priority);
     let named = add_ram(&mut handles, record, stock.allocator, ram)?;
@@ -168,19 +171,21 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     }
     let (account, spaces) = (stock.account, Spaces::new(space, window));
     let vm = Vm {
+        vcpus: boxes,
+        ports,
         place: site.place,
         incarnation: site.incarnation,
         label,
         flags: record.flags,
         attrs: RamAttrs::new(record.flags & VM_JIT != 0),
         handle_limit: record.handles,
-        vcpus: boxes,
-        ports,
         area: EventArea::new(area),
         pages: [info_pages, records],
         inner: Lock::new(Inner { spaces, account, handles, stage: Stage::Ports(0), work: None }),
         line: Lock::new(LineBuffer::new()),
         calls: record.calls,
+        is_open: is_open(&record.calls),
+        speculation: Speculation::of(record.flags),
         is_ending: AtomicBool::new(false),
         ending: Lock::new(None),
         attached: AtomicU32::new(u32::from(record.vcpus)),
@@ -196,9 +201,28 @@ fn make_vcpus<'h>(
     stock: &mut Stock<'_>,
     homes: impl Iterator<Item = &'h u8>,
     priority: u8,
-) -> Vec<PageBox<Vcpu>, VCPUS_MAX> {
+) -> PageRow<Vcpu, VCPUS_MAX> {
     // The room is there: at most VCPUS_MAX of exactly one frame each.
     homes.filter_map(|home| PageBox::new(stock.next(), Vcpu::new(*home, priority)).ok()).collect()
+}
+
+/// Returns whether `calls`, a bitmap per group, has every call that there is.
+fn is_open(calls: &[u32; 8]) -> bool {
+    const EVERY: [u32; 8] = {
+        let mut every = [0; 8];
+        let mut n = 0;
+        while n < Call::ALL.len() {
+            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            let call = Call::ALL[n];
+            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                every[call.group() as usize] |= 1u32 << call.op();
+            }
+            n += 1;
+        }
+        every
+    };
+    calls.iter().zip(EVERY).all(|(calls, every)| every & !calls == 0)
 }
 
 /// Takes everything a VM is made of, in the reverse order of use; returns its memory.

@@ -9,33 +9,37 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+pub mod raise;
 mod ranges;
 mod records;
 pub mod sharing;
 pub mod spaces;
+mod speculation;
 pub mod stop;
 mod view;
 pub mod work;
 
-use heapless::{String, Vec};
+use heapless::String;
 use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Group, Ipa};
 
 use crate::allocator::{Account, Allocator};
 use crate::arch::epoch::Epochs;
-use crate::arch::page_box::{PageBox, PageSlice};
+use crate::arch::page_box::PageSlice;
+use crate::arch::page_row::PageRow;
 use crate::arch::shared::SharedPages;
 use crate::arch::{self, guest};
 use crate::console::LineBuffer;
 use crate::events::port::End;
-use crate::events::{EventArea, Link, Port, Posted};
+use crate::events::{EventArea, Link, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
-use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::vcpu::{Vcpu, request};
 use handles::HandleTable;
 use spaces::Spaces;
+pub use speculation::Speculation;
 
 /// Most vCPUs of a VM.
 pub const VCPUS_MAX: usize = 8;
@@ -73,8 +77,13 @@ pub enum StartError {
     NotOff(RunState),
 }
 
-/// A virtual machine.
+/// A virtual machine. In this order because a sender looks at the first two.
+#[repr(C)]
 pub struct Vm {
+    /// vCPUs by number.
+    pub vcpus: PageRow<Vcpu, VCPUS_MAX>,
+    /// Ports by handle index.
+    pub ports: PageSlice<Port>,
     /// Where it stands in the machine's table.
     pub place: u8,
     /// Never the same for two VMs of one place.
@@ -87,10 +96,6 @@ pub struct Vm {
     pub attrs: RamAttrs,
     /// Entries of the handle table that it may use.
     pub handle_limit: u16,
-    /// vCPUs by number.
-    pub vcpus: Vec<PageBox<Vcpu>, VCPUS_MAX>,
-    /// Ports by handle index.
-    pub ports: PageSlice<Port>,
     /// Event area, shared with the guest.
     pub area: EventArea,
     /// Info pages and vCPU area, read-only for the guest.
@@ -101,6 +106,10 @@ pub struct Vm {
     pub line: Lock<LineBuffer, LINE>,
     /// Calls it may make, a bitmap per group.
     pub calls: [u32; 8],
+    /// Whether it may make every call that there is.
+    pub is_open: bool,
+    /// How its guests enter EL2.
+    pub speculation: Speculation,
     is_ending: AtomicBool,
     /// How it ended, once it does.
     pub ending: Lock<Option<Ending>, CONSOLE>,
@@ -140,7 +149,7 @@ impl Vm {
     #[inline]
     #[must_use]
     pub fn vcpu(&self, number: u8) -> Option<&Vcpu> {
-        self.vcpus.get(usize::from(number)).map(|vcpu| &**vcpu)
+        self.vcpus.get(usize::from(number))
     }
 
     /// Returns the vCPU that a guest names, and its number.
@@ -148,7 +157,7 @@ impl Vm {
     #[must_use]
     pub fn named_vcpu(&self, number: u64) -> Option<(u8, &Vcpu)> {
         let index = arch::bounded(usize::try_from(number).ok()?, self.vcpus.len());
-        let vcpu = arch::get_bounded(&self.vcpus, usize::try_from(number).ok()?)?;
+        let vcpu = self.vcpus.get(usize::try_from(number).ok()?)?;
         Some((u8::try_from(index).ok()?, vcpu))
     }
 
@@ -209,40 +218,6 @@ impl Vm {
         Ok(number)
     }
 
-    /// Raises `port`. Returns the vCPU that somebody must tell: one that blocks, or that runs and takes upcalls.
-    #[inline(always)]
-    pub fn raise(&self, port: u16) -> Option<u8> {
-        let entry = self.ports.get(usize::from(port))?;
-        let bound = entry.binding();
-        let told = self.post(bound.vcpu(), port);
-        if entry.binding() == bound { told } else { self.raise_moved(port) }
-    }
-
-    /// BIND_VCPU came between: the new record has the bit now, its vCPU is told; in the old one it is an allowed one too many.
-    #[cold]
-    #[inline(never)]
-    fn raise_moved(&self, port: u16) -> Option<u8> {
-        self.post(self.ports.get(usize::from(port))?.binding().vcpu(), port)
-    }
-
-    #[inline(always)]
-    fn post(&self, number: u8, port: u16) -> Option<u8> {
-        let public = &self.vcpu(number)?.public;
-        let posted = self.area.post(number, port, &public.sink);
-        if matches!(posted, Posted::Masked | Posted::Merged) {
-            return None;
-        }
-        // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
-        fence(Ordering::SeqCst);
-        let is_concerned = match public.state_behind_fence() {
-            RunState::Blocked => true,
-            // A line that was up already has been told of, or is looked at before the guest goes on.
-            RunState::Running => posted == Posted::First && public.has_upcalls.load(Ordering::Relaxed),
-            RunState::Off | RunState::Runnable | RunState::Stopped => false,
-        };
-        is_concerned.then_some(number)
-    }
-
     /// Sets the virtual interrupt of `vcpu`, which is resident on this core, to what its line says.
     #[inline]
     pub fn refresh_line(&self, vcpu: &Vcpu) {
@@ -266,7 +241,7 @@ impl Vm {
         // A peer may connect to an offer, or leave, at this moment: each at most once, so that the third try is the last.
         for _ in 0..3 {
             let seen = entry.read();
-            if let Link::Connected(end) = seen.link()
+            if let Link::Connected(end) = entry.link(seen)
                 && let Some(other) = peer(end.vm).filter(|other| other.incarnation == end.incarnation)
             {
                 other.lose_peer(end, self.place, port);
@@ -281,7 +256,7 @@ impl Vm {
 
     /// Takes away what late senders left in the records of a port that is opened again.
     pub fn withdraw(&self, port: u16) {
-        for (number, vcpu) in (0u8..).zip(&self.vcpus) {
+        for (number, vcpu) in (0u8..).zip(self.vcpus.iter()) {
             self.area.withdraw(number, port, &vcpu.public.sink);
         }
     }
@@ -290,7 +265,7 @@ impl Vm {
     pub fn lose_peer(&self, end: End, place: u8, port: u16) {
         let Some(entry) = self.ports.get(usize::from(end.port)) else { return };
         let seen = entry.read();
-        if let Link::Connected(back) = seen.link()
+        if let Link::Connected(back) = entry.link(seen)
             && back.vm == place
             && back.port == port
         {

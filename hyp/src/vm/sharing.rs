@@ -66,7 +66,7 @@ impl Side<'_> {
     fn raise_port(&self, port: Handle) -> u8 {
         let word = self.vm.ports.get(usize::from(port.index())).map(super::Port::read);
         // One that was closed since, or is another port by now, is nobody's business.
-        let is_same = word.is_some_and(|word| word.is_open() && word.generation() == port.generation());
+        let is_same = word.is_some_and(|word| word.is_of(port));
         if is_same { self.vm.raise(port.index()).map_or(0, |vcpu| 1 << (vcpu & 7)) } else { 0 }
     }
 

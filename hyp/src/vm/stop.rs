@@ -9,7 +9,6 @@ use strato_abi::share::{ShareState, Steps};
 use crate::allocator::{Account, AllocError, Allocator, MemId, Owner};
 use crate::arch::epoch::Epochs;
 use crate::arch::page_box::PageBox;
-use crate::events::Link;
 use crate::memory::sharing::is_out;
 use crate::memory::source::Charged;
 use crate::memory::stage2::Progress;
@@ -191,7 +190,7 @@ fn end_share(
 /// Closes ports `from..to`, at both ends. Returns whether there are more.
 fn close_ports<'v>(vm: &Vm, from: usize, to: usize, epochs: &Epochs, peer: impl Fn(u8) -> Option<&'v Vm>) -> bool {
     for (index, port) in (0u16..).zip(vm.ports.iter()).take(to).skip(from) {
-        if port.read().link() != Link::Free {
+        if port.read().is_open() {
             vm.close(index, epochs, &peer);
         }
     }
@@ -227,7 +226,7 @@ fn release(
 /// [`AllocError`] when the ledger contradicts the VM: a bug of the hypervisor.
 pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, AllocError> {
     let (vm, own_pages) = vm.into_parts();
-    let Vm { mut vcpus, ports, area, pages: [info, records], inner, .. } = vm;
+    let Vm { vcpus, ports, area, pages: [info, records], inner, .. } = vm;
     let Inner { mut account, handles, .. } = inner.into_inner();
     let rest = [
         ports.into_pages(),
@@ -237,7 +236,7 @@ pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, Allo
         records.into_pages(),
         own_pages,
     ];
-    let vcpus = core::iter::from_fn(|| vcpus.pop()).map(PageBox::into_pages);
+    let vcpus = vcpus.into_boxes().map(PageBox::into_pages);
     for pages in vcpus.chain(rest) {
         allocator.give_back(pages, &mut account).map_err(|_| AllocError::Busy)?;
     }

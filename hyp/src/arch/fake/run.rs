@@ -4,7 +4,8 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, RawExit, Results};
+use crate::arch::errata::Guard;
+use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, LEAVE, RawExit, STORED};
 
 /// What a scripted guest does next.
 #[derive(Debug)]
@@ -15,6 +16,20 @@ pub enum Deed {
     Exit(RawExit),
     /// Ends the story: the loop that runs guests returns.
     End,
+}
+
+std::thread_local! {
+    static VECTORS: std::cell::Cell<Guard> = const { std::cell::Cell::new(Guard::None) };
+}
+
+/// Notes which vectors were selected.
+pub fn select_vectors(guard: Guard) {
+    VECTORS.set(guard);
+}
+
+/// Returns the vectors that were selected last on this thread.
+pub fn selected_vectors() -> Guard {
+    VECTORS.get()
 }
 
 /// One step of a script: changes the registers, then does something.
@@ -60,16 +75,18 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 if number >= FAST_CALLS {
                     return RawExit { esr: 0x5a00_0000, ..RawExit::default() };
                 }
-                let mut results = Results::default();
                 let [_, a, b, c, d, e, f, ..] = frame.x;
                 let handler = usize::try_from(number).ok().and_then(|number| answers.calls.get(number));
                 let Some(answer) = handler else { panic!("a fast call has its place in the table") };
                 // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
-                let verdict = answer(unsafe { &mut *context }, a, b, c, d, e, f, &mut results);
+                let (way, value) = answer(unsafe { &mut *context }, a, b, c, d, e, f).parts();
                 frame.x[..18].fill(0);
-                match verdict {
-                    Answer::Stay => frame.x[..4].copy_from_slice(&results.x),
-                    Answer::Leave => return RawExit { vector: ANSWERED, ..RawExit::default() },
+                match way {
+                    LEAVE => return RawExit { vector: ANSWERED, ..RawExit::default() },
+                    // SAFETY: it holds what its way says, by its constructors.
+                    STORED => frame.x[..4].copy_from_slice(&unsafe { value.results }.x),
+                    // SAFETY: as above.
+                    _ => frame.x[1] = unsafe { value.x1 },
                 }
             }
         }

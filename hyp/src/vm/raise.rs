@@ -1,0 +1,102 @@
+//! Raise: an event for a port of a VM, from its pending bit to the vCPU that somebody must tell.
+//!
+//! Called by SEND, which takes no lock, and by what else raises ports. Never tells a vCPU itself.
+
+use strato_abi::vcpu::RunState;
+
+use super::Vm;
+use crate::events::{Once, Posted};
+use crate::sync::{Ordering, fence};
+use crate::vcpu::{Public, Vcpu};
+
+/// What became of an event that was raised in the first try.
+pub enum Raised<'v> {
+    /// It is pending, and nobody must be told.
+    Quiet,
+    /// This vCPU, of this number, must be told: it blocks, or it runs and takes upcalls.
+    Tell(&'v Vcpu, u8),
+    /// Others were at the same words, or the port was bound anew: [`Vm::raise_again`] raises it.
+    Again,
+}
+
+impl Vm {
+    /// Raises `port`, if nobody else is at its words; its number is taken modulo the places of the table.
+    #[inline(always)]
+    pub fn raise_once(&self, port: u16) -> Raised<'_> {
+        let (port, entry) = self.ports.masked_at(port.into());
+        let bound = entry.binding_unordered();
+        let number = bound.vcpu();
+        let Some(vcpu) = self.vcpus.masked(usize::from(number)) else { return Raised::Quiet };
+        let public = &vcpu.public;
+        // BIND_VCPU binds first and then takes away what it finds in the old record: after the post comes another look.
+        let was_up = match self.area.post_once(number, port, &public.sink) {
+            Once::Raised { was_up } => was_up,
+            Once::Masked if entry.binding_unordered() == bound => return Raised::Quiet, // behind the fence of the post
+            Once::Merged if entry.binding() == bound => return Raised::Quiet, // an acquire behind the post's release
+            Once::Masked | Once::Merged | Once::Again => return Raised::Again,
+        };
+        // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
+        fence(Ordering::SeqCst);
+        let is_attentive = public.is_attentive_behind_fence();
+        if entry.binding_unordered() != bound {
+            return Raised::Again;
+        }
+        if is_attentive && is_told(public, was_up) { Raised::Tell(vcpu, number) } else { Raised::Quiet }
+    }
+
+    /// Raises `port`. Returns the vCPU that somebody must tell: one that blocks, or that runs and takes upcalls.
+    #[inline(always)]
+    pub fn raise(&self, port: u16) -> Option<u8> {
+        let entry = self.ports.get(usize::from(port))?;
+        let bound = entry.binding();
+        let told = self.post(bound.vcpu(), port);
+        if entry.binding() == bound { told } else { self.raise_moved(port) }
+    }
+
+    /// Raises `port` where [`Vm::raise_once`] did not, whatever of it that did. The new owner of the port may see one event too
+    /// many, which is allowed; a lost one is not.
+    #[cold]
+    #[inline(never)]
+    pub fn raise_again(&self, port: u16) -> Option<u8> {
+        let entry = self.ports.get(usize::from(port))?;
+        let bound = entry.binding();
+        let public = &self.vcpu(bound.vcpu())?.public;
+        let posted = self.area.post_again(bound.vcpu(), port, &public.sink);
+        let is_told = posted != Posted::Masked && is_concerned(public, posted);
+        if entry.binding() == bound { is_told.then(|| bound.vcpu()) } else { self.raise_moved(port) }
+    }
+
+    /// BIND_VCPU came between: the new record has the bit now, its vCPU is told; in the old one it is an allowed one too many.
+    #[cold]
+    #[inline(never)]
+    fn raise_moved(&self, port: u16) -> Option<u8> {
+        self.post(self.ports.get(usize::from(port))?.binding().vcpu(), port)
+    }
+
+    #[inline(always)]
+    fn post(&self, number: u8, port: u16) -> Option<u8> {
+        let public = &self.vcpu(number)?.public;
+        let posted = self.area.post(number, port, &public.sink);
+        let is_told = matches!(posted, Posted::First | Posted::Again) && is_concerned(public, posted);
+        is_told.then_some(number)
+    }
+}
+
+/// Returns whether a vCPU whose line was just set must be told.
+#[inline(always)]
+fn is_concerned(public: &Public, posted: Posted) -> bool {
+    // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
+    fence(Ordering::SeqCst);
+    is_told(public, posted == Posted::Again)
+}
+
+/// Returns the same behind the fence.
+#[inline(always)]
+fn is_told(public: &Public, was_up: bool) -> bool {
+    match public.state_behind_fence() {
+        RunState::Blocked => true,
+        // A line that was up already has been told of, or is looked at before the guest goes on.
+        RunState::Running => !was_up && public.has_upcalls.load(Ordering::Relaxed),
+        RunState::Off | RunState::Runnable | RunState::Stopped => false,
+    }
+}
