@@ -29,6 +29,9 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     if let Some(role @ ("longest" | "borrower")) = info.option("role") {
         return longest(info, role == "longest", other);
     }
+    if let Some(role @ ("wide" | "wide_b")) = info.option("role") {
+        return wide(info, role == "wide", other, quiet);
+    }
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
         let peer = info.peer("a")?;
@@ -62,6 +65,22 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     let peer = info.peer("b")?;
     stream::send(peer, other, quiet)?;
     shares::accept(info, peer, other)?;
+    println!("bench: ok");
+    Ok(())
+}
+
+/// Measures `event_send` with a table of handles that is full of ports, of which the two that are used are the first.
+fn wide(info: &Info, is_sender: bool, other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
+    let peer = info.peer(if is_sender { "b" } else { "a" })?;
+    while event::offer(peer).is_ok() {}
+    if is_sender {
+        event::wait(other)?;
+        first_event(quiet)?;
+        event::send(other)?;
+    } else {
+        event::send(other)?;
+        partner::take(other, quiet)?;
+    }
     println!("bench: ok");
     Ok(())
 }

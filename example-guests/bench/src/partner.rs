@@ -16,6 +16,19 @@ pub(crate) fn turn(port: PortHandle) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives the core back whenever it comes here, and takes the event that came meanwhile, so that the next one is a first one
+/// again; until an event of the other port says that this part is over.
+pub(crate) fn take(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
+    let cells = EventCells::of_this_vcpu();
+    let mut taken = 0;
+    while !cells.take(other.0.index()) {
+        taken += u64::from(cells.take(quiet.0.index()));
+        vcpu::yield_now();
+    }
+    ensure(taken == crate::PASSES * crate::COUNT, "each event that is measured is a first one")?;
+    Ok(())
+}
+
 /// Plays the partner from the first figure to the last.
 pub(crate) fn run(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
     // First: wait, so that the other VM is alone on the core.
@@ -28,13 +41,7 @@ pub(crate) fn run(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
         vcpu::yield_now();
     }
 
-    // Then: the same, and take the event that came meanwhile, so that the next one is a first one again.
-    let mut taken = 0;
-    while !cells.take(other.0.index()) {
-        taken += u64::from(cells.take(quiet.0.index()));
-        vcpu::yield_now();
-    }
-    ensure(taken == crate::PASSES * crate::COUNT, "each event that is measured is a first one")?;
+    take(other, quiet)?;
 
     // At last: answer each event with one. The first turn starts the other side, the last one is only answered.
     for _ in 0..=crate::PASSES * crate::COUNT {

@@ -39,10 +39,20 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         let machine = Virt { gic, cores: 1, cpu: "cortex-a72".into(), is_counted: true, gdb_port: None };
         let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
         let longest = counted(project, &qemu, &machine, "longest")?;
+        let guarded = counted(project, &qemu, &machine, "bench_guarded")?;
+        let wide = counted(project, &qemu, &machine, "bench_wide")?;
         let hello_system = ready(project, "hello")?;
         let memory = report::facts(project, &qemu, &hello_system, &machine)?;
-        let sources =
-            Sources { bench: &bench, longest: &longest, hello: &hello, memory: &memory, text_bytes, image_bytes };
+        let sources = Sources {
+            bench: &bench,
+            guarded: &guarded,
+            wide: &wide,
+            longest: &longest,
+            hello: &hello,
+            memory: &memory,
+            text_bytes,
+            image_bytes,
+        };
         if !request.is_json {
             // The figure is the most of these; which call and which argument it is, no table has room for.
             let (mut longest, board) = (bench::longest(&longest), machine.board());

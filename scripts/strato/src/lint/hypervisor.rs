@@ -1,11 +1,19 @@
-//! Rules on the hypervisor's instructions: no FP outside of its save and restore, a barrier behind every ERET, no
-//! maintenance by set and way. Called by the command with a listing.
+//! Rules on the hypervisor's instructions: no FP outside of its save and restore, a barrier behind every ERET, the guard at the
+//! start of every guarded vector, no maintenance by set and way. Called by the command with a listing.
 
 use super::Finding;
 use super::listing::Instruction;
 
 /// Symbols that save and restore the FP registers of a vCPU begin so.
 const FP_SYMBOLS: &str = "arch_fp_";
+
+/// Tables of vectors with a guard against branch history begin so.
+const GUARDED_SYMBOLS: &str = "arch_vectors_guarded";
+/// Where the vectors of lower exception levels stand in a table, and how far apart.
+const LOWER_LEVELS: std::ops::Range<u64> = 0x400..0x800;
+const VECTOR_BYTES: u64 = 0x80;
+/// How such a vector begins: the registers that the guard needs are saved, then a loop of taken branches and its barriers.
+const GUARD: [&str; 7] = ["stp", "mov", "b", "subs", "b.ne", "dsb", "isb"];
 
 /// Returns what the hypervisor's instructions break.
 #[must_use]
@@ -25,7 +33,29 @@ pub fn check(program: &str, instructions: &[Instruction]) -> Vec<Finding> {
             add("set_way", "maintenance by set and way does not reach other cores; maintain by address");
         }
     }
+    findings.extend(unguarded(&instructions).map(|at| {
+        finding(program, at, "guard", "a guarded vector begins with the loop over branch history and its barriers")
+    }));
     findings
+}
+
+/// Returns the first instruction of each vector of a guarded table that does not begin with [`GUARD`].
+fn unguarded<'i>(instructions: &'i [&'i Instruction]) -> impl Iterator<Item = &'i Instruction> {
+    let is_guarded = |at: usize| {
+        let begins = instructions.get(at..).unwrap_or_default().iter().map(|i| i.mnemonic());
+        begins.take(GUARD.len()).eq(GUARD)
+    };
+    let mut table = ("", 0);
+    instructions.iter().copied().enumerate().filter_map(move |(at, instruction)| {
+        if table.0 != instruction.symbol {
+            table = (instruction.symbol.as_str(), instruction.address);
+        }
+        let offset = instruction.address.wrapping_sub(table.1);
+        let is_vector = instruction.symbol.starts_with(GUARDED_SYMBOLS)
+            && LOWER_LEVELS.contains(&offset)
+            && offset.is_multiple_of(VECTOR_BYTES);
+        (is_vector && !is_guarded(at)).then_some(instruction)
+    })
 }
 
 /// Returns a finding at an instruction.
@@ -84,6 +114,19 @@ mod tests {
         assert_eq!(rules("0 <f>:\n 0: eret\n 4: dsb nsh\n 8: isb\n"), Vec::<&str>::new());
         assert_eq!(rules("0 <f>:\n 0: eret\n 4: dsb nsh\n 8: nop\n"), ["eret"]);
         assert_eq!(rules("0 <f>:\n 0: eret\n"), ["eret"]);
+    }
+
+    #[test]
+    fn a_guarded_vector_begins_with_the_guard() {
+        let vector = |name: &str, second: &str| {
+            format!(
+                "0 <{name}>:\n 800: mov x17, #0\n c00: stp x29, x30, [sp]\n c04: {second}\n c08: b 0xc0c\n c0c: subs x30, x30, #1\n \
+                 c10: b.ne 0xc08\n c14: dsb nsh\n c18: isb\n c1c: b 0x2000\n"
+            )
+        };
+        assert_eq!(rules(&vector("arch_vectors_guarded", "mov x30, #8")), Vec::<&str>::new());
+        assert_eq!(rules(&vector("arch_vectors_guarded_long", "str x18, [sp]")), ["guard"]);
+        assert_eq!(rules(&vector("arch_vectors", "str x18, [sp]")), Vec::<&str>::new());
     }
 
     #[test]

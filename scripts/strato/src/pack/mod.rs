@@ -4,7 +4,7 @@
 use strato_abi::plan::{
     ANY_CORE, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantRegion,
     INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
-    VM_FAULT_HANDLER, VM_FP, VM_JIT, VM_NATIVE, checksum,
+    VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN, checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
 use zerocopy::{Immutable, IntoBytes};
@@ -109,6 +109,8 @@ fn create_vm(
         (VM_FAULT_HANDLER, image.note.flags & FLAG_FAULT_HANDLER != 0),
         (VM_CONSOLE_INPUT, vm.has_console_input),
         (VM_NATIVE, vm.is_native),
+        (VM_GUARDED, vm.is_guarded == Some(true)),
+        (VM_PLAIN, vm.is_guarded == Some(false)),
     ];
     let (image_base, image_size) = image.extent();
     let own = vm.memory.value + vm.quota + system.region_bytes(number);

@@ -106,6 +106,7 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
         command_line: table.text("command_line").map(|at| at.value).unwrap_or_default(),
         has_fp: table.choice("fp", &[("off", false), ("lazy", true)]).unwrap_or(false),
         is_jit: table.boolean("jit").unwrap_or(false),
+        is_guarded: table.choice("speculation", &[("plain", false), ("guarded", true)]),
         is_native: table.choice("mmu", &[("strato", false), ("native", true)]).unwrap_or(false),
         handles: table
             .integer("handles", 1..=1024)

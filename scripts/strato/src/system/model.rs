@@ -104,6 +104,8 @@ pub struct Vm {
     pub is_jit: bool,
     /// Whether the guest runs stage 1 of the translation itself.
     pub is_native: bool,
+    /// Whether entries to the hypervisor are guarded against the guest's branch history; the core decides where this is silent.
+    pub is_guarded: Option<bool>,
     /// Entries of the handle table.
     pub handles: At<u64>,
     /// Bytes that the VM may own beyond `ram` and its regions: tables and bookkeeping.
