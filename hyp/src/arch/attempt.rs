@@ -1,7 +1,7 @@
 //! Attempts: one try at a word that others may hammer, without the loop that could go on for ever.
 
 use core::arch::asm;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 /// ORs `bits` into `word` with Release order. Returns what it held, or `None` when another write came between: nothing
 /// changed then. An atomic OR of the language repeats until it succeeds, and its compare-and-exchange loads the word twice.
@@ -24,4 +24,27 @@ pub fn or(word: &AtomicU64, bits: u64) -> Option<u64> {
         );
     }
     if failed == 0 { Some(old) } else { None }
+}
+
+/// Sets `flag`, which no guest can reach. Returns whether it was set, with acquire and release order.
+///
+/// The same as the language's swap, but for what the compiler sees: a loop of its own keeps it from leaving the stack frame to the
+/// paths that need one.
+#[inline(always)]
+pub fn set(flag: &AtomicBool) -> bool {
+    let old: u32;
+    // SAFETY: LDAXRB and STLXRB access the byte of `flag`, as an atomic operation of the language does, and store 1: true.
+    unsafe {
+        asm!(
+            "2: ldaxrb {old:w}, [{flag}]",
+            "stlxrb {failed:w}, {one:w}, [{flag}]",
+            "cbnz {failed:w}, 2b",
+            flag = in(reg) flag.as_ptr(),
+            one = in(reg) 1u32,
+            old = out(reg) old,
+            failed = out(reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+    old != 0
 }

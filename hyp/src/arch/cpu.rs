@@ -41,7 +41,7 @@ pub fn midr() -> u64 {
 }
 
 /// Returns this core's ID_AA64PFR0_EL1.
-pub fn features() -> u64 {
+pub(super) fn features() -> u64 {
     ID_AA64PFR0_EL1.get()
 }
 

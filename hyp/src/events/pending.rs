@@ -84,7 +84,7 @@ fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
 #[inline(always)]
 fn raise_line(sink: &Sink) -> Posted {
     // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
-    if sink.line.swap(true, Ordering::AcqRel) { Posted::Again } else { Posted::First }
+    if attempt::set(&sink.line) { Posted::Again } else { Posted::First }
 }
 
 impl EventArea {
@@ -132,7 +132,7 @@ impl EventArea {
             return Once::Masked;
         }
         match attempt::or(word(record, SELECTOR), 1 << index) {
-            Some(_) => Once::Raised { was_up: sink.line.swap(true, Ordering::AcqRel) },
+            Some(_) => Once::Raised { was_up: attempt::set(&sink.line) },
             None => Once::Again,
         }
     }

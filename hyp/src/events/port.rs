@@ -119,12 +119,12 @@ impl Snapshot {
         self.0 & PEER_GONE != 0
     }
 
-    /// Returns place of the VM and port at the other end, if `argument`, a register as the guest set it, is the handle of the
+    /// Returns the other end, if `argument`, a register as the guest set it, is the handle of the
     /// port and that is connected. The port is the one that the index in `argument`, modulo the places of the table, leads to.
     #[inline(always)]
     #[must_use]
-    pub const fn far_end(self, argument: u64) -> Option<(u8, u16)> {
-        if self.0 >> 32 == argument { Some((self.vm(), self.port())) } else { None }
+    pub const fn far_end(self, argument: u64) -> Option<FarEnd> {
+        if self.0 >> 32 == argument { Some(FarEnd(self)) } else { None }
     }
 
     #[inline(always)]
@@ -135,6 +135,34 @@ impl Snapshot {
     #[inline(always)]
     const fn port(self) -> u16 {
         (self.0 >> 22 & 0x3ff) as u16
+    }
+}
+
+/// The other end of a port that is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarEnd(Snapshot);
+
+impl FarEnd {
+    /// Returns the place of the VM.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vm(self) -> u8 {
+        self.0.vm()
+    }
+
+    /// Returns the port there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        self.0.port()
+    }
+
+    /// Returns the port with other bits above its ten: for a table of at most 1,024 places that takes what it is asked for modulo
+    /// their number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u64 {
+        self.0.0 >> 22
     }
 }
 
@@ -237,7 +265,9 @@ mod tests {
                 assert!(!seen.is_of(other) && seen.far_end(u64::from(other.bits())).is_none());
             }
             let is_connected = matches!(link, Link::Connected(_));
-            assert_eq!(seen.far_end(u64::from(handle.bits())), is_connected.then_some((63, 1023)));
+            let far = seen.far_end(u64::from(handle.bits()));
+            assert_eq!(far.map(|far| (far.vm(), far.port())), is_connected.then_some((63, 1023)));
+            assert!(far.is_none_or(|far| far.index() & 1023 == 1023));
             assert!(seen.far_end(1 << 32 | u64::from(handle.bits())).is_none(), "bits above the handle are refused");
         }
     }

@@ -7,7 +7,7 @@ use strato_abi::handle::{AddressSpaceHandle, Handle, PortHandle};
 use strato_abi::{Ipa, Rights};
 
 use super::CallError;
-use crate::events::port::Snapshot;
+use crate::events::port::{FarEnd, Snapshot};
 use crate::machine::Cx;
 use crate::vcpu::{Context, Vcpu};
 use crate::vm::handles::HandleError;
@@ -124,12 +124,12 @@ pub fn port(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Re
     if word.is_of(handle) { Ok((index, word)) } else { Err(no_port(cx, handle, argument)) }
 }
 
-/// Returns place of the VM and port at the other end of the port that a handle names.
+/// Returns the other end of the port that a handle names.
 ///
 /// # Errors
 /// As [`port`]; `PEER_GONE` or `STATE` when it is not connected.
 #[inline(always)]
-pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<(u8, u16), CallError> {
+pub fn connected(cx: &mut Cx<'_>, PortHandle(handle): PortHandle, argument: u8) -> Result<FarEnd, CallError> {
     let word = cx.vm.ports.masked(handle.index().into()).read();
     word.far_end(u64::from(handle.bits())).ok_or_else(|| unconnected(cx, PortHandle(handle), argument))
 }

@@ -28,10 +28,10 @@ pub(super) fn send(cx: &mut Cx<'_>, port: PortHandle) -> Result<(), CallError> {
 
 #[inline(always)]
 fn send_by(cx: &mut Cx<'_>, port: PortHandle, raise: impl Fn(&Vm, u16) -> Option<u8>) -> Result<(), CallError> {
-    let (vm, far) = decode::connected(cx, port, 1)?;
-    let peer = cx.machine.connected(cx.stay, vm).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
-    if let Some(vcpu) = raise(peer, far) {
-        cx.wakes = Wakes { place: vm, vcpus: 1 << (vcpu & 7) };
+    let far = decode::connected(cx, port, 1)?;
+    let peer = cx.machine.connected(cx.stay, far.vm()).ok_or(CallError::of(Code::PeerGone, 1, Reason::None, 0))?;
+    if let Some(vcpu) = raise(peer, far.port()) {
+        cx.wakes = Wakes { place: far.vm(), vcpus: 1 << (vcpu & 7) };
     }
     Ok(())
 }
@@ -57,10 +57,10 @@ extern "C" fn answer_send<'a, const IS_OPEN: bool>(
     x6: u64,
 ) -> Answered<'a> {
     if (IS_OPEN || cx.vm.allows(Call::EvtSend))
-        && let Some((place, port)) = cx.vm.ports.masked(x1).read().far_end(x1)
-        && let Some(peer) = cx.machine.connected(cx.stay, place)
+        && let Some(far) = cx.vm.ports.masked(x1).read().far_end(x1)
+        && let Some(peer) = cx.machine.connected(cx.stay, far.vm())
     {
-        match peer.raise_once(port) {
+        match peer.raise_once(far.index()) {
             Raised::Quiet => return Answered::success(0),
             // Its own line: the guest takes the upcall as it goes on.
             Raised::Tell(vcpu, _) if core::ptr::eq(vcpu, cx.vcpu) => {
@@ -68,7 +68,7 @@ extern "C" fn answer_send<'a, const IS_OPEN: bool>(
                 return Answered::success(0);
             }
             Raised::Tell(_, number) => {
-                cx.wakes = Wakes { place, vcpus: 1 << (number & 7) };
+                cx.wakes = Wakes { place: far.vm(), vcpus: 1 << (number & 7) };
                 cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
                 return Answered::LEAVE;
             }

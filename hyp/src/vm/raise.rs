@@ -20,10 +20,10 @@ pub enum Raised<'v> {
 }
 
 impl Vm {
-    /// Raises `port`, if nobody else is at its words; its number is taken modulo the places of the table.
+    /// Raises port `index` modulo the places of the table, at most 1,024, if nobody else is at its words.
     #[inline(always)]
-    pub fn raise_once(&self, port: u16) -> Raised<'_> {
-        let (port, entry) = self.ports.masked_at(port.into());
+    pub fn raise_once(&self, index: u64) -> Raised<'_> {
+        let (port, entry) = self.ports.masked_at(index);
         let bound = entry.binding_unordered();
         let number = bound.vcpu();
         let Some(vcpu) = self.vcpus.masked(usize::from(number)) else { return Raised::Quiet };

@@ -1,8 +1,10 @@
 //! Switch: whoever loses the core, in whatever way, finds its own registers when it is there again.
 
 use strato_abi::Call;
+use strato_abi::plan::VM_PLAIN;
 use strato_hyp::arch::el1::El1;
-use strato_hyp::arch::{Deed, guest};
+use strato_hyp::arch::errata::Guard;
+use strato_hyp::arch::{Deed, guest, selected_vectors};
 use strato_hyp::scheduler::VcpuRef;
 use strato_hyp::sync::Ordering;
 use strato_hyp::vcpu::request;
@@ -53,6 +55,31 @@ fn registers_of_el1_are_kept_apart_however_the_core_is_lost() {
     s.call(B, Call::EvtSend, &[handle(2)]);
     both_are_marked(&mut s);
     s.close();
+}
+
+#[test]
+fn each_vm_enters_the_hypervisor_by_the_vectors_that_its_manifest_chose_or_the_core_needs() {
+    let plain = Guest { flags: VM_PLAIN, ..Guest::new("a") };
+    let mut s = Story::new(&System::pair(plain, Guest::new("b")));
+    let selected = |s: &mut Story, who| {
+        let came_back = s.deed(who, |_| {
+            GUARD.set(selected_vectors());
+            Deed::Exit(INTERRUPT)
+        });
+        assert!(came_back.is_some(), "the guest goes on");
+        GUARD.get()
+    };
+    for _ in 0..2 {
+        assert_eq!(selected(&mut s, A), Guard::None);
+        s.call(A, Call::VcpuYield, &[0, 0]);
+        assert_eq!(selected(&mut s, B), Guard::Short, "the core is a Cortex-A72");
+        s.call(B, Call::VcpuYield, &[0, 0]);
+    }
+    s.close();
+}
+
+std::thread_local! {
+    static GUARD: std::cell::Cell<Guard> = const { std::cell::Cell::new(Guard::Long) };
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn midr() -> u64 {
 }
 
 /// Returns an ID_AA64PFR0_EL1 of a core that does not keep branch histories apart.
-pub fn features() -> u64 {
+pub(super) fn features() -> u64 {
     0x2222
 }
 
