@@ -79,7 +79,7 @@ fn golden() -> String {
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,
         plan::KIND_START, plan::KIND_GRANT_DEVICE, plan::KIND_GRANT_INTERRUPT, plan::BOARD_NAME_LEN,
         plan::DEVICE_DMA_TRUSTED, plan::INTERRUPT_EDGE, event::IRQ_ROUNDS_MAX, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
-        plan::VM_NATIVE);
+        plan::VM_NATIVE, plan::VM_GUARDED, plan::VM_PLAIN);
     writeln!(out, "const AddressSpaceHandle::FIRST {:#x}", AddressSpaceHandle::FIRST.0.bits()).ok();
     writeln!(out, "const version::UID {:08x?}", version::UID).ok();
     writeln!(out, "const note::SECTION {} note::OWNER {}", note::SECTION, note::OWNER).ok();
