@@ -1,7 +1,6 @@
 //! AS, life: making, ending and choosing address spaces, and completing what was left to be invalidated.
 
 use strato_abi::AddressSpaceHandle;
-use strato_abi::addr::IPA_BITS;
 use strato_abi::call::{
     AsCreate, AsCreateReply, AsDestroy, AsDestroyReply, AsSwitch, AsSwitchReply, AsSync, AsSyncReply,
 };
@@ -15,7 +14,7 @@ use crate::machine::Cx;
 use crate::memory::source::{Charged, TableSource};
 use crate::memory::stage2::{Progress, SpaceError};
 use crate::vcpu::Current;
-use crate::vm::handles::{Object, Range};
+use crate::vm::handles::Object;
 use crate::vm::spaces::{EndError, SPACES_MAX};
 
 impl Handle for AsCreate {
@@ -80,8 +79,7 @@ impl Handle for AsDestroy {
         let done = source.pages;
         if progress == Progress::Done {
             inner.handles.remove(handle);
-            // Whatever has the slot next has nothing mapped of what was borrowed.
-            inner.handles.trim(Range { space: slot, first: 0, pages: 1 << (IPA_BITS - 12) });
+            inner.handles.forget_space(slot);
         }
         Ok(Outcome::Reply(AsDestroyReply { left: u64::from(progress == Progress::More), done }))
     }

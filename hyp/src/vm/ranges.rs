@@ -97,6 +97,19 @@ impl Ranges {
         self.unpack().into_iter().flatten()
     }
 
+    /// Returns the next range by its number, from `number` on. A number stays with its range while others go.
+    #[must_use]
+    pub fn next_from(self, number: u8) -> Option<(u8, Range)> {
+        let mut ranges = (0..).zip(self.unpack()).skip(usize::from(number));
+        ranges.find_map(|(number, range)| Some((number, range?)))
+    }
+
+    /// Returns the ranges without those in `space`, which has ended. The others keep their numbers.
+    #[must_use]
+    pub fn outside(self, space: u8) -> Self {
+        Self::pack(self.unpack().map(|range| range.filter(|range| range.space != space)))
+    }
+
     /// Returns whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -168,6 +181,17 @@ mod tests {
 
     const fn range(space: u8, first: u64, pages: u64) -> Range {
         Range { space, first, pages }
+    }
+
+    #[test]
+    fn a_range_keeps_its_number_while_those_of_an_ended_space_go() {
+        let [a, b, c] = [range(1, 5, 2), range(0, 5, 2), range(1, 50, 2)];
+        let ranges = Ranges::pack([Some(a), Some(b), Some(c), None]);
+        let found = |ranges: Ranges| [0, 1, 2, 3, 4].map(|number| ranges.next_from(number));
+        assert_eq!(found(ranges), [Some((0, a)), Some((1, b)), Some((2, c)), None, None]);
+        assert_eq!(found(ranges.outside(1)), [Some((1, b)), Some((1, b)), None, None, None]);
+        assert_eq!(found(ranges.outside(0)), [Some((0, a)), Some((2, c)), Some((2, c)), None, None]);
+        assert!(ranges.outside(0).outside(1).is_empty());
     }
 
     #[test]

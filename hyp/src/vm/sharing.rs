@@ -227,7 +227,7 @@ pub fn revoke(
     };
     borrower.inner.handles.flag(theirs, Flags::REVOKED, Flags::empty());
     let ranges = borrower.inner.handles.ranges(theirs);
-    let is_done = if gives_back { ranges.is_empty() } else { usize::from(cursor.0) >= ranges.iter().count() };
+    let is_done = if gives_back { ranges.is_empty() } else { ranges.next_from(cursor.0).is_none() };
     share.set_state(state);
     share.set_cursor(cursor);
     if !is_done {

@@ -8,7 +8,7 @@ use strato_abi::handle::AddressSpaceHandle;
 
 use crate::mem::{FULL, reply};
 use crate::space::{End, Leaf, Space, WINDOW};
-use crate::state::{Answer, Model, Named, Refusals, refusal};
+use crate::state::{Answer, Borrow, Model, Named, Refusals, refusal};
 use crate::talk::Refusal;
 
 /// What a space that is being ended refuses.
@@ -135,10 +135,14 @@ impl Model {
     /// Takes pages that are unmapped out of the ranges of what `vm` has borrowed; a revoke under way counts how far in them it
     /// has come.
     fn trim(&mut self, vm: usize, gone: (u8, u64, u64)) {
-        let mems = self.vms[vm].entries.iter_mut().filter_map(|entry| entry.named.mem_mut());
-        for borrow in mems.filter_map(|mem| mem.borrow.as_mut()).filter(|borrow| !borrow.is_revoked || borrow.is_over) {
+        for borrow in self.borrows(vm).filter(|borrow| !borrow.is_revoked || borrow.is_over) {
             borrow.ranges = borrow.ranges.without(gone);
         }
+    }
+
+    fn borrows(&mut self, vm: usize) -> impl Iterator<Item = &mut Borrow> {
+        let mems = self.vms[vm].entries.iter_mut().filter_map(|entry| entry.named.mem_mut());
+        mems.filter_map(|mem| mem.borrow.as_mut())
     }
 
     pub(crate) fn as_protect(&mut self, vm: usize, call: &AsProtect) -> Result<Answer, Refusals> {
@@ -226,7 +230,7 @@ impl Model {
         let index = space.index.expect("not the first");
         self.vms[vm].spaces[usize::from(slot)] = None;
         self.vms[vm].remove(index);
-        self.trim(vm, (slot, 0, 1 << (IPA_BITS - 12)));
+        self.borrows(vm).for_each(|borrow| borrow.ranges = borrow.ranges.without((slot, 0, 1 << (IPA_BITS - 12))));
         Ok(Answer::Reply { results: vec![Some(0), Some(done as u64)], repeats: true })
     }
 

@@ -12,6 +12,11 @@ impl Ranges {
         self.0.into_iter().flatten()
     }
 
+    /// Returns the next range by its place, from place `place` on.
+    pub(crate) fn from(self, place: usize) -> Option<(usize, Range)> {
+        (place..self.0.len()).find_map(|place| Some((place, self.0[place]?)))
+    }
+
     pub(crate) fn contains(self, slot: u8, page: u64) -> bool {
         self.iter().any(|(space, first, end)| space == slot && (first..end).contains(&page))
     }

@@ -33,7 +33,7 @@ impl Model {
     /// calls that takes is the hypervisor's affair.
     fn is_slow(&self, vm: usize, index: usize, skipped: usize) -> bool {
         let borrow = self.vms[vm].entries[index].named.mem().and_then(|mem| mem.borrow.as_ref());
-        let slot = borrow.and_then(|borrow| borrow.ranges.iter().nth(skipped)).map(|(slot, ..)| usize::from(slot));
+        let slot = borrow.and_then(|borrow| borrow.ranges.from(skipped)).map(|(_, (slot, ..))| usize::from(slot));
         let space = slot.and_then(|slot| self.vms[vm].spaces[slot].as_ref());
         space.is_some_and(|space| space.end == End::Begun)
     }
@@ -161,19 +161,20 @@ impl Model {
         self.vms[peer].borrow_mut(far).is_revoked = true;
         let ranges = self.vms[peer].borrow_mut(far).ranges;
         if is_spent {
-            return Part { pages: 0, is_more: if is_given { 0 } else { number } < ranges.iter().count() };
+            return Part { pages: 0, is_more: ranges.from(if is_given { 0 } else { number }).is_some() };
         }
         if is_given {
             return self.take_part(peer, far);
         }
         let (mut pages, mut next) = (0, (number, 0));
-        if let Some((slot, first, end)) = ranges.iter().nth(number) {
+        if let Some((found, (slot, first, end))) = ranges.from(number) {
+            let (number, page) = (found, if found == number { page } else { 0 });
             let (gone, settled) = self.clear(peer, far, (slot, first + page, end));
             pages = gone;
             next = if first + page + settled >= end { (number + 1, 0) } else { (number, page + settled) };
         }
         self.vms[vm].share_mut(at).cursor = next;
-        Part { pages, is_more: next.0 < ranges.iter().count() }
+        Part { pages, is_more: ranges.from(next.0).is_some() }
     }
 
     /// Ends `vm` (SPEC 14.9): offers are withdrawn, those to it are over, what it borrowed counts as relinquished, what others borrowed of it stays theirs to use.

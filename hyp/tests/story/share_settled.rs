@@ -139,6 +139,33 @@ fn the_reason_revoked_is_told_where_it_was_mapped_until_then_and_nowhere_else() 
 }
 
 #[test]
+fn a_space_made_in_the_middle_of_a_revoke_is_told_nothing_of_the_one_before_it() {
+    for calls in [1, 2] {
+        let mut s = Story::new(&system(384));
+        let [share, key, _] = s.call(A, Call::ShareOffer, &[PEER, REGION, 0, 384, LEND | RW, 0]);
+        let [mem, ..] = s.call(B, Call::ShareAccept, &[PEER, key, 0]);
+        let space = s.call(B, Call::AsCreate, &[])[0];
+        for (n, at) in [(0, space), (1, 0), (2, space)] {
+            s.call(B, Call::AsMap, &[at, HOLE + n * 0x8_0000, mem, n * 0x8_0000, 128, RW]);
+        }
+        for _ in 0..calls {
+            assert_eq!(s.call(A, Call::ShareRevoke, &[share, FORCE])[..2], [REVOKING, 128]);
+        }
+        while s.call(B, Call::AsDestroy, &[space])[0] != 0 {}
+        let space = s.call(B, Call::AsCreate, &[])[0];
+        let reason = |s: &mut Story, space, n: u64| quantity(s, B, Call::AsQuery, &[space, HOLE + n * 0x8_0000]);
+        for n in [0, 2] {
+            assert_eq!(reason(&mut s, space, n), (Code::NotMapped, 0), "part {n} after {calls} calls");
+        }
+        while s.call(A, Call::ShareRevoke, &[share, FORCE])[0] != REVOKED {}
+        for (n, space, why) in [(0, space, 0), (1, 0, 3), (2, space, 0)] {
+            assert_eq!(reason(&mut s, space, n), (Code::NotMapped, why), "part {n} after it and {calls} calls");
+        }
+        s.close();
+    }
+}
+
+#[test]
 fn what_was_unmapped_without_sync_takes_no_range_and_is_its_owners_after_a_revoke() {
     for ends_space in [false, true] {
         let mut s = Story::new(&system(16));

@@ -69,6 +69,20 @@ impl HandleTable {
         }
     }
 
+    /// Takes an address space that has ended out of the ranges of all borrowed memory, of that too which is being taken back:
+    /// whatever has the slot next has nothing mapped of it.
+    pub fn forget_space(&mut self, space: u8) {
+        if !self.has_borrowed() {
+            return;
+        }
+        for index in self.mapped.clone().iter() {
+            let Some(entry) = self.entries.get_mut(usize::from(index)) else { continue };
+            let left = entry.ranges().outside(space);
+            entry.set_ranges(left);
+            self.mapped.set(index, !left.is_empty());
+        }
+    }
+
     /// Returns whether memory that a VM has borrowed was mapped on page `page` of a space until its owner took it back.
     #[must_use]
     #[inline(always)]

@@ -73,8 +73,9 @@ pub(super) fn follow(
     allocator: &mut Allocator,
     interrupt_pending: fn() -> bool,
 ) -> Result<(u64, (u8, u32)), ShareError> {
-    let Some(range) = inner.handles.ranges(index).iter().nth(usize::from(number)) else { return Ok((0, (number, 0))) };
-    let done = u64::from(page);
+    let Some((found, range)) = inner.handles.ranges(index).next_from(number) else { return Ok((0, (number, 0))) };
+    // Those of an address space that has ended meanwhile are not there any more.
+    let (number, done) = (found, if found == number { u64::from(page) } else { 0 });
     let rest = Range { first: range.first.saturating_add(done), pages: range.pages.saturating_sub(done), ..range };
     let (pages, settled) = clear(inner, rest, mem, allocator, interrupt_pending)?;
     let page = u32::try_from(done.saturating_add(settled)).map_err(|_| ShareError::Broken)?;
