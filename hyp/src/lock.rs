@@ -56,13 +56,17 @@ pub const IRQ: u8 = 4;
 pub const CONSOLE: u8 = 5;
 
 /// Waiting for a ticket executes YIELD: `core::hint::spin_loop` is ISB on this target, which an emulator that runs
-/// all cores on one thread does not take as a hint to go on with another core.
+/// all cores on one thread does not take as a hint to go on with another core. A core that has panicked serves no ticket any
+/// more, and EL2 takes no interrupt: who waits has to look by itself.
 #[derive(Debug)]
 pub struct Relax;
 
 impl RelaxStrategy for Relax {
     #[inline(always)]
     fn relax() {
+        if arch::panic::panicked() {
+            arch::panic::stop();
+        }
         arch::relax();
     }
 }

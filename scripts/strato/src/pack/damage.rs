@@ -27,6 +27,8 @@ pub enum Damage {
     Order,
     /// The hypervisor executes BRK when the first VM ends.
     Panic,
+    /// The hypervisor executes BRK while it gives an ended VM's memory back, some time after it took the locks for that.
+    Lock,
     /// The hypervisor pushes without end when the first VM ends.
     Overflow,
     /// The hypervisor never invalidates what cores hold of a whole address space, as it has to when one ends.
@@ -35,12 +37,16 @@ pub enum Damage {
 
 /// Function of the hypervisor whose code is overwritten: every VM's end goes through it, and whoever runs it has callers.
 const END: &str = "strato_hyp::dispatcher::service::end_vm";
+/// Another one: it runs with the ended VM and all memory locked.
+const GIVE_BACK: &str = "strato_hyp::vm::stop::step";
+/// 64 million rounds, in which every other core comes to wait for a lock: mov x9, #0x400, lsl #16; subs x9, x9, #1; b.ne to it; brk #0.
+const LATE_BRK: &[u32] = &[0xd2a0_8009, 0xf100_0529, 0x54ff_ffe1, 0xd420_0000];
 /// Another one: the instruction that is left out. It is a function by itself in a checked image.
 const TLBI: &str = "strato_hyp::arch::told::tlbi_vmalls12e1is";
 
 impl Damage {
     /// Every kind by its name: the one that boot says, or what becomes of the hypervisor.
-    pub const ALL: [(&'static str, Self); 12] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
@@ -51,6 +57,7 @@ impl Damage {
         ("bounds", Self::Bounds),
         ("order", Self::Order),
         ("panic", Self::Panic),
+        ("lock", Self::Lock),
         ("overflow", Self::Overflow),
         ("tlbi", Self::Tlbi),
     ];
@@ -72,7 +79,8 @@ impl Damage {
     #[must_use]
     pub fn code(self) -> Option<(&'static str, &'static [u32])> {
         match self {
-            Self::Panic => Some((END, &[0xd420_0000])),                 // brk #0
+            Self::Panic => Some((END, &[0xd420_0000])), // brk #0
+            Self::Lock => Some((GIVE_BACK, LATE_BRK)),
             Self::Overflow => Some((END, &[0xa9bf_7bfd, 0x17ff_ffff])), // stp x29, x30, [sp, #-16]! and b to it
             Self::Tlbi => Some((TLBI, &[0xd65f_03c0])),                 // ret
             Self::Missing
@@ -101,7 +109,7 @@ impl Damage {
             }
             Self::Bounds => with_load(payload, |load| load.offset = u64::MAX - 7),
             Self::Order => with_load(payload, |load| load.header.vm = 63),
-            Self::Panic | Self::Overflow | Self::Tlbi => {}
+            Self::Panic | Self::Lock | Self::Overflow | Self::Tlbi => {}
         }
     }
 }

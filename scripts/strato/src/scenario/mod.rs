@@ -78,7 +78,7 @@ fn death(damage: Damage) -> &'static [&'static str] {
     const CALLER: &str = "panic:   +0x* (0x*)";
     const STOPPED: &str = "panic: all cores stopped";
     match damage {
-        Damage::Panic => {
+        Damage::Panic | Damage::Lock => {
             const CAUSE: &str = "panic: on core *, build *: synchronous exception in the hypervisor: ESR 0xf2000000, *";
             &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
         }
@@ -88,7 +88,7 @@ fn death(damage: Damage) -> &'static [&'static str] {
         }
         Damage::Tlbi => {
             const CAUSE: &str = "panic: on core *, build *: page-table order: a table freed before the invalidation";
-            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER] // who waits for a lock of the reporter does not stop
+            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
         }
         Damage::Missing
         | Damage::Version
