@@ -95,14 +95,14 @@ impl Allocator {
 
     /// Returns every extent, in no order.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
-        entries(&self.ledger).filter(|(_, entry)| entry.state != State::Vacant).map(|(_, entry)| Extent {
-            base: entry.slot.base(),
-            pages: 1 << entry.slot.order(),
-            owner: entry.owner,
-            kind: entry.kind,
-            mapped: entry.mapped,
-            references: entry.references,
-        })
+        entries(&self.ledger).filter(|(_, entry)| entry.state != State::Vacant).map(|(_, entry)| extent(entry))
+    }
+
+    /// Returns the extent that `pa` lies in.
+    #[must_use]
+    pub fn extent_of(&self, pa: Pa) -> Option<Extent> {
+        let (index, _) = self.extent_at(pa)?;
+        self.ledger.get(index).map(extent)
     }
 
     /// Returns the frames that the ledger had from the start, which are in no extent: the first byte, and how many.
@@ -161,6 +161,17 @@ impl Allocator {
             }
         }
         Ok(count)
+    }
+}
+
+const fn extent(entry: &Entry) -> Extent {
+    Extent {
+        base: entry.slot.base(),
+        pages: 1 << entry.slot.order(),
+        owner: entry.owner,
+        kind: entry.kind,
+        mapped: entry.mapped,
+        references: entry.references,
     }
 }
 

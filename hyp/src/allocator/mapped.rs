@@ -19,7 +19,7 @@ impl Allocator {
 
     /// Returns the entry of the extent that `pa` belongs to, and the page of it.
     #[inline]
-    fn extent_at(&self, pa: Pa) -> Option<(u16, u64)> {
+    pub(super) fn extent_at(&self, pa: Pa) -> Option<(u16, u64)> {
         match self.page_of(self.recent, pa) {
             Some(page) => Some((self.recent, page)),
             None => self.search_extent(pa),

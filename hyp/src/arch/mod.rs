@@ -67,6 +67,9 @@ mod stage2_ops;
 #[path = "fake/stage2_ops.rs"]
 mod stage2_ops;
 
+/// Whether this is a checked image or a host test, which may take time to look at everything again and again.
+pub const IS_CHECKED: bool = cfg!(any(not(target_os = "none"), debug_assertions));
+
 // The page-table monitor: in host tests, and in images with debug assertions, where the barriers tell it.
 #[cfg(all(target_os = "none", not(debug_assertions)))]
 use maintenance as told;

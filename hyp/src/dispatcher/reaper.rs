@@ -9,6 +9,7 @@ use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
+use crate::vm::audit::{self, Stray};
 use crate::vm::sharing::Side;
 use crate::vm::stop::Step;
 use crate::vm::{Ending, Vm, stop};
@@ -25,7 +26,7 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 #[cold]
 fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if let Some(retired) = cpu.retired.take() {
-        cpu.retired = reclaim(machine, cpu, retired);
+        cpu.retired = reclaim(machine, cpu, stay, retired);
         return;
     }
     let place = cpu.reaping.trailing_zeros();
@@ -106,7 +107,7 @@ fn with_partner<'s>(
 }
 
 /// Gives the VM object back once no core can use it any more; until then returns it.
-fn reclaim(machine: &Machine, cpu: &mut Cpu, retired: Retired<Vm>) -> Option<Retired<Vm>> {
+fn reclaim(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, retired: Retired<Vm>) -> Option<Retired<Vm>> {
     machine.nudge(retired.lagging(&machine.epochs) & !(1 << cpu.index.index()));
     let vm = match retired.reclaim(&machine.epochs) {
         Ok(vm) => vm,
@@ -125,10 +126,28 @@ fn reclaim(machine: &Machine, cpu: &mut Cpu, retired: Retired<Vm>) -> Option<Ret
         }
         is_last_report(machine, &label, ending)
     };
+    if arch::IS_CHECKED {
+        audit(machine, stay, &mut none);
+    }
     if is_last {
         finish(machine);
     }
     None
+}
+
+/// Adds the ledger up, and looks at everything that the VMs map: one VM after the other, each as it stands.
+fn audit(machine: &Machine, stay: &Stay<'_>, none: &mut Held<'_, 0>) {
+    for vm in machine.vms.iter().filter_map(|slot| slot.get(stay)) {
+        let (inner, mut held) = vm.inner.lock(none);
+        let (pool, _held) = machine.memory.lock(&mut held);
+        if let Err(Stray { ipa, pa }) = audit::audit(vm.place, &inner, &pool.allocator) {
+            panic!("audit: vm {} maps {pa:#x} at {ipa:#x}, and nothing lets it", vm.label);
+        }
+    }
+    let (pool, _held) = machine.memory.lock(none);
+    if pool.allocator.audit().is_err() {
+        panic!("audit: the ledger contradicts itself");
+    }
 }
 
 /// Says how a VM ended. Returns whether it was the last.

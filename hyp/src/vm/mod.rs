@@ -4,6 +4,7 @@
 //! without a lock (see `arch::epoch`); what changes stands in atomics or behind the VM's lock.
 
 pub mod attach;
+pub mod audit;
 pub mod build;
 mod entry;
 pub mod handles;

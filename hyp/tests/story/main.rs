@@ -27,6 +27,7 @@ mod memory_calls;
 mod memory_limits;
 mod native;
 mod random;
+mod reach;
 mod refusals;
 mod report;
 mod services;

@@ -237,8 +237,9 @@ impl Story {
         LOG.with_borrow(Clone::clone)
     }
 
-    /// Ends every VM that has not ended and checks that all memory came back.
+    /// Ends every VM that has not ended and checks that all memory came back, and before that what each reaches.
     pub(crate) fn close(mut self) {
+        assert_eq!(self.strays(), []);
         let places: Vec<u8> = (0..8).filter(|&place| self.try_vm(place, |_| ()).is_some()).collect();
         for &place in &places {
             let stay = self.cores[self.active].visitor.begin();

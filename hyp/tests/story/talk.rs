@@ -5,6 +5,9 @@ use strato_abi::Call;
 use strato_abi::error::{Code, Detail, Reason};
 use strato_hyp::arch::Deed;
 use strato_hyp::arch::frame::{Frame, RawExit};
+use strato_hyp::lock::Held;
+use strato_hyp::vm::Vm;
+use strato_hyp::vm::audit::{self, Stray};
 
 use crate::plan::CODE;
 use crate::refusals;
@@ -42,6 +45,21 @@ fn results(call: Call) -> usize {
 }
 
 impl Story {
+    /// Returns what VMs reach and nothing lets them.
+    pub(crate) fn strays(&mut self) -> Vec<Stray> {
+        let machine = self.machine;
+        let mut stray = |place| {
+            let look = |vm: &Vm| {
+                let mut none = Held::for_example();
+                let (inner, mut held) = vm.inner.lock(&mut none);
+                let (pool, _held) = machine.memory.lock(&mut held);
+                audit::audit(place, &inner, &pool.allocator).err()
+            };
+            self.try_vm(place, look).flatten()
+        };
+        (0..8).filter_map(&mut stray).collect()
+    }
+
     /// Begins a call of `who`, which may not come back.
     pub(crate) fn begin(&mut self, who: Who, call: Call, arguments: &[u64]) {
         self.begin_id(who, u64::from(call.function_id()) | 0xffff_ffff_0000_0000, arguments);
