@@ -3,7 +3,7 @@
 
 mod memory_common;
 
-use memory_common::{READ, WRITE, World, attr, count, ipa, pa};
+use memory_common::{READ, Source, WRITE, World, attr, count, free, ipa, pa};
 
 /// First page of guest RAM.
 const RAM: u64 = 0x4000_0000 >> 12;
@@ -58,6 +58,34 @@ fn pages_that_the_ledger_has_to_search_for_are_unmapped_a_few_a_call() {
     world.map(RAM, FAR, 128);
     assert_eq!(world.calls(RAM, 128, unmap), [128], "neighbors");
     assert_eq!(world.end(), []);
+}
+
+#[test]
+fn neighbors_in_memory_that_are_objects_of_their_own_are_unmapped_a_few_a_call() {
+    for call in [unmap, unmap_later] {
+        let mut world = World::new();
+        let Source { allocator, account, .. } = &mut world.source;
+        let whole = allocator.mem_create(6, account).unwrap();
+        allocator.mem_add_reference(whole).unwrap();
+        let mut objects = vec![whole];
+        for _ in 0..6 {
+            objects = objects.iter().flat_map(|&id| [id, allocator.mem_split(id, account).unwrap().0]).collect();
+        }
+        objects.iter().for_each(|&id| allocator.mem_add_mapped(id, 1).unwrap());
+        let first = allocator.mem_info(whole).unwrap().base.frame();
+        // Something else keeps the table, so that the short way is tried.
+        world.map(RAM, FAR, 1);
+        world.map(RAM + 1, first, 64);
+        let calls = world.calls(RAM + 1, 64, call);
+        assert!(calls.iter().all(|&done| done <= 11), "{calls:?}");
+        world.space.sync(&mut world.source).unwrap();
+        let Source { allocator, account, .. } = &mut world.source;
+        for id in objects {
+            allocator.mem_drop_reference(id).unwrap();
+            free(allocator, id, account);
+        }
+        world.end();
+    }
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub(crate) fn run(info: &Info, meter: &Meter) -> ::core::result::Result<(), Fail
     for (place, _) in &mut objects {
         *place = object(meter, 1)?;
     }
-    // One after the other in memory would be one piece: now each neighbor is another one's.
+    meter.case("128 pages of 128 objects, one after the other in memory");
+    neighbors(meter, &objects)?;
+    // One after the other in memory would be one piece to the tables: now each neighbor is another one's.
     objects.chunks_exact_mut(4).for_each(|four| four.reverse());
 
     contiguous(meter, ram)?;
@@ -123,6 +125,20 @@ fn scattered(meter: &Meter, objects: &Shown) -> Result<()> {
         unmap_all(meter, HERE, around(), flags)?;
     }
     space::sync(meter, HERE)
+}
+
+/// Pages that are neighbors in memory, each of an object of its own: one piece to the tables, and as many to the ledger.
+fn neighbors(meter: &Meter, objects: &Shown) -> Result<()> {
+    scattered(meter, objects)?;
+    // In one table that keeps another page.
+    let (here, left) = (at(EDGE + PAGE_SIZE), at(EDGE + 2 * UNITS * PAGE_SIZE));
+    show(meter, HERE, left, objects)?;
+    show(meter, HERE, here, objects)?;
+    unmap_on(meter, here, UNITS)?;
+    show(meter, HERE, here, objects)?;
+    space::unmap(meter, HERE, left, UNITS / 2, UnmapFlags::NO_SYNC)?;
+    unmap_on(meter, here, UNITS)?;
+    unmap_on(meter, at(left.bytes() + UNITS / 2 * PAGE_SIZE), UNITS / 2)
 }
 
 /// Two blocks, of which the call cuts 64 pages each off.

@@ -40,6 +40,14 @@ impl Allocator {
         self.ledger.get(index)?.page_of(pa)
     }
 
+    /// Returns how many pages from `pa` on are in one extent: what [`Allocator::mem_unmapped`] counts in one step. `u64::MAX` where it
+    /// counts none. The next look for the same extent is a short one.
+    pub fn mem_piece(&mut self, pa: Pa) -> u64 {
+        let Some((index, page)) = self.extent_at(pa) else { return u64::MAX };
+        self.recent = index;
+        self.ledger.get(index).map_or(u64::MAX, |entry| (1u64 << entry.slot.order()).wrapping_sub(page))
+    }
+
     /// Counts `pages` pages from `pa` on as unmapped, whichever Mem objects they belong to; the invalidation is complete.
     /// Pages that are no Mem object's (the hypervisor's own, shown to a guest) are not counted.
     pub fn mem_unmapped(&mut self, pa: Pa, pages: u64) {

@@ -58,6 +58,10 @@ impl<S: TableSource> TableSource for Counting<'_, S> {
         self.source.unmapped(pa, pages);
     }
 
+    fn piece(&mut self, pa: Pa) -> u64 {
+        self.source.piece(pa)
+    }
+
     fn interrupt_pending(&mut self) -> bool {
         self.source.interrupt_pending()
     }

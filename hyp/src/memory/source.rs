@@ -19,6 +19,10 @@ pub trait TableSource {
     /// complete.
     fn unmapped(&mut self, pa: Pa, pages: u64);
 
+    /// Returns how many pages from `pa` on [`TableSource::unmapped`] takes as one piece, since they are of one extent; all where it
+    /// counts none.
+    fn piece(&mut self, pa: Pa) -> u64;
+
     /// Returns whether an interrupt waits, so that the work should stop here. Asked every 16 units.
     fn interrupt_pending(&mut self) -> bool;
 }
@@ -50,6 +54,10 @@ impl TableSource for Charged<'_> {
 
     fn unmapped(&mut self, pa: Pa, pages: u64) {
         self.allocator.mem_unmapped(pa, pages);
+    }
+
+    fn piece(&mut self, pa: Pa) -> u64 {
+        self.allocator.mem_piece(pa)
     }
 
     fn interrupt_pending(&mut self) -> bool {

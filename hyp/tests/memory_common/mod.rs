@@ -103,6 +103,10 @@ impl TableSource for Source {
         self.unmapped.push((pa.frame(), pages));
     }
 
+    fn piece(&mut self, pa: Pa) -> u64 {
+        self.allocator.mem_piece(pa)
+    }
+
     fn interrupt_pending(&mut self) -> bool {
         match self.looks.checked_sub(1) {
             Some(left) => {

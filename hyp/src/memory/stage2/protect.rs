@@ -47,7 +47,7 @@ impl AddressSpace {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
         let pages = self.split_around(start, pages, &mut budget, source)?;
-        let runs = self.mapped_runs(start, pages, budget, false)?;
+        let runs = self.mapped_runs(start, pages, budget, |_, _| false)?;
         self.check_leaves(&runs, attr)?;
         Ok(runs)
     }

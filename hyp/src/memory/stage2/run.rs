@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::{AddressSpace, SpaceError, UNITS, UNITS_PER_LOOK};
-use crate::arch::ram::Pa;
+use crate::arch::ram::{FRAME_SIZE, Pa};
 use crate::arch::table::{ENTRIES, Look, VALID, owns};
 use crate::memory::descriptor::Level;
 use crate::memory::source::TableSource;
@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) level: Level,
     /// Number of entries, at most [`UNITS`].
     pub(super) count: usize,
-    /// How many of them are no neighbors in memory of the one before: for each the ledger has to search.
+    /// How many of them are no neighbors in memory of the one before, or of another extent: for each the ledger has to search.
     pub(super) jumps: usize,
 }
 
@@ -49,6 +49,40 @@ const LEAST: usize = 16;
 /// Returns the units that the searches of `runs` count as.
 pub(super) fn searches(runs: &[Run]) -> usize {
     runs.iter().fold(0, |sum, run| run.jumps.saturating_mul(JUMP).saturating_add(sum))
+}
+
+/// Which leaves make the ledger search: those that are no neighbors in memory of the one before, and those behind which nobody
+/// looked yet how far the extent goes.
+pub(super) struct Pieces<'a, S> {
+    source: &'a mut S,
+    /// Physical address behind the leaf before; 0 before the first.
+    next: u64,
+    /// Physical address up to which the extent of the leaf before is known to go.
+    end: u64,
+}
+
+impl<'a, S: TableSource> Pieces<'a, S> {
+    /// Returns what knows nothing yet.
+    pub(super) const fn new(source: &'a mut S) -> Self {
+        Self { source, next: 0, end: 0 }
+    }
+
+    /// Returns whether the ledger has to search for the leaf at `pa`. Not for the first, whose search each call has.
+    #[inline(always)]
+    pub(super) fn is_jump(&mut self, pa: u64, level: Level) -> bool {
+        let (is_first, is_next) = (self.next == 0, self.next == pa);
+        self.next = pa.wrapping_add(level.bytes());
+        if is_next && pa < self.end {
+            return false;
+        }
+        self.end = if is_first || is_next { self.look(pa) } else { 0 };
+        !is_first
+    }
+
+    #[inline(never)]
+    fn look(&mut self, pa: u64) -> u64 {
+        pa.saturating_add(self.source.piece(Pa::of_entry(pa)).saturating_mul(FRAME_SIZE as u64))
+    }
 }
 
 /// Units that a call may still use: so a call that has to complete others, to split and to search does less.
@@ -102,8 +136,8 @@ pub(super) fn clip(wanted: u64, first: usize) -> usize {
 }
 
 impl AddressSpace {
-    /// Returns the mapped leaves of `pages` pages from `start` on, as far as the budget reaches: at least one. `searches` says
-    /// whether the ledger will be told of them.
+    /// Returns the mapped leaves of `pages` pages from `start` on, as far as the budget reaches: at least one. `is_jump` says of
+    /// each whether it is one.
     ///
     /// # Errors
     /// [`SpaceError::NotMapped`] when there is a hole.
@@ -112,11 +146,11 @@ impl AddressSpace {
         start: u64,
         pages: u64,
         mut budget: Budget,
-        searches: bool,
+        mut is_jump: impl FnMut(u64, Level) -> bool,
     ) -> Result<Runs, SpaceError> {
-        let (mut runs, mut at, mut left, mut next) = (Runs::new(), start, pages, None);
+        let (mut runs, mut at, mut left) = (Runs::new(), start, pages);
         while left != 0 {
-            let run = self.mapped_run(at, left, &mut budget, &mut next, searches)?;
+            let run = self.mapped_run(at, left, &mut budget, &mut is_jump)?;
             if run.count == 0 || runs.push(run).is_err() {
                 break;
             }
@@ -127,14 +161,12 @@ impl AddressSpace {
     }
 
     /// Returns the leaves from `ipa` on that stand in one table and lie inside `pages` pages, as far as the budget reaches.
-    /// `next` is the physical address behind the leaf before.
     fn mapped_run(
         &self,
         ipa: u64,
         pages: u64,
         budget: &mut Budget,
-        next: &mut Option<u64>,
-        searches: bool,
+        is_jump: &mut impl FnMut(u64, Level) -> bool,
     ) -> Result<Run, SpaceError> {
         let (table, level) = self.leaf_table(ipa);
         let first = level.index(ipa);
@@ -151,12 +183,10 @@ impl AddressSpace {
             if entry & VALID == 0 {
                 return Err(SpaceError::NotMapped);
             }
-            let pa = Pa::of_entry(entry).bytes();
-            let is_jump = searches && next.is_some_and(|next| next != pa);
+            let is_jump = is_jump(Pa::of_entry(entry).bytes(), level);
             if !budget.take(if is_jump { JUMP } else { 1 }) {
                 break;
             }
-            *next = Some(pa.wrapping_add(level.bytes()));
             (count, jumps) = (count.wrapping_add(1), jumps.wrapping_add(usize::from(is_jump)));
         }
         Ok(Run { ipa, level, count, jumps })

@@ -73,13 +73,16 @@ impl AddressSpace {
         Some(Mapped { pages: done as u64, level: Level::Three })
     }
 
-    /// Unmaps pages whose entries stand in one table that keeps others, and whose frames stand in a row; `None`, and nothing
-    /// done, otherwise. Returns how many.
+    /// Unmaps pages whose entries stand in one table that keeps others, and whose frames stand in a row in one extent; `None`, and
+    /// nothing done, otherwise. Returns how many.
     pub(super) fn unmap_row(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Option<u64> {
         let (first, count) = row(ipa, pages)?;
         let mut table = self.table_of(ipa, Level::Three).filter(|table| table.used() > count)?;
         let leaf = table.entry(first);
         let (pa, _) = decode(leaf).filter(|_| table.is_row(first, count, leaf, PAGE_SIZE))?;
+        if source.piece(pa) < pages {
+            return None;
+        }
         let done = paced(first, count, source, |at, some| table.remove_leaves(at, some));
         self.invalidate(if done == 1 { Scope::Page(ipa.bytes()) } else { Scope::All });
         source.unmapped(pa, done as u64);

@@ -160,7 +160,8 @@ impl AddressSpace {
 /// Neighboring pages that are not mapped any more, of which the source has not been told.
 #[derive(Default)]
 struct Gone {
-    stretch: Option<(Pa, u64)>,
+    /// First page, how many, and how many from there on are in one extent: the ledger looks for each extent by itself.
+    stretch: Option<(Pa, u64, u64)>,
     /// How often it was told.
     told: usize,
 }
@@ -168,18 +169,20 @@ struct Gone {
 impl Gone {
     fn add(&mut self, pa: Pa, pages: u64, source: &mut impl TableSource) {
         match &mut self.stretch {
-            Some((first, before)) if first.bytes().wrapping_add(*before << 12) == pa.bytes() => {
+            Some((first, before, room))
+                if *before < *room && first.bytes().wrapping_add(*before << 12) == pa.bytes() =>
+            {
                 *before = before.saturating_add(pages);
             }
             _ => {
                 self.tell(source);
-                self.stretch = Some((pa, pages));
+                self.stretch = Some((pa, pages, source.piece(pa)));
             }
         }
     }
 
     fn tell(&mut self, source: &mut impl TableSource) {
-        if let Some((first, pages)) = self.stretch.take() {
+        if let Some((first, pages, _)) = self.stretch.take() {
             source.unmapped(first, pages);
             self.told = self.told.saturating_add(1);
         }

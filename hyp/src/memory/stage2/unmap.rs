@@ -6,7 +6,7 @@
 use heapless::Vec;
 use strato_abi::addr::Ipa;
 
-use super::run::{Budget, Pace, Run, Runs};
+use super::run::{Budget, Pace, Pieces, Run, Runs};
 use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::ram::Pa;
 use crate::arch::stage2::Scope;
@@ -27,11 +27,14 @@ impl AddressSpace {
     pub fn unmap(&mut self, ipa: Ipa, pages: u64, source: &mut impl TableSource) -> Result<u64, SpaceError> {
         check_range(ipa, pages)?;
         self.check_alive()?;
-        let budget = Budget::after(self.complete(source));
-        if let Some(done) = self.unmap_row(ipa, pages, source) {
+        let used = self.complete(source);
+        // The short way knows no budget.
+        if used == 0
+            && let Some(done) = self.unmap_row(ipa, pages, source)
+        {
             return Ok(done);
         }
-        let runs = self.runs_to_unmap(ipa, pages, budget, source)?;
+        let runs = self.runs_to_unmap(ipa, pages, Budget::after(used), source)?;
         let broken = self.break_runs(&runs, source);
         let one_page = matches!(runs.as_slice(), [Run { level: Level::Three, count: 1, .. }]);
         self.invalidate(if one_page { Scope::Page(ipa.bytes()) } else { Scope::All });
@@ -50,7 +53,8 @@ impl AddressSpace {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
         let pages = self.split_around(start, pages, &mut budget, source)?;
-        self.mapped_runs(start, pages, budget, true)
+        let mut pieces = Pieces::new(source);
+        self.mapped_runs(start, pages, budget, |pa, level| pieces.is_jump(pa, level))
     }
 
     /// Makes the leaves of `runs` invalid; returns those that were before an interrupt waited.
