@@ -16,6 +16,7 @@ const ARGUMENTS: u64 = 24;
 const RESULTS: u64 = 80;
 const PROGRESS: u64 = 144;
 const PEER: u64 = 152;
+const STOP: u64 = 160;
 
 // What is asked for, besides calls, which are asked for by their number.
 const LOAD: u64 = 1;
@@ -63,6 +64,7 @@ impl Puppet {
             self.page.store(ARGUMENTS + n * 8, argument)?;
         }
         self.page.store(PROGRESS, 0)?;
+        self.page.store(STOP, 0)?;
         self.page.store(WHAT, what)?;
         Ok(self.page.store(ASKED, self.page.load(ASKED)? + 1)?)
     }
@@ -125,7 +127,7 @@ impl Puppet {
         Ok(())
     }
 
-    /// Lets the puppet accept, map, read and give back `rounds` times, whatever is offered meanwhile.
+    /// Lets the puppet accept, map, read and give back `rounds` times, or until [`Puppet::enough`], whatever is offered meanwhile.
     pub(crate) fn churn(&self, rounds: u64, address: u64) -> Result<(), Failure> {
         self.begin(CHURN, &[rounds, address])
     }
@@ -135,9 +137,14 @@ impl Puppet {
         self.begin(SCRIBBLE, &[address])
     }
 
-    /// Ends the scribbling.
+    /// Returns how often the puppet has done what it does over and over.
+    pub(crate) fn progress(&self) -> Result<u64, Failure> {
+        Ok(self.page.load(PROGRESS)?)
+    }
+
+    /// Ends what has no end by itself.
     pub(crate) fn enough(&self) -> Result<[u64; 8], Failure> {
-        self.page.store(PROGRESS, 1)?;
+        self.page.store(STOP, 1)?;
         self.finish()
     }
 
@@ -215,7 +222,7 @@ fn scribble(page: &Window, address: u64) -> Result<[u64; 8], Failure> {
     let window = Window::new(ipa(address)?, 4096).ok_or("no window")?;
     let mut random = Random(0x5c71_bb1e);
     let (mut stores, mut faults) = (0, 0);
-    while page.load(PROGRESS)? == 0 {
+    while page.load(STOP)? == 0 {
         for _ in 0..64 {
             // The words of a header more often than others, and small numbers more often than large ones.
             let words = if random.below(2) == 0 { 32 } else { 512 };
@@ -241,12 +248,19 @@ fn churn(page: &Window, rounds: u64, address: u64) -> Result<[u64; 8], Failure> 
         (status == 0).then_some(results)
     };
     for _ in 0..rounds {
+        if page.load(STOP)? != 0 {
+            break;
+        }
         let Some([mem, pages, ..]) = legal(Call::ShareAccept, &[peer, 0, 0]) else {
             vcpu::yield_now();
             continue;
         };
         accepted += 1;
+        page.store(PROGRESS, accepted)?;
         legal(Call::AsMap, &[0, address, mem, 0, pages, 1]);
+        if accepted % 2 == 0 {
+            vcpu::yield_now(); // on one core it can be taken away while it is mapped only if its owner runs now
+        }
         seen += u64::from(peek(address).is_ok_and(|word| word != 0));
         for _ in 0..64 {
             if legal(Call::ShareRelinquish, &[mem]).is_none_or(|[left, ..]| left == 0) {

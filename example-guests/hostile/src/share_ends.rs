@@ -14,26 +14,30 @@ use crate::shares::{FORCE, HERE, LEND, R, REVOKED, RW, SECRET, THERE, object, pa
 /// nothing of it is mapped.
 pub(crate) fn gs13_races_leave_nothing_mapped(info: &Info, _: &Scratch) -> Result<(), Failure> {
     let (puppet, peer, mem) = (Puppet::new(info)?, peer_of(info)?, object(32)?);
-    puppet.churn(400, THERE)?;
-    let deadline = time::deadline_in(2_000_000);
-    for (round, terms) in (0..400_u64).zip([RW, LEND | RW, R].into_iter().cycle()) {
+    puppet.churn(u64::MAX, THERE)?;
+    let deadline = time::deadline_in(16_000_000);
+    let mut taken = 0_u64;
+    for (round, terms) in (0_u64..).zip([RW, LEND | RW, R].into_iter().cycle()) {
+        // Enough offers, enough of them accepted, and enough taken away while they were mapped.
+        if round >= 400 && puppet.progress()? >= 100 && taken >= 10 {
+            break;
+        }
+        ensure(time::counter() < deadline, "the two never meet")?;
         let [share, ..] = succeeds("OFFER", Call::ShareOffer, &[peer, mem, 0, 32, terms, round])?;
         if round % 2 == 0 {
             vcpu::yield_now();
         }
         loop {
-            let (status, [state, ..]) = call(Call::ShareRevoke, &[share, FORCE]);
+            let (status, [state, done, ..]) = call(Call::ShareRevoke, &[share, FORCE]);
+            taken += u64::from(status == 0 && done > 0);
             if status == Code::State as i64 || status == 0 && state == REVOKED {
                 break;
             }
             ensure_equal("REVOKE", status.cast_unsigned(), 0)?;
         }
         succeeds("DROP", Call::CoreHandleDrop, &[share])?;
-        if time::counter() > deadline {
-            break;
-        }
     }
-    let [_, strange, ..] = puppet.finish()?;
+    let [_, strange, ..] = puppet.enough()?;
     ensure_equal("answers of the puppet's that cannot be", strange, 0)?;
     ensure(puppet.load(THERE)?.is_none(), "something is mapped behind the last revoke")?;
     let [_, _, mapped, ..] = succeeds("INFO", Call::MemInfo, &[mem])?;
