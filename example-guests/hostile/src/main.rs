@@ -8,6 +8,7 @@ mod arch;
 mod calls;
 mod console;
 mod crashes;
+mod crew;
 mod cuts;
 mod events;
 mod fetches;

@@ -1,162 +1,40 @@
 //! TL: translations that are old. Whoever still has one while it is taken away, on another core and without an exit, reaches
 //! nothing by it once the call has returned; what changes around it is not noticed.
 
-use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use ::core::sync::atomic::Ordering;
 
-use strato_guest::abi::{Call, Code};
+use strato_guest::abi::Call;
 use strato_guest::memory::{self, READ, READ_WRITE, Window};
-use strato_guest::vcpu::Stack;
 use strato_guest::{Failure, Info, Space, ensure, ensure_equal, time, vcpu};
 
+use crate::crew::{DONE, IS_OVER, MOVES, RACES, READS, ROUND, STRANGE, WON, WRITES, join, race, start};
 use crate::objects::{free, handle};
 use crate::puppet::Puppet;
-use crate::raw::{call, succeeds};
+use crate::raw::succeeds;
 use crate::scratch::{Scratch, ipa, peek};
 use crate::shares::{HERE, LEND, R, RW, SECRET, THERE, object, pair};
 
 const BLOCK: u64 = 2 << 20;
-/// A stack serves one vCPU for good: the others are launched once, and wait for what they are to do.
-static STACKS: [Stack; 3] = [const { Stack::new() }; 3];
-static ADDRESS: AtomicU64 = AtomicU64::new(0);
-static VALUE: AtomicU64 = AtomicU64::new(0);
-static DONE: AtomicU64 = AtomicU64::new(0);
-static STRANGE: AtomicU64 = AtomicU64::new(0);
-static ROUND: AtomicU64 = AtomicU64::new(0);
-static WON: AtomicU64 = AtomicU64::new(0);
-static IS_OVER: AtomicBool = AtomicBool::new(false);
-static LAUNCHED: AtomicU64 = AtomicU64::new(0);
-/// How often the others were started, how many of them take part, in what, and how many have ended that.
-static ORDER: AtomicU64 = AtomicU64::new(0);
-static COUNT: AtomicU64 = AtomicU64::new(0);
-static ROLE: AtomicU64 = AtomicU64::new(0);
-static ENDED: AtomicU64 = AtomicU64::new(0);
-const READS: u64 = 1;
-const WRITES: u64 = 2;
-const RACES: u64 = 3;
-const MOVES: u64 = 4;
-
-fn play(number: usize) {
-    let mut seen = 0;
-    loop {
-        let order = ORDER.load(Ordering::Acquire);
-        if order == seen || number as u64 > COUNT.load(Ordering::Acquire) {
-            vcpu::yield_now();
-            continue;
-        }
-        seen = order;
-        match ROLE.load(Ordering::Acquire) {
-            READS => reads(),
-            WRITES => writes(),
-            RACES => races(),
-            _ => moves(),
-        }
-        ENDED.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-fn word() -> Option<Window> {
-    ipa(ADDRESS.load(Ordering::Acquire)).ok().and_then(|base| Window::new(base, 8))
-}
-
-/// Loads until it faults or is told to stop.
-fn reads() {
-    let (Some(word), value) = (word(), VALUE.load(Ordering::Acquire)) else { return };
-    while !IS_OVER.load(Ordering::Relaxed) {
-        let Ok(loaded) = word.load(0) else { break };
-        STRANGE.fetch_add((loaded != value).into(), Ordering::Relaxed);
-        DONE.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// Stores until it faults.
-fn writes() {
-    let (Some(word), value) = (word(), VALUE.load(Ordering::Acquire)) else { return };
-    while word.store(0, value).is_ok() {
-        DONE.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// Maps the same page as all others in each round; one of them can.
-fn races() {
-    let mut seen = 0;
-    while !IS_OVER.load(Ordering::Acquire) {
-        let round = ROUND.load(Ordering::Acquire);
-        if round == seen {
-            vcpu::yield_now();
-            continue;
-        }
-        seen = round;
-        race();
-    }
-}
-
-fn race() {
-    match call(Call::AsMap, &[0, HERE, VALUE.load(Ordering::Acquire), 0, 1, RW]).0 {
-        0 => drop(WON.fetch_add(1, Ordering::AcqRel)),
-        status if status == Code::Exists as i64 => {}
-        _ => drop(STRANGE.fetch_add(1, Ordering::AcqRel)),
-    }
-    DONE.fetch_add(1, Ordering::AcqRel);
-}
-
-/// Maps and unmaps a page beside the other's, so that their table comes and goes.
-fn moves() {
-    let at = ADDRESS.load(Ordering::Acquire);
-    while !IS_OVER.load(Ordering::Acquire) {
-        let is_good = call(Call::AsMap, &[0, at, VALUE.load(Ordering::Acquire), 0, 1, RW]).0 == 0
-            && peek(at) == Ok(SECRET)
-            && call(Call::AsUnmap, &[0, at, 1, 0]).0 == 0
-            && peek(at).is_err();
-        STRANGE.fetch_add((!is_good).into(), Ordering::AcqRel);
-        DONE.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-/// Starts vCPUs 1 to `count` in `role`, and waits until the first has done something if it is one that begins by itself.
-fn start(role: u64, address: u64, value: u64, count: usize) -> Result<(), Failure> {
-    for word in [&DONE, &STRANGE, &ROUND, &WON, &ENDED] {
-        word.store(0, Ordering::Release);
-    }
-    IS_OVER.store(false, Ordering::Release);
-    ADDRESS.store(address, Ordering::Release);
-    VALUE.store(value, Ordering::Release);
-    ROLE.store(role, Ordering::Release);
-    COUNT.store(count as u64, Ordering::Release);
-    ORDER.fetch_add(1, Ordering::AcqRel);
-    for (number, stack) in (1..=count).zip(&STACKS) {
-        if LAUNCHED.load(Ordering::Acquire) < number as u64 {
-            vcpu::launch(number, stack, play, number)?;
-            LAUNCHED.store(number as u64, Ordering::Release);
-        }
-    }
-    let deadline = time::deadline_in(4_000_000);
-    while role != RACES && DONE.load(Ordering::Acquire) < 50 {
-        ensure(time::counter() < deadline, "the other vCPU does not begin")?;
-        vcpu::yield_now();
-    }
-    Ok(())
-}
-
-/// Waits until all who were started have ended that.
-fn join() -> Result<(), Failure> {
-    let deadline = time::deadline_in(4_000_000);
-    while ENDED.load(Ordering::Acquire) < COUNT.load(Ordering::Acquire) {
-        ensure(time::counter() < deadline, "a vCPU does not end")?;
-        vcpu::yield_now();
-    }
-    Ok(())
-}
+/// How often a translation is taken away under its user.
+const ROUNDS: u64 = 300;
 
 /// Another vCPU reads a page that is unmapped: what is written to it from the return of the call on it never sees.
 pub(crate) fn tl01_what_is_unmapped_is_never_read_again(_: &Info, _: &Scratch) -> Result<(), Failure> {
     let mem = object(1)?;
     let own = map(mem, HERE, 1)?;
-    map(mem, THERE, 1)?;
-    start(READS, THERE, 0, 1)?;
-    memory::unmap(ipa(THERE)?, 1)?;
-    own.store(0, SECRET)?;
-    join()?;
-    ensure_equal("loads of what was written later", STRANGE.load(Ordering::Acquire), 0)?;
+    for round in 0..ROUNDS {
+        own.store(0, round)?;
+        map(mem, THERE, 1)?;
+        start(READS, THERE, round, 1)?;
+        // Every other time in two steps: only the second has to be waited for.
+        succeeds("UNMAP", Call::AsUnmap, &[0, THERE, 1, round % 2])?;
+        if round % 2 == 1 {
+            succeeds("SYNC", Call::AsSync, &[0])?;
+        }
+        own.store(0, SECRET)?;
+        join()?;
+        ensure_equal("loads of what was written later", STRANGE.load(Ordering::Acquire), 0)?;
+    }
     memory::unmap(ipa(HERE)?, 1)?;
     free(mem)
 }
@@ -166,12 +44,18 @@ pub(crate) fn tl02_what_is_protected_is_never_written_again(_: &Info, _: &Scratc
     let mem = object(1)?;
     let own = map(mem, HERE, 1)?;
     map(mem, THERE, 1)?;
-    start(WRITES, THERE, 1, 1)?;
-    memory::protect(ipa(THERE)?, 1, READ)?;
-    own.store(0, SECRET)?;
-    join()?;
-    ensure_equal("what stands in the page", own.load(0)?, SECRET)?;
-    ensure_equal("the same, read where it was protected", peek(THERE).unwrap_or(0), SECRET)?;
+    for round in 0..ROUNDS {
+        start(WRITES, THERE, round, 1)?;
+        succeeds("PROTECT", Call::AsProtect, &[0, THERE, 1, R, round % 2])?;
+        if round % 2 == 1 {
+            succeeds("SYNC", Call::AsSync, &[0])?;
+        }
+        own.store(0, SECRET ^ round)?;
+        join()?;
+        ensure_equal("what stands in the page", own.load(0)?, SECRET ^ round)?;
+        ensure_equal("the same, read where it was protected", peek(THERE).unwrap_or(0), SECRET ^ round)?;
+        succeeds("PROTECT back", Call::AsProtect, &[0, THERE, 1, RW, 0])?;
+    }
     memory::unmap(ipa(THERE)?, 1)?;
     memory::unmap(ipa(HERE)?, 1)?;
     free(mem)
