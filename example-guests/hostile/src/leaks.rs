@@ -1,12 +1,10 @@
-//! LK: leaks. What a new vCPU finds in its registers, what a call leaves in them, what another VM can see.
+//! LK: leaks. What a new vCPU finds in its registers and in memory, what another VM can see of either.
 
 use strato_guest::abi::vcpu::RunState;
 use strato_guest::abi::version::ABI_VERSION;
-use strato_guest::abi::{Call, Code};
 use strato_guest::{Failure, Info, ensure, ensure_equal, vcpu};
 
 use crate::arch;
-use crate::raw::{are_zero, junk, prepare, trap};
 use crate::scratch::Scratch;
 use crate::victim;
 use crate::words::{FMOV_D0_X0, mrs, msr, register};
@@ -42,62 +40,6 @@ pub(crate) fn lk01_a_new_vcpu_has_the_documented_state(info: &Info, _: &Scratch)
         victim::registers(round, 200, has_fp)?;
     }
     Ok(())
-}
-
-/// Every call with every register full of junk: behind the results there are zeros, and x18 to x29 are kept.
-pub(crate) fn lk02_calls_leave_results_and_zeros(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
-    let ram = u64::from(scratch.ram.0.bits());
-    let port = u64::from(info.port("victim")?.0.bits());
-    let peer = u64::from(info.peer("victim")?.0.bits());
-    prepare(scratch)?;
-    #[allow(clippy::wildcard_enum_match_arm, reason = "a call of later gets arguments that fit none")]
-    for &call in Call::ALL {
-        if matches!(call, Call::CorePanic | Call::CoreExit | Call::VcpuStop) {
-            continue;
-        }
-        let sets: [&[u64]; 5] = match call {
-            Call::AsMap => {
-                [&[0, 0x8000_0000, ram, 0, 1, 1], &[0, 0x8000_0000, ram, 0, 1, 1], &[0; 6], &[], &[0, 0, ram]]
-            }
-            Call::AsUnmap => [&[0, 0x8000_0000, 1, 0], &[0, 0x8000_0000, 1, 0], &[0; 4], &[], &[1]],
-            Call::AsProtect => [&[0, 0x4000_0000, 1, 5, 0], &[0, 0x8000_0000, 1, 1, 0], &[0; 5], &[], &[1]],
-            Call::AsQuery => [&[0, 0x4000_0000], &[0, 0x9000_0000], &[0; 2], &[], &[0, 0x3fe0_0000]],
-            Call::EvtSend | Call::EvtUnmask => [&[port], &[ram], &[0], &[], &[peer]],
-            Call::EvtBindVcpu | Call::EvtMode => [&[port, 0], &[0, 0], &[0, 1], &[0, 0], &[]],
-            Call::VcpuWait => [&[0], &[1], &[2], &[0], &[1]],
-            Call::VcpuSignalWait => [&[port, 0], &[ram, 0], &[0, 0], &[peer, 0], &[port, 1]],
-            Call::EvtOffer => [&[port], &[ram], &[0], &[], &[0xffff]],
-            Call::ConWrite => [&[0], &[113], &[0], &[u64::MAX], &[1 << 32]],
-            Call::CoreGroup | Call::CoreLimit | Call::VcpuState => [&[0], &[1], &[5], &[99], &[]],
-            _ => [&[0, 0], &[1, 0], &[], &[0; 6], &[3, 3]],
-        };
-        for arguments in sets {
-            reply(call, arguments)?;
-        }
-    }
-    Ok(())
-}
-
-fn reply(call: Call, arguments: &[u64]) -> Result<(), Failure> {
-    let mut registers = junk(u64::from(call.function_id()));
-    for (register, &argument) in registers.iter_mut().skip(1).zip(arguments) {
-        *register = argument;
-    }
-    let status = trap(&mut registers)?;
-    let has_done = matches!(call, Call::AsMap | Call::AsUnmap | Call::AsProtect);
-    let results = match (status, call) {
-        (0, Call::ConRead) => 15,
-        (0, _) => call.results().len(),
-        (_, _) if has_done => 2,
-        _ => 1,
-    };
-    if status != 0 {
-        ensure(Code::from_i64(status).is_some(), "a status is none of the documented codes")?;
-        ensure(status != Code::Internal as i64, call.name())?;
-        let detail = registers.get(1).copied().unwrap_or(0);
-        ensure(detail & 0xf0 == 0 && (detail >> 8 & 0xff) <= 13, "a detail word is malformed")?;
-    }
-    ensure(are_zero(&registers, 1 + results), call.name())
 }
 
 /// FP is undefined in a VM without it, whatever CPACR_EL1 says; with it, each VM has its own registers.

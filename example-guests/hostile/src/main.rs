@@ -24,6 +24,7 @@ mod pages;
 mod puppet;
 mod raw;
 mod registers;
+mod replies;
 mod scratch;
 mod share_ends;
 mod shares;
@@ -138,11 +139,13 @@ cases! {
         cn03_a_flood_is_bounded;
     leaks:
         lk01_a_new_vcpu_has_the_documented_state,
-        lk02_calls_leave_results_and_zeros,
         lk03_fp_registers_are_never_anothers,
         lk05_system_registers_are_never_anothers,
         lk06_a_deferred_error_is_never_anothers,
         lk09_fresh_memory_holds_zeros;
+    replies:
+        lk02_calls_leave_results_and_zeros,
+        lk02s_shares_leave_results_and_zeros;
     native:
         lk05n_translation_registers_are_never_anothers,
         tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,

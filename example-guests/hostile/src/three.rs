@@ -9,7 +9,7 @@ use crate::objects::{free, handle};
 use crate::puppet::Puppet;
 use crate::raw::{call, succeeds};
 use crate::scratch::{Scratch, ipa};
-use crate::shares::{FORCE, HERE, R, REVOKED, RW, SECRET, THERE, object, peer_of};
+use crate::shares::{DONATE, FORCE, HERE, R, REVOKED, RW, SECRET, THERE, object, peer_of};
 use crate::stale::map;
 
 const PAGES: u64 = 4;
@@ -137,7 +137,6 @@ pub(crate) fn gs18_a_scribbler_harms_no_reader(info: &Info, _: &Scratch) -> Resu
 
 /// Memory that was given away, filled there and freed there: nobody who gets it then finds what was in it, its first owner neither.
 pub(crate) fn lk09s_what_was_donated_and_freed_holds_zeros(info: &Info, _: &Scratch) -> Result<(), Failure> {
-    const DONATE: u64 = 2 << 4;
     let [(first, to_first), (second, _)] = others(info)?;
     for _ in 0..4 {
         let mem = object(16)?;
