@@ -141,8 +141,8 @@ fn the_reason_revoked_is_told_where_it_was_mapped_until_then_and_nowhere_else() 
 #[test]
 fn a_space_made_in_the_middle_of_a_revoke_is_told_nothing_of_the_one_before_it() {
     for calls in [1, 2] {
-        let mut s = Story::new(&system(384));
-        let [share, key, _] = s.call(A, Call::ShareOffer, &[PEER, REGION, 0, 384, LEND | RW, 0]);
+        let mut s = Story::new(&system(512));
+        let [share, key, _] = s.call(A, Call::ShareOffer, &[PEER, REGION, 0, 512, LEND | RW, 0]);
         let [mem, ..] = s.call(B, Call::ShareAccept, &[PEER, key, 0]);
         let space = s.call(B, Call::AsCreate, &[])[0];
         for (n, at) in [(0, space), (1, 0), (2, space)] {
