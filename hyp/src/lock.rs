@@ -62,6 +62,7 @@ pub const CONSOLE: u8 = 5;
 pub struct Relax;
 
 impl RelaxStrategy for Relax {
+    // Inline, and what does not return out of line: a call that returns costs a function that locks its registers.
     #[inline(always)]
     fn relax() {
         if arch::panic::panicked() {

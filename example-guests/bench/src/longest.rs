@@ -136,9 +136,9 @@ fn neighbors(meter: &Meter, objects: &Shown) -> Result<()> {
     show(meter, HERE, here, objects)?;
     unmap_on(meter, here, UNITS)?;
     show(meter, HERE, here, objects)?;
-    space::unmap(meter, HERE, left, UNITS / 2, UnmapFlags::NO_SYNC)?;
+    let done = space::unmap(meter, HERE, left, UNITS, UnmapFlags::NO_SYNC)?;
     unmap_on(meter, here, UNITS)?;
-    unmap_on(meter, at(left.bytes() + UNITS / 2 * PAGE_SIZE), UNITS / 2)
+    unmap_on(meter, at(left.bytes() + done * PAGE_SIZE), UNITS - done)
 }
 
 /// Two blocks, of which the call cuts 64 pages each off.

@@ -51,32 +51,38 @@ pub(super) fn searches(runs: &[Run]) -> usize {
     runs.iter().fold(0, |sum, run| run.jumps.saturating_mul(JUMP).saturating_add(sum))
 }
 
-/// Which leaves make the ledger search: those that are no neighbors in memory of the one before, and those behind which nobody
-/// looked yet how far the extent goes.
+/// Which leaves make the ledger search: those that are no neighbors in memory of the one before, and those of another extent.
 pub(super) struct Pieces<'a, S> {
     source: &'a mut S,
-    /// Physical address behind the leaf before; 0 before the first.
+    /// Physical address of the leaf before.
+    before: u64,
+    /// Physical address behind it; 0 before the first.
     next: u64,
-    /// Physical address up to which the extent of the leaf before is known to go.
+    /// Physical address behind its extent; 0 while nobody looked.
     end: u64,
 }
 
 impl<'a, S: TableSource> Pieces<'a, S> {
     /// Returns what knows nothing yet.
     pub(super) const fn new(source: &'a mut S) -> Self {
-        Self { source, next: 0, end: 0 }
+        Self { source, before: 0, next: 0, end: 0 }
     }
 
     /// Returns whether the ledger has to search for the leaf at `pa`. Not for the first, whose search each call has.
     #[inline(always)]
     pub(super) fn is_jump(&mut self, pa: u64, level: Level) -> bool {
-        let (is_first, is_next) = (self.next == 0, self.next == pa);
-        self.next = pa.wrapping_add(level.bytes());
-        if is_next && pa < self.end {
-            return false;
+        let (before, next) = (self.before, self.next);
+        (self.before, self.next) = (pa, pa.wrapping_add(level.bytes()));
+        if next == pa {
+            if self.end == 0 {
+                self.end = self.look(before);
+            }
+            if pa < self.end {
+                return false;
+            }
         }
-        self.end = if is_first || is_next { self.look(pa) } else { 0 };
-        !is_first
+        self.end = 0;
+        next != 0
     }
 
     #[inline(never)]
