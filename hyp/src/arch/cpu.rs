@@ -13,6 +13,13 @@ pub fn relax() {
     unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
 
+/// Takes a synchronous exception from EL2 to EL2 (BRK): a panic, and after another core's panic the stop of this one.
+#[inline(always)]
+pub fn breakpoint() -> ! {
+    // SAFETY: BRK changes no state but that of the exception, which `own_el.S` takes on the emergency stack and does not leave.
+    unsafe { asm!("brk #0", options(noreturn)) };
+}
+
 /// Parks this core until an interrupt is pending, masked or not (WFI). The timer that was armed counts (ISB) and earlier
 /// accesses are complete first, so that a core that sleeps has published what it wrote.
 #[inline(always)]

@@ -127,7 +127,9 @@ pub use cpu::set_interrupt_pending;
 pub use run::{Deed, STORY_END, script, selected_vectors};
 pub use run::{run, select_vectors};
 
-pub use cpu::{affinity, bounded, frame_here, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt};
+pub use cpu::{
+    affinity, bounded, breakpoint, frame_here, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt,
+};
 
 /// Returns entry `index` of `entries` for an index that a guest chose: a core that guesses past the check reads entry 0.
 #[must_use]

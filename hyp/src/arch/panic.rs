@@ -89,8 +89,6 @@ pub fn enter() -> Role {
 }
 
 /// Stops this core for good, because another one panicked.
-#[cold]
-#[inline(never)]
 pub fn stop() -> ! {
     STOPPED.fetch_add(1, Ordering::Release);
     park()

@@ -5,6 +5,11 @@ pub fn relax() {
     std::thread::yield_now();
 }
 
+/// Ends the test.
+pub fn breakpoint() -> ! {
+    panic!("a breakpoint of EL2")
+}
+
 /// Returns at once: an interrupt is always about to come.
 pub fn wait_for_interrupt() {}
 
