@@ -85,7 +85,7 @@ fn a_line_that_does_not_fall_is_masked_after_so_many_rounds_and_no_sooner() {
     let (lines, gic, read, write) = claimed(false);
     let mut line = state(&lines);
     line.bind(&gic, PORT, CoreIndex::BOOT);
-    let mut round = |line: &mut LineState, pending: u32| {
+    let round = |line: &mut LineState, pending: u32| {
         assert!(line.come(&gic, |_, _| true).is_some());
         write(PENDING, pending);
         line.done(&gic)
