@@ -1,6 +1,8 @@
 //! Audit: whether a VM reaches nothing but what is its own and what it was given. Called by the reaper of checked images and
 //! by tests, with the VM locked; takes time by the mapping, and changes nothing.
 
+use strato_abi::handle::Rights;
+
 use super::Inner;
 use super::handles::{Flags, MemRef};
 use super::spaces::SPACES_MAX;
@@ -8,6 +10,9 @@ use crate::allocator::{Allocator, Kind, Owner};
 use crate::arch::ram::Pa;
 use crate::arch::region::PAGE;
 use crate::memory::stage2::AddressSpace;
+
+/// What registers of devices are mapped with at most.
+const DEVICE_RIGHTS: u64 = Rights::READ.union(Rights::WRITE).bits() as u64;
 
 /// Memory that is mapped and that nothing lets the VM map: a bug of the hypervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct Stray {
 }
 
 /// Checks everything that the VM in `place` maps, in each of its address spaces: a page is the hypervisor's own for this VM, or
-/// lies in a living object that a handle of the VM names, with no more rights than the handle has.
+/// lies in a living object or among registers that a handle of the VM names, with no more rights than the handle has.
 ///
 /// # Errors
 /// The first page of which this is not true.
@@ -49,8 +54,8 @@ fn walk(place: u8, inner: &Inner, space: &AddressSpace, allocator: &Allocator) -
 
 /// Returns the pages from `pa` on that the VM may map with `rights`, or `None`.
 fn allowed(place: u8, inner: &Inner, pa: Pa, rights: u64, allocator: &Allocator) -> Option<u64> {
-    let extent = allocator.extent_of(pa)?;
     let past = |base: Pa| pa.frame().wrapping_sub(base.frame());
+    let Some(extent) = allocator.extent_of(pa) else { return registers(inner, pa, rights) };
     match (extent.kind, extent.owner) {
         (Kind::Object, Owner::Vm(owner)) if owner == u16::from(place) => extent.pages.checked_sub(past(extent.base)),
         (Kind::Mem, Owner::Vm(_) | Owner::Hypervisor) => {
@@ -66,6 +71,13 @@ fn allowed(place: u8, inner: &Inner, pa: Pa, rights: u64, allocator: &Allocator)
         }
         _ => None,
     }
+}
+
+/// Returns the pages from `pa`, which is no memory, on that the VM may map with `rights`: registers of a device that it was given.
+fn registers(inner: &Inner, pa: Pa, rights: u64) -> Option<u64> {
+    let (_, device) = inner.handles.find_device(pa, u16::MAX)?;
+    let past = pa.frame().wrapping_sub(device.base.frame());
+    if rights & !DEVICE_RIGHTS == 0 { u64::from(device.pages).checked_sub(past) } else { None }
 }
 
 /// Returns all memory that handles of the VM name.
