@@ -6,6 +6,7 @@ use strato_guest::event::bind_irq;
 use strato_guest::{Failure, Info, Irq, Mmio, ensure, ensure_equal};
 
 use crate::raw::refused;
+use crate::replies::{reply, tells};
 use crate::scratch::{Scratch, ipa};
 
 const PLACE: u64 = 0x3000_0000;
@@ -82,4 +83,20 @@ pub(crate) fn ev02_interrupts_are_bound_by_their_owner_alone(info: &'static Info
         ensure_equal("the identity of a PL031", clock.read(0xfe0).into(), 0x31)?;
     }
     Ok(bind_irq(info.irq("rtc")?, info.port("rtc")?, IrqFlags::OFF)?)
+}
+
+/// LK02 of the two calls: the clock raises its interrupt, which is served and let go.
+pub(crate) fn served(info: &Info) -> Result<(), Failure> {
+    let clock = Mmio::map(info.device("rtc")?, ipa(PLACE)?)?;
+    let (irq, port) = (u64::from(info.irq("rtc")?.0.bits()), u64::from(info.port("rtc")?.0.bits()));
+    tells(Call::EvtBindIrq, &[irq, port, 0], &[])?;
+    raise(&clock);
+    // Refused until it has come.
+    let mut tries = 0;
+    while reply(Call::EvtIrqDone, &[irq])?.0 != 0 {
+        tries += 1;
+        ensure(tries < 100_000, "the clock's interrupt does not come")?;
+    }
+    clock.write(INTERRUPT_ON, 0);
+    tells(Call::EvtBindIrq, &[irq, port, IrqFlags::OFF.bits()], &[])
 }
