@@ -17,7 +17,7 @@ use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
-use crate::vcpu::{Context, Vcpu};
+use crate::vcpu::{ContextLease, Vcpu};
 use crate::vm::Vm;
 
 /// Places for VMs.
@@ -150,7 +150,7 @@ pub struct Cx<'s> {
     /// Its vCPU, as others see it.
     pub vcpu: &'s Vcpu,
     /// The vCPU's state besides its frame.
-    pub context: &'s mut Context,
+    pub context: ContextLease<'s>,
     /// Which vCPU it is.
     pub me: VcpuRef,
     /// This core holds no lock.

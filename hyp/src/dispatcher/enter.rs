@@ -10,11 +10,12 @@ use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
 
-/// Makes the guest of `cx` ready to go on.
-pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
+/// Makes the guest of `cx`, whose turn it is at `now`, ready to go on.
+#[inline]
+pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     let public = &cx.vcpu.public;
     if public.begin() {
-        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, timer::now(), NEVER);
+        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, now, NEVER);
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
     if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
@@ -24,13 +25,13 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
         cx.context.is_waiting = false;
         let selector = cx.vm.area.take(cx.me.vcpu(), &public.sink);
         frame.write(1, selector);
-        frame.write(2, timer::now());
+        frame.write(2, now);
     }
     cx.vm.refresh_line(cx.vcpu);
     let (deadline, _) = cx.cpu.deadlines.earliest();
     let slice = scheduler::slice_end(&cx.cpu.queue, turn);
     // While an ended VM is given back, guests and steps of that take turns.
-    let work = if cx.cpu.reaping == 0 { NEVER } else { timer::now().saturating_add(cx.machine.slice_ticks / 8) };
+    let work = if cx.cpu.reaping == 0 { NEVER } else { now.saturating_add(cx.machine.slice_ticks / 8) };
     arm(cx.cpu, deadline.min(slice).min(work));
 }
 
@@ -65,19 +66,23 @@ fn evict(cx: &mut Cx<'_>) {
     let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
     if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
         && vm.incarnation == incarnation
-        && let Some(mut owned) = vcpu.owned.lease()
+        && let Some((frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(&mut owned.context);
+        leave::save(&mut context);
+        frame.end(context);
     }
     guest::trap_fp(true);
 }
 
-/// Arms the core's timer for `deadline`, unless it is armed for it already.
+/// Arms the core's timer for `deadline`, unless it is armed for an earlier time: when that comes, the timer is armed for what
+/// is next by then. So a slice that ends early, as most do, writes no register of the timer.
 #[inline]
 pub fn arm(cpu: &mut Cpu, deadline: u64) {
-    if cpu.armed == deadline {
-        return;
+    if deadline < cpu.armed {
+        cpu.armed = deadline;
+        timer::arm(deadline);
+    } else if deadline == NEVER && cpu.armed != NEVER {
+        cpu.armed = NEVER;
+        timer::disarm();
     }
-    cpu.armed = deadline;
-    if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
 }

@@ -21,14 +21,9 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::Resume => {}
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service => reply::write_service(frame, &cx.cpu.kept()),
-        Next::Yield => {
-            give_way(cx);
-        }
-        Next::Wait(_) | Next::Halt => {
-            let deadline = if let Next::Wait(deadline) = next { deadline } else { NEVER };
-            cx.context.is_waiting = matches!(next, Next::Wait(_));
-            block(cx, deadline);
-        }
+        Next::Yield => give_way(cx),
+        Next::Wait(deadline) => wait(cx, deadline, timer::now()),
+        Next::Halt => block(cx, NEVER, timer::now()),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
         Next::Crash => {
@@ -37,20 +32,35 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         }
         Next::Stop => end(cx, Ending::Stopped),
     }
+    tell_all(cx);
+}
+
+/// Tells those that an event concerns.
+#[inline]
+pub fn tell_all(cx: &mut Cx<'_>) {
     if cx.wakes.vcpus != 0 {
         tell(cx);
     }
 }
 
 /// Puts the vCPU behind its equals.
-fn give_way(cx: &mut Cx<'_>) {
+#[inline]
+pub fn give_way(cx: &mut Cx<'_>) {
     if let Some(turn) = &mut cx.cpu.turn {
         turn.until = 0;
     }
 }
 
+/// Makes the vCPU wait for an event or `deadline`, which WAIT answers when it runs again.
+#[inline]
+pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
+    cx.context.is_waiting = true;
+    block(cx, deadline, now);
+}
+
 /// Blocks the vCPU until an event or `deadline`, unless there is news already.
-fn block(cx: &mut Cx<'_>, deadline: u64) {
+#[inline]
+fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
     fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
@@ -60,7 +70,8 @@ fn block(cx: &mut Cx<'_>, deadline: u64) {
         return; // it keeps its turn
     }
     cx.cpu.deadlines.set(cx.me.index(), deadline);
-    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, timer::now(), deadline);
+    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, now, deadline);
+    cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
 }
 
@@ -68,6 +79,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64) {
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
+    cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
     service::leave_core(cx.machine, cx.cpu, cx.vm);
     cx.leave_space();

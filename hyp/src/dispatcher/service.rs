@@ -12,7 +12,7 @@ use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
-use crate::vcpu::{Vcpu, request};
+use crate::vcpu::{Vcpu, request, reset};
 use crate::vm::{Ending, Vm};
 
 /// Deadlines served in one turn; the timer is due again at once when there are more.
@@ -88,17 +88,17 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     // One that runs is this core's own: its line is looked at before it goes on.
 }
 
-/// Gives a vCPU that has become ready the core, if that is free, or queues it.
+/// Queues a vCPU that has become ready, and gives it the core if that is free.
 #[inline]
 fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     cpu.deadlines.set(who.index(), NEVER);
     let (now, priority) = (timer::now(), vcpu.public.priority);
-    if cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0 {
-        // The core is free and nobody else comes first: its turn begins without a way through the queue, and what is said
-        // of it next is that it runs.
+    let comes_first = cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0;
+    cpu.queue.push(who, priority, false);
+    if comes_first {
+        // The core is free: its turn begins, and what is said of it next is that it runs.
         cpu.turn = Some(Turn::new(who, priority, now, machine.slice_ticks));
     } else {
-        cpu.queue.push(who, priority, false);
         vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
     }
 }
@@ -112,12 +112,13 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     // The first vCPU learns where the info page is, later ones get their argument (SPEC, entry state).
     let is_first = !vm.has_run.swap(true, Ordering::Relaxed);
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
-    let Some(mut owned) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
-    owned.reset(entry, arguments);
+    let Some((mut frame, mut context)) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
+    reset(&mut frame, &mut context, entry, arguments);
     if vm.flags & VM_FP != 0 {
-        owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
+        context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
-    owned.context.is_native = vm.flags & VM_NATIVE != 0;
+    context.is_native = vm.flags & VM_NATIVE != 0;
+    frame.end(context);
 }
 
 /// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.

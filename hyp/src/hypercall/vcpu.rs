@@ -27,8 +27,9 @@ impl Handle for VcpuYield {
             }
         }
         // Nobody to give way to: the call is answered on the spot.
-        let is_alone = cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0)
-            && !cx.machine.mail_of(cx.cpu).is_full();
+        let is_alone = cx.cpu.turn.is_some_and(|turn| {
+            cx.cpu.queue.rivals(turn.priority) == 1 && !cx.cpu.queue.is_shared(turn.vcpu)
+        }) && !cx.machine.mail_of(cx.cpu).is_full();
         Ok(if is_alone { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
     }
 }

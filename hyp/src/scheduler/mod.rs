@@ -75,38 +75,33 @@ impl Turn {
     }
 }
 
-/// Settles whose turn it is at `now`, and puts what it displaces back into the queue.
+/// Settles whose turn it is at `now`.
 ///
-/// `turn` is who had the core and could go on; `slice` is the length of a turn in ticks. Somebody of a higher priority
-/// displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
+/// `turn` is who had the core, if that can go on: then it is queued. `slice` is the length of a turn in ticks. Somebody of a
+/// higher priority displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
 #[inline(always)]
 pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
-    let Some(current) = turn else { return take_first(queue, turn, now, slice) };
-    match queue.rivals(current.priority) {
-        0 | 1 if now < current.until => {}
-        // Nobody waits for the core: an equal that becomes ready later waits for a whole slice.
-        0 => current.until = now.saturating_add(slice),
-        1 => {
-            current.vcpu = queue.rotate(current.vcpu, current.priority);
-            current.until = now.saturating_add(slice);
+    match turn {
+        Some(current) if queue.rivals(current.priority) == 1 => {
+            if now >= current.until {
+                current.vcpu = queue.pass(current.priority);
+                current.until = now.saturating_add(slice);
+            }
         }
-        _ => {
-            queue.push(current.vcpu, u8::try_from(current.priority).unwrap_or(31), true);
-            take_first(queue, turn, now, slice);
-        }
+        _ => take_first(queue, turn, now, slice),
     }
 }
 
 #[inline(never)]
-fn take_first(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
-    *turn = queue.pop().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
+fn take_first(queue: &RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
+    *turn = queue.first().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
 #[inline]
 #[must_use]
 pub fn slice_end(queue: &RunQueue, turn: &Turn) -> u64 {
-    if queue.rivals(turn.priority) != 0 { turn.until } else { u64::MAX }
+    if queue.is_shared(turn.vcpu) { turn.until } else { u64::MAX }
 }
 
 #[cfg(test)]
@@ -126,6 +121,7 @@ mod tests {
     #[test]
     fn a_lone_vcpu_keeps_the_core_beyond_its_slice() {
         let mut queue = RunQueue::new_zeroed();
+        queue.push(vcpu(1), 5, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
         assert_eq!(pick(&mut queue, Some(turn), 1000, 10), Some(Turn { until: 1010, ..turn }));
         assert_eq!(slice_end(&queue, &turn), u64::MAX);
@@ -134,6 +130,7 @@ mod tests {
     #[test]
     fn an_equal_takes_over_at_the_end_of_the_slice_and_not_before() {
         let mut queue = RunQueue::new_zeroed();
+        queue.push(vcpu(1), 5, false);
         queue.push(vcpu(2), 5, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
         assert_eq!(slice_end(&queue, &turn), 10);
@@ -146,11 +143,13 @@ mod tests {
     #[test]
     fn a_higher_priority_takes_over_at_once_and_a_lower_one_never() {
         let mut queue = RunQueue::new_zeroed();
+        queue.push(vcpu(1), 5, false);
         queue.push(vcpu(3), 1, false);
         let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
         assert_eq!(pick(&mut queue, Some(turn), 99, 10).unwrap().vcpu, turn.vcpu);
         queue.push(vcpu(2), 9, false);
         assert_eq!(pick(&mut queue, Some(turn), 0, 10).unwrap().vcpu, vcpu(2));
-        assert_eq!(queue.pop(), Some((vcpu(1), 5)), "it is first among what is left");
+        queue.remove(vcpu(2));
+        assert_eq!(queue.first(), Some((vcpu(1), 5)), "it is first among what is left");
     }
 }

@@ -1,4 +1,5 @@
-//! Run queue: the vCPUs that are ready on one core, by priority, first come first served inside one. Pure.
+//! Run queue: the vCPUs that are ready on one core, by priority, first come first served inside one. Who has the core stays in
+//! its place, so that giving it to an equal is one step along a ring. Pure.
 
 #![allow(
     clippy::indexing_slicing,
@@ -14,8 +15,7 @@ pub const PRIORITIES: usize = 32;
 /// vCPUs of the whole machine: 64 VMs of 8.
 pub const VCPUS: usize = 512;
 
-/// A vCPU in the ring of its priority. A ring has no end to look out for: who leaves it, or takes another's place in it,
-/// changes two neighbors and asks nothing.
+/// A vCPU in the ring of its priority. A ring has no end to look out for: who leaves it changes two neighbors and asks nothing.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C)]
 struct Links {
@@ -45,11 +45,26 @@ impl RunQueue {
         if self.occupied == 0 { None } else { Some((31 - self.occupied.leading_zeros()) as u8) }
     }
 
-    /// Returns who waits beside somebody of `priority` (at most 31): 0 nobody, 1 equals alone, more than that somebody higher.
+    /// Returns who is ready beside somebody of `priority` (at most 31) who is: 1 at most equals, more than that somebody higher.
     #[inline]
     #[must_use]
     pub const fn rivals(&self, priority: u32) -> u32 {
         self.occupied >> (priority & 31)
+    }
+
+    /// Returns whether an equal is ready beside `vcpu`, which is queued.
+    #[inline]
+    #[must_use]
+    pub fn is_shared(&self, vcpu: VcpuRef) -> bool {
+        self.links[vcpu.index() % VCPUS].next != vcpu.number()
+    }
+
+    /// Returns the first of the highest priority, which is returned with it. It stays in the queue.
+    #[inline]
+    #[must_use]
+    pub fn first(&self) -> Option<(VcpuRef, u8)> {
+        let priority = self.highest()?;
+        Some((VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]), priority))
     }
 
     /// Returns whether `vcpu` is queued.
@@ -84,22 +99,12 @@ impl RunQueue {
         self.links(next).previous = at;
     }
 
-    /// Puts `vcpu`, which is not queued, behind those that wait at `priority` (at most 31), and takes the first of them,
-    /// which is there. In a ring that is to take its place, and begin one further.
+    /// Puts the first of those at `priority` (at most 31, and somebody is there) behind the others. Returns who is first now.
     #[inline]
-    pub fn rotate(&mut self, vcpu: VcpuRef, priority: u32) -> VcpuRef {
-        let at = vcpu.number();
+    pub fn pass(&mut self, priority: u32) -> VcpuRef {
         let first = &mut self.first[priority as usize % PRIORITIES];
-        let taken = *first;
-        let Links { next, previous } = self.links[usize::from(taken) % VCPUS];
-        // Who waits alone is its own neighbor, and so will be the one in its place.
-        let (next, previous) = if next == taken { (at, at) } else { (next, previous) };
-        *first = next;
-        *self.links(at) = Links { next, previous };
-        self.links(previous).next = at;
-        self.links(next).previous = at;
-        self.queued[usize::from(at) % VCPUS] = core::mem::take(&mut self.queued[usize::from(taken) % VCPUS]);
-        VcpuRef::from_masked(taken)
+        *first = self.links[usize::from(*first) % VCPUS].next;
+        VcpuRef::from_masked(*first)
     }
 
     /// Takes `vcpu` out, wherever it waits. Returns whether it was queued.
@@ -122,14 +127,6 @@ impl RunQueue {
         }
         true
     }
-
-    /// Takes the first vCPU of the highest priority, which is returned with it.
-    pub fn pop(&mut self) -> Option<(VcpuRef, u8)> {
-        let priority = self.highest()?;
-        let vcpu = VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]);
-        self.remove(vcpu);
-        Some((vcpu, priority))
-    }
 }
 
 #[cfg(test)]
@@ -142,6 +139,14 @@ mod tests {
         VcpuRef::from_number(n).unwrap()
     }
 
+    fn pop(queue: &mut RunQueue) -> Option<(VcpuRef, u8)> {
+        let first = queue.first();
+        if let Some((vcpu, _)) = first {
+            queue.remove(vcpu);
+        }
+        first
+    }
+
     #[test]
     fn the_highest_priority_comes_first_and_equals_in_order() {
         let mut queue = RunQueue::new_zeroed();
@@ -149,7 +154,7 @@ mod tests {
             queue.push(vcpu(n), priority, false);
         }
         queue.push(vcpu(5), 7, true);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(v, _)| v.number()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).map(|(v, _)| v.number()).collect();
         assert_eq!(order, [5, 2, 3, 1, 4]);
     }
 
@@ -158,8 +163,8 @@ mod tests {
         let mut queue = RunQueue::new_zeroed();
         queue.push(vcpu(9), 1, false);
         queue.push(vcpu(9), 5, false);
-        assert_eq!(queue.pop(), Some((vcpu(9), 1)));
-        assert_eq!(queue.pop(), None);
+        assert_eq!(pop(&mut queue), Some((vcpu(9), 1)));
+        assert_eq!(pop(&mut queue), None);
     }
 
     proptest! {
@@ -176,12 +181,13 @@ mod tests {
                             if first { level.push_front(n) } else { level.push_back(n) }
                         }
                     }
-                    // Rotating: only who is not queued, and only where somebody waits.
+                    // Passing: only where somebody is ready.
                     1 if first => {
-                        let level = usize::from(priority);
-                        if !model.iter().any(|level| level.contains(&n)) && let Some(expected) = model[level].pop_front() {
-                            model[level].push_back(n);
-                            prop_assert_eq!(queue.rotate(vcpu(n), u32::from(priority)).number(), expected);
+                        let level = &mut model[usize::from(priority)];
+                        if let Some(passed) = level.pop_front() {
+                            level.push_back(passed);
+                            prop_assert_eq!(queue.pass(u32::from(priority)).number(), level[0]);
+                            prop_assert_eq!(queue.is_shared(vcpu(passed)), level.len() > 1);
                         }
                     }
                     1 => {
@@ -191,7 +197,7 @@ mod tests {
                     }
                     _ => {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
-                        prop_assert_eq!(queue.pop().map(|(v, _)| v.number()), expected);
+                        prop_assert_eq!(pop(&mut queue).map(|(v, _)| v.number()), expected);
                     }
                 }
                 for n in 0..40 {

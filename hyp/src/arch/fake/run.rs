@@ -4,7 +4,8 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, RawExit, Results};
+use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, Leaves, RawExit, Results};
+use crate::arch::lease::First;
 
 /// What a scripted guest does next.
 #[derive(Debug)]
@@ -32,33 +33,37 @@ pub fn script(step: impl FnOnce(&mut Frame) -> Deed + 'static) {
     SCRIPT.with_borrow_mut(|script| script.push_back(Box::new(step)));
 }
 
-/// Runs the guest of `frame` through the next steps of the script, until one is not answered on the spot.
+/// Runs the guest of `frame`, and those it passes the core to, through the next steps of the script, until one is not settled.
 ///
 /// # Panics
 /// When the script is over: a story says how it ends.
-pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
+pub fn run<'l, B, C>(
+    mut frame: First<'l, Frame, B>,
+    cx: &mut C,
+    answers: &Answers<'l, B, C>,
+) -> (RawExit, First<'l, Frame, B>) {
     let context: *mut C = cx;
     loop {
         let Some(step) = SCRIPT.with_borrow_mut(VecDeque::pop_front) else {
             panic!("the script of this story is over")
         };
-        match step(frame) {
+        match step(&mut frame) {
             Deed::Exit(exit) if is_abort(&exit) => {
                 let mut place = frame.place();
                 // SAFETY: as for a call below.
                 let verdict = (answers.abort)(unsafe { &mut *context }, exit.esr, exit.far, exit.hpfar, &mut place);
                 frame.set_place(place);
                 if verdict == Answer::Leave {
-                    return exit;
+                    return (exit, frame);
                 }
             }
-            Deed::Exit(exit) => return exit,
-            Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
+            Deed::Exit(exit) => return (exit, frame),
+            Deed::End => return (RawExit { vector: STORY_END, ..RawExit::default() }, frame),
             Deed::Hvc => {
                 let id = frame.x[0] & 0xfffe_ffff;
                 let number = id.wrapping_sub(0xc600_0000);
                 if number >= FAST_CALLS {
-                    return RawExit { esr: 0x5a00_0000, ..RawExit::default() };
+                    return (RawExit { esr: 0x5a00_0000, ..RawExit::default() }, frame);
                 }
                 let mut results = Results::default();
                 let [_, a, b, c, d, e, f, ..] = frame.x;
@@ -69,7 +74,16 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 frame.x[..18].fill(0);
                 match verdict {
                     Answer::Stay => frame.x[..4].copy_from_slice(&results.x),
-                    Answer::Leave => return RawExit { vector: ANSWERED, ..RawExit::default() },
+                    Answer::Leave => {
+                        // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
+                        let lease = unsafe { First::from_raw(frame.into_raw()) };
+                        // SAFETY: as for the call above.
+                        let passed = (answers.pass)(unsafe { &mut *context }, lease);
+                        frame = passed.frame;
+                        if passed.leaves == Leaves::Yes {
+                            return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
+                        }
+                    }
                 }
             }
         }
