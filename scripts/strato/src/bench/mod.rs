@@ -68,9 +68,11 @@ pub const TEXT_BAR: u64 = 80 << 10;
 pub const FIGURES: &[Figure] = &[
     figure("null_call", Unit::Instructions, Some(80), From::Guest),
     figure("event_send", Unit::Instructions, Some(150), From::Guest),
-    figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(1_500), From::Guest),
+    figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(850), From::Guest),
+    figure("signal_wait_round_trip", Unit::Instructions, Some(700), From::Guest),
+    figure("preempt_to_first_instruction", Unit::Instructions, Some(380), From::Guest),
     figure("yield_alone", Unit::Instructions, Some(100), From::Guest),
-    figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(900), From::Guest),
+    figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(500), From::Guest),
     figure("map_4k", Unit::Instructions, Some(190), From::Guest),
     figure("map_4k_batch", Unit::Instructions, Some(18), From::Guest),
     figure("unmap_4k", Unit::Instructions, Some(220), From::Guest),
@@ -249,7 +251,7 @@ mod tests {
     const BENCH: &str = "strato: vm b: 1048576 bytes of ram, 1 bytes of overhead\n\
         strato: vm a: 67108864 bytes of ram, 65536 bytes of overhead\n\
         [a] bench map_4k_batch 18\n[a] bench unmap_4k_batch 2\n[a] bench map_2m 190\n[a] bench page_fault_map_return 600\n[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
-        [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
+        [a] bench event_round_trip_two_vms_one_core 850\n[a] bench signal_wait_round_trip 7\n[c] bench preempt_to_first_instruction 8\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
          [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6";
 
     #[test]
