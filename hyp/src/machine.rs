@@ -192,6 +192,8 @@ pub enum Next {
     Service,
     /// Others have their turn first; the call is answered with success.
     Yield,
+    /// This vCPU, which is ready, has the rest of the turn; the call is answered with success.
+    YieldTo(VcpuRef),
     /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
     Wait(u64),
     /// The vCPU waits for an event; the guest goes on behind its WFI.

@@ -9,7 +9,7 @@ use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
 use crate::machine::{Cx, Next};
-use crate::scheduler::VcpuRef;
+use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vm::Ending;
@@ -22,6 +22,7 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service => reply::write_service(frame, &cx.cpu.kept()),
         Next::Yield => give_way(cx),
+        Next::YieldTo(target) => give_way_to(cx, target),
         Next::Wait(deadline) => wait(cx, deadline, timer::now()),
         Next::Halt => block(cx, NEVER, timer::now()),
         Next::Off => turn_off(cx),
@@ -48,6 +49,15 @@ pub fn tell_all(cx: &mut Cx<'_>) {
 pub fn give_way(cx: &mut Cx<'_>) {
     if let Some(turn) = &mut cx.cpu.turn {
         turn.until = 0;
+    }
+}
+
+/// Gives `target` the rest of the turn if it may have it; else as [`give_way`].
+pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
+    let may_lift = target.vm() == cx.me.vm(); // across VMs a hint never lifts a priority
+    let Some(turn) = &mut cx.cpu.turn else { return };
+    if !scheduler::hand_over(&mut cx.cpu.queue, turn, target, may_lift) {
+        give_way(cx);
     }
 }
 
@@ -78,6 +88,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
 /// Turns the vCPU off; the VM ends with it when it was the last that was not.
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
+    cx.cpu.deadlines.set(cx.me.watchdog(), NEVER);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;

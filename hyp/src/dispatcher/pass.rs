@@ -21,6 +21,7 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
     }
     match cx.next {
         Next::Yield => next::give_way(cx),
+        Next::YieldTo(target) => next::give_way_to(cx, target),
         Next::Wait(deadline) => next::wait(cx, deadline, now),
         Next::Reply(status) => reply::write(&mut frame, status, &cx.cpu.reply),
         Next::Resume | Next::Service | Next::Halt | Next::Off | Next::Exit(_) | Next::Crash | Next::Stop => {

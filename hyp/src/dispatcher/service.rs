@@ -1,14 +1,17 @@
 //! Service: what a core does for vCPUs at home on it, asked by others or by time. Only here and in `next` do run states
 //! change.
 
+use log::Level;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
 use super::irq;
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
+use crate::console::say;
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
+use crate::scheduler::queue::VCPUS;
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
@@ -128,6 +131,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     }
     cpu.queue.remove(who);
     cpu.deadlines.set(who.index(), NEVER);
+    cpu.deadlines.set(who.watchdog(), NEVER);
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
     }
@@ -177,6 +181,14 @@ pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
 }
 
+/// Stops the VM of a vCPU whose watchdog has run out.
+#[cold]
+#[inline(never)]
+fn bark(machine: &Machine, vm: &Vm, who: VcpuRef) {
+    say(Level::Error, format_args!("vm {}: vcpu {}: its watchdog ran out: stopped", vm.label, who.vcpu()));
+    end_vm(machine, vm, Ending::Stopped);
+}
+
 #[inline(never)]
 fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
@@ -186,10 +198,11 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
             return;
         }
         cpu.deadlines.set(place, NEVER);
-        let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
-        if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
-            && vcpu.public.wake()
-        {
+        let who = u16::try_from(place % VCPUS).ok().and_then(VcpuRef::from_number);
+        let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?))) else { continue };
+        if place >= VCPUS {
+            bark(machine, vm, who);
+        } else if vcpu.public.wake() {
             make_ready(machine, cpu, vm, vcpu, who);
         }
     }

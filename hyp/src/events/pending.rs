@@ -3,7 +3,7 @@
 //! The area is the guest's memory: we only OR bits into it, with a bounded number of tries, and believe nothing we read.
 //! What decides whether a vCPU is woken or its line raised is the private [`Sink`].
 
-use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
+use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS, SELECTOR_KICK};
 
 use super::sink::{Sink, or_bounded, update};
 use crate::arch::attempt;
@@ -60,6 +60,9 @@ fn select(record: &Record, bits: u64, sink: &Sink) -> Posted {
 #[inline(never)]
 fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
     if !or_bounded(selector, bits) {
+        if bits & SELECTOR_KICK != 0 {
+            sink.kicked.store(true, Ordering::Release);
+        }
         sink.overflowed.store(true, Ordering::Release);
     }
     raise_line(sink)
@@ -160,7 +163,16 @@ impl EventArea {
                 sink.overflowed.store(true, Ordering::Release);
             }
         }
-        let _ = select(self.record(vcpu), SELECT_ALL, sink);
+        let kick = if sink.kicked.swap(false, Ordering::Acquire) { SELECTOR_KICK } else { 0 };
+        let _ = select(self.record(vcpu), SELECT_ALL | kick, sink);
+    }
+
+    /// Sets the bit of a kick in the selector of `vcpu`, and the line. Nothing masks it.
+    ///
+    /// Never fails and never waits because of the guest.
+    pub fn kick(&self, vcpu: u8, sink: &Sink) -> Posted {
+        // Release, by the selector: what the kicker did before is seen by whoever takes the bit.
+        select(self.record(vcpu), SELECTOR_KICK, sink)
     }
 
     /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.
@@ -262,6 +274,23 @@ mod tests {
         }
         assert_eq!(area.post(0, 3, &sink), Posted::Merged, "it says that everything is pending");
         assert_eq!(area.take(0, &sink), u64::MAX);
+    }
+
+    #[test]
+    fn a_kick_is_seen_under_any_mask_and_is_not_lost_when_the_selector_is_hammered() {
+        let (area, sink) = (area(), Sink::default());
+        for index in 0..EVENT_WORDS {
+            area.word(2, MASK + index).store(u64::MAX, Ordering::Relaxed);
+        }
+        assert_eq!(area.kick(2, &sink), Posted::First);
+        assert_eq!(area.kick(2, &sink), Posted::Again);
+        assert_eq!(area.take(2, &sink), SELECTOR_KICK);
+        // As after tries in vain.
+        sink.kicked.store(true, Ordering::Relaxed);
+        sink.overflowed.store(true, Ordering::Relaxed);
+        assert!(area.has_news(2, &sink));
+        assert_eq!(area.take(2, &sink), SELECTOR_KICK | SELECT_ALL);
+        assert_eq!(area.take(2, &sink), 0);
     }
 
     #[test]

@@ -43,6 +43,12 @@ impl VcpuRef {
         self.0 as usize
     }
 
+    /// Returns the place of its watchdog among a core's deadlines; its own is that of its wake-up.
+    #[must_use]
+    pub const fn watchdog(self) -> usize {
+        queue::VCPUS + self.index()
+    }
+
     /// Returns the place of the VM, below 64.
     #[must_use]
     pub const fn vm(self) -> u8 {
@@ -56,12 +62,17 @@ impl VcpuRef {
     }
 }
 
+/// In [`Turn::priority`]: the priority is lent, and the vCPU's own stands in the bits above.
+const LENT: u32 = 1 << 8;
+const OWN_SHIFT: u32 = 9;
+
 /// Who has the core, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// The vCPU.
     pub vcpu: VcpuRef,
-    /// Its priority. As wide as `vcpu`, so that a turn has no padding and is copied in registers.
+    /// The priority that it runs with; above [`LENT`], when that is lent, its own. As wide as `vcpu`, so that a turn has no
+    /// padding and is copied in registers.
     pub priority: u32,
     /// End of its slice in ticks; it counts only while an equal waits.
     pub until: u64,
@@ -73,6 +84,11 @@ impl Turn {
     pub const fn new(vcpu: VcpuRef, priority: u8, now: u64, slice: u64) -> Self {
         Self { vcpu, priority: priority as u32, until: now.saturating_add(slice) }
     }
+
+    fn own_priority(&self) -> u8 {
+        let shift = if self.priority & LENT == 0 { 0 } else { OWN_SHIFT };
+        u8::try_from(self.priority >> shift & 31).unwrap_or(31)
+    }
 }
 
 /// Settles whose turn it is at `now`.
@@ -83,11 +99,16 @@ impl Turn {
 pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
     match turn {
         Some(current) if queue.rivals(current.priority) == 1 => {
-            if now >= current.until {
-                current.vcpu = queue.pass(current.priority);
-                current.until = now.saturating_add(slice);
+            if now < current.until {
+                return;
             }
+            if current.priority & LENT != 0 {
+                return end_loan(queue, turn, now, slice);
+            }
+            current.vcpu = queue.pass(current.priority);
+            current.until = now.saturating_add(slice);
         }
+        Some(current) if current.priority & LENT != 0 => end_loan(queue, turn, now, slice),
         _ => take_first(queue, turn, now, slice),
     }
 }
@@ -95,6 +116,38 @@ pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64)
 #[inline(never)]
 fn take_first(queue: &RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
     *turn = queue.first().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
+}
+
+/// Gives who runs with a lent priority its own back; it goes behind its equals there.
+#[cold]
+#[inline(never)]
+fn end_loan(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
+    if let Some(current) = turn {
+        queue.remove(current.vcpu);
+        queue.push(current.vcpu, current.own_priority(), false);
+    }
+    take_first(queue, turn, now, slice);
+}
+
+/// Gives the rest of `turn` to `to`, and puts who had it behind its equals: who hands turns to and fro has one slice between
+/// two turns of everybody else. When `may_lift`, one of a lower priority runs with that of the turn, until [`pick`] ends it
+/// or it leaves the queue.
+///
+/// Returns whether it did: not when `to` is not ready, when its priority is another and may not be lifted, and when the turn's
+/// own priority is lent.
+pub fn hand_over(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, may_lift: bool) -> bool {
+    let Some(own) = queue.priority_of(to).map(u32::from) else { return false };
+    if turn.priority & LENT != 0 || own > turn.priority || (own < turn.priority && !may_lift) || to == turn.vcpu {
+        return false;
+    }
+    queue.pass(turn.priority);
+    queue.remove(to);
+    queue.push(to, u8::try_from(turn.priority).unwrap_or(31), true);
+    turn.vcpu = to;
+    if own != turn.priority {
+        turn.priority |= LENT | own << OWN_SHIFT;
+    }
+    true
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
@@ -138,6 +191,55 @@ mod tests {
         let next = pick(&mut queue, Some(turn), 10, 10).unwrap();
         assert_eq!((next.vcpu, next.until), (vcpu(2), 20));
         assert!(queue.contains(vcpu(1)));
+    }
+
+    #[test]
+    fn who_is_handed_the_turn_has_the_rest_of_it_and_both_go_behind_their_equals() {
+        let mut queue = RunQueue::new_zeroed();
+        for n in 1..=4 {
+            queue.push(vcpu(n), 5, false);
+        }
+        let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+        assert!(hand_over(&mut queue, &mut turn, vcpu(3), false));
+        assert_eq!((turn.vcpu, turn.until, turn.priority), (vcpu(3), 10, 5));
+        let order: Vec<_> = (0..4)
+            .map(|n| {
+                let next = pick(&mut queue, Some(turn), 10 + n * 10, 10).unwrap();
+                turn = next;
+                next.vcpu.number()
+            })
+            .collect();
+        assert_eq!(order, [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn a_lent_priority_ends_with_the_slice_a_yield_and_a_preemption() {
+        for end in ["slice", "yield", "preemption"] {
+            let mut queue = RunQueue::new_zeroed();
+            for (n, priority) in [(1, 5), (2, 2), (3, 3)] {
+                queue.push(vcpu(n), priority, false);
+            }
+            let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+            assert!(!hand_over(&mut queue, &mut turn, vcpu(2), false), "not without the right to lift");
+            assert!(!hand_over(&mut queue, &mut turn, vcpu(1), true), "not to itself");
+            assert!(!hand_over(&mut queue, &mut turn, vcpu(9), true), "not to one that is not ready");
+            assert!(hand_over(&mut queue, &mut turn, vcpu(2), true));
+            assert_eq!(pick(&mut queue, Some(turn), 9, 10).unwrap().vcpu, vcpu(2));
+            assert!(!hand_over(&mut queue, &mut turn, vcpu(3), true), "what is lent is not lent on");
+            let now = if end == "slice" { 10 } else { 9 };
+            if end == "yield" {
+                turn.until = 0;
+            }
+            if end == "preemption" {
+                queue.push(vcpu(4), 9, false);
+            }
+            let next = pick(&mut queue, Some(turn), now, 10).unwrap();
+            assert_eq!(next.vcpu, vcpu(if end == "preemption" { 4 } else { 1 }), "{end}");
+            assert_eq!(queue.priority_of(vcpu(2)), Some(2), "{end}");
+            // One that blocks leaves the queue by itself.
+            queue.remove(vcpu(2));
+            assert_eq!(queue.priority_of(vcpu(2)), None);
+        }
     }
 
     #[test]

@@ -74,6 +74,13 @@ impl RunQueue {
         self.queued[vcpu.index() % VCPUS] != 0
     }
 
+    /// Returns the priority at which `vcpu` is queued, if it is.
+    #[inline]
+    #[must_use]
+    pub fn priority_of(&self, vcpu: VcpuRef) -> Option<u8> {
+        self.queued[vcpu.index() % VCPUS].checked_sub(1)
+    }
+
     #[inline(always)]
     fn links(&mut self, number: u16) -> &mut Links {
         &mut self.links[usize::from(number) % VCPUS]

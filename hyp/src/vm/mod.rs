@@ -225,6 +225,14 @@ impl Vm {
         self.post(self.ports.get(usize::from(port))?.binding().vcpu(), port)
     }
 
+    /// Kicks vCPU `number`. Returns whether somebody must tell it: it blocks, or it has the core and may take upcalls.
+    pub fn kick(&self, number: u8) -> bool {
+        let Some(vcpu) = self.vcpu(number) else { return false };
+        self.area.kick(number, &vcpu.public.sink);
+        fence(Ordering::SeqCst); // as in `post`
+        matches!(vcpu.public.state_behind_fence(), RunState::Blocked | RunState::Running)
+    }
+
     #[inline(always)]
     fn post(&self, number: u8, port: u16) -> Option<u8> {
         let public = &self.vcpu(number)?.public;
