@@ -11,19 +11,45 @@ use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
 
 /// Makes the guest of `cx`, whose turn it is at `now`, ready to go on.
-#[inline]
+#[inline(never)]
 pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
-    let public = &cx.vcpu.public;
-    if public.begin() {
-        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, now, NEVER);
+    begin(cx, now);
+    if cx.cpu.resident != Some((cx.me, cx.vm.incarnation)) {
+        if cx.cpu.resident.is_some() {
+            evict(cx);
+        }
+        load(cx);
+    }
+    finish(cx, frame, turn, now);
+}
+
+/// Says that the vCPU of `cx` runs, if it did not.
+#[inline(always)]
+pub fn begin(cx: &mut Cx<'_>, now: u64) {
+    if cx.vcpu.public.begin() {
+        cx.vm.note_state(cx.me.vcpu(), RunState::Running, now, NEVER);
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
-    if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
-        make_resident(cx);
+}
+
+/// Loads what EL1 has of `cx`; nobody else's is on this core any more.
+#[inline(always)]
+pub fn load(cx: &mut Cx<'_>) {
+    guest::load(&cx.context.el1, cx.me.vcpu());
+    if cx.context.is_native {
+        select_native(cx);
+    } else {
+        cx.select_space();
     }
+    cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
+}
+
+/// Answers a wait, and sets the line and the timer.
+#[inline(always)]
+pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     if cx.context.is_waiting {
         cx.context.is_waiting = false;
-        let selector = cx.vm.area.take(cx.me.vcpu(), &public.sink);
+        let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
         frame.write(1, selector);
         frame.write(2, now);
     }
@@ -33,21 +59,6 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     // While an ended VM is given back, guests and steps of that take turns.
     let work = if cx.cpu.reaping == 0 { NEVER } else { now.saturating_add(cx.machine.slice_ticks / 8) };
     arm(cx.cpu, deadline.min(slice).min(work));
-}
-
-/// Loads what EL1 has of `cx`.
-#[inline]
-fn make_resident(cx: &mut Cx<'_>) {
-    if cx.cpu.resident.is_some() {
-        evict(cx);
-    }
-    guest::load(&cx.context.el1, cx.me.vcpu());
-    if cx.context.is_native {
-        select_native(cx);
-    } else {
-        cx.select_space();
-    }
-    cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
 }
 
 /// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.

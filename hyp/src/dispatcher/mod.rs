@@ -12,9 +12,9 @@ pub mod pass;
 pub mod reaper;
 pub mod service;
 
-use crate::arch::{self, timer};
 use crate::arch::epoch::{Stay, Visitor};
 use crate::arch::frame::{Answers, Frame};
+use crate::arch::{self, timer};
 use crate::hypercall;
 use crate::interpreter;
 use crate::lock::Held;

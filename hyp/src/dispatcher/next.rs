@@ -62,14 +62,14 @@ pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
 }
 
 /// Makes the vCPU wait for an event or `deadline`, which WAIT answers when it runs again.
-#[inline]
+#[inline(always)]
 pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     cx.context.is_waiting = true;
     block(cx, deadline, now);
 }
 
 /// Blocks the vCPU until an event or `deadline`, unless there is news already.
-#[inline]
+#[inline(always)]
 fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
@@ -105,6 +105,7 @@ fn end(cx: &mut Cx<'_>, ending: Ending) {
 }
 
 /// Tells vCPUs of an event: one that blocks becomes ready, one that runs elsewhere looks at its line.
+#[inline(never)]
 fn tell(cx: &mut Cx<'_>) {
     let mut wakes = core::mem::take(&mut cx.wakes);
     let Some(vm) = cx.machine.vms.get(usize::from(wakes.place)).and_then(|slot| slot.get(cx.stay)) else { return };

@@ -19,28 +19,36 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
     if !is_quiet(cx, now) {
         return Passed { frame, leaves: Leaves::Yes };
     }
-    match cx.next {
-        Next::Yield => next::give_way(cx),
-        Next::YieldTo(target) => next::give_way_to(cx, target),
-        Next::Wait(deadline) => next::wait(cx, deadline, now),
-        Next::Reply(status) => reply::write(&mut frame, status, &cx.cpu.reply),
-        Next::Resume | Next::Service | Next::Halt | Next::Off | Next::Exit(_) | Next::Crash | Next::Stop => {
-            return Passed { frame, leaves: Leaves::Yes };
-        }
+    // The most common first, and what stays in the registers without a table of jumps.
+    if let Next::Yield = cx.next {
+        next::give_way(cx);
+    } else if let Next::Wait(deadline) = cx.next {
+        next::wait(cx, deadline, now);
+    } else if let Next::Reply(status) = cx.next {
+        reply::write(&mut frame, status, &cx.cpu.reply);
+    } else if let Next::YieldTo(target) = cx.next {
+        next::give_way_to(cx, target);
+    } else {
+        return Passed { frame, leaves: Leaves::Yes };
     }
     cx.next = Next::Resume; // what leaves from here on has been applied
     next::tell_all(cx);
     scheduler::pick(&mut cx.cpu.queue, &mut cx.cpu.turn, now, cx.machine.slice_ticks);
     let Some(turn) = cx.cpu.turn else { return Passed { frame, leaves: Leaves::Yes } };
-    if turn.vcpu != cx.me {
-        let found = service::find(cx.machine, cx.stay, turn.vcpu);
-        let Some((vm, vcpu)) = found else { return Passed { frame, leaves: Leaves::Yes } };
-        leave::part(cx, now);
-        let Some((to, context)) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
-        mem::replace(&mut frame, to).end(mem::replace(&mut cx.context, context));
-        (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, turn.vcpu);
+    if turn.vcpu == cx.me {
+        enter::prepare(cx, &mut frame, &turn, now);
+        return Passed { frame, leaves: Leaves::No };
     }
-    enter::prepare(cx, &mut frame, &turn, now);
+    let found = service::find(cx.machine, cx.stay, turn.vcpu);
+    let Some((vm, vcpu)) = found else { return Passed { frame, leaves: Leaves::Yes } };
+    leave::end(cx, now);
+    guest::save(&mut cx.context.el1); // `is_quiet`: there is no more of it in the registers
+    let Some((to, context)) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
+    mem::replace(&mut frame, to).end(mem::replace(&mut cx.context, context));
+    (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, turn.vcpu);
+    enter::begin(cx, now);
+    enter::load(cx);
+    enter::finish(cx, &mut frame, &turn, now);
     Passed { frame, leaves: Leaves::No }
 }
 

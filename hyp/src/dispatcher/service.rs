@@ -30,7 +30,7 @@ pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Opti
 
 /// Makes a vCPU that blocks ready, if it is at home here; else tells its home core. One that runs elsewhere is made to look
 /// at its line, one that is to start is started.
-#[inline]
+#[inline(always)]
 pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, who: VcpuRef) {
     let Some(vcpu) = vm.vcpu(who.vcpu()) else { return };
     let public = &vcpu.public;
@@ -92,7 +92,7 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 }
 
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
-#[inline]
+#[inline(always)]
 fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     cpu.deadlines.set(who.index(), NEVER);
     let (now, priority) = (timer::now(), vcpu.public.priority);

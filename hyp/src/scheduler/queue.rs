@@ -86,21 +86,30 @@ impl RunQueue {
         &mut self.links[usize::from(number) % VCPUS]
     }
 
-    /// Puts `vcpu` behind those that wait at `priority`, or before them when `first`. Does nothing when it is queued.
+    /// Puts `vcpu` behind those that are ready at `priority`, or before them when `first`. Does nothing when it is queued.
+    #[inline]
     pub fn push(&mut self, vcpu: VcpuRef, priority: u8, first: bool) {
-        let level = usize::from(priority.min(31));
+        let level = priority.min(31);
         let at = vcpu.number();
         if self.contains(vcpu) {
             return;
         }
-        let is_alone = self.occupied & 1 << level == 0;
-        self.occupied |= 1 << level;
-        self.queued[usize::from(at) % VCPUS] = priority.min(31) + 1;
-        let next = if is_alone { at } else { self.first[level] };
-        if is_alone || first {
-            self.first[level] = at;
+        self.queued[usize::from(at) % VCPUS] = level.wrapping_add(1);
+        if self.occupied & 1 << level != 0 {
+            return self.push_beside(at, level.into(), first);
         }
-        let previous = if is_alone { at } else { self.links(next).previous };
+        self.occupied |= 1 << level;
+        self.first[usize::from(level) % PRIORITIES] = at;
+        *self.links(at) = Links { next: at, previous: at };
+    }
+
+    #[inline(never)]
+    fn push_beside(&mut self, at: u16, level: usize, first: bool) {
+        let next = self.first[level % PRIORITIES];
+        if first {
+            self.first[level % PRIORITIES] = at;
+        }
+        let previous = self.links(next).previous;
         *self.links(at) = Links { next, previous };
         self.links(previous).next = at;
         self.links(next).previous = at;
@@ -114,25 +123,32 @@ impl RunQueue {
         VcpuRef::from_masked(*first)
     }
 
-    /// Takes `vcpu` out, wherever it waits. Returns whether it was queued.
+    /// Takes `vcpu` out, wherever it is. Returns whether it was queued.
+    #[inline]
     pub fn remove(&mut self, vcpu: VcpuRef) -> bool {
         let at = vcpu.number();
         let queued = core::mem::take(&mut self.queued[usize::from(at) % VCPUS]);
         if queued == 0 {
             return false;
         }
-        let level = usize::from(queued - 1) % PRIORITIES;
-        let Links { next, previous } = *self.links(at);
-        if next == at {
+        let level = queued.wrapping_sub(1) & 31;
+        if self.is_shared(vcpu) {
+            self.remove_beside(at, level.into());
+        } else {
             self.occupied &= !(1 << level);
-            return true;
-        }
-        self.links(previous).next = next;
-        self.links(next).previous = previous;
-        if self.first[level] == at {
-            self.first[level] = next;
         }
         true
+    }
+
+    #[inline(never)]
+    fn remove_beside(&mut self, at: u16, level: usize) {
+        let Links { next, previous } = *self.links(at);
+        self.links(previous).next = next;
+        self.links(next).previous = previous;
+        let first = &mut self.first[level % PRIORITIES];
+        if *first == at {
+            *first = next;
+        }
     }
 }
 
