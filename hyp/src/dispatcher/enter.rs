@@ -58,7 +58,12 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     let slice = scheduler::slice_end(&cx.cpu.queue, turn);
     // While an ended VM is given back, guests and steps of that take turns.
     let work = if cx.cpu.reaping == 0 { NEVER } else { now.saturating_add(cx.machine.slice_ticks / 8) };
-    arm(cx.cpu, deadline.min(slice).min(work));
+    let other = deadline.min(work);
+    if slice < other {
+        arm_slice(cx.cpu, slice);
+    } else {
+        arm(cx.cpu, other);
+    }
 }
 
 /// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.
@@ -85,15 +90,22 @@ fn evict(cx: &mut Cx<'_>) {
     guest::trap_fp(true);
 }
 
-/// Arms the core's timer for `deadline`, unless it is armed for an earlier time: when that comes, the timer is armed for what
-/// is next by then. So a slice that ends early, as most do, writes no register of the timer.
+/// Arms the core's timer for `deadline`, unless it is armed for it already.
 #[inline]
 pub fn arm(cpu: &mut Cpu, deadline: u64) {
-    if deadline < cpu.armed {
-        cpu.armed = deadline;
-        timer::arm(deadline);
-    } else if deadline == NEVER && cpu.armed != NEVER {
-        cpu.armed = NEVER;
-        timer::disarm();
+    if cpu.armed == deadline {
+        return;
+    }
+    cpu.armed = deadline;
+    if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
+}
+
+/// The same for the end of a slice, unless the timer is armed for an earlier time: when that comes, it is armed for the slice
+/// of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
+#[inline]
+fn arm_slice(cpu: &mut Cpu, end: u64) {
+    if end < cpu.armed {
+        cpu.armed = end;
+        timer::arm(end);
     }
 }
