@@ -79,7 +79,8 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
         public.enter(RunState::Runnable);
         return; // it keeps its turn
     }
-    cx.cpu.deadlines.set(cx.me.index(), deadline);
+    let watchdog = public.watchdog.load(Ordering::Relaxed);
+    cx.cpu.deadlines.set(cx.me.index(), deadline.min(watchdog));
     cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, now, deadline);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
@@ -88,7 +89,8 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
 /// Turns the vCPU off; the VM ends with it when it was the last that was not.
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
-    cx.cpu.deadlines.set(cx.me.watchdog(), NEVER);
+    cx.vcpu.public.watchdog.store(NEVER, Ordering::Relaxed);
+    cx.cpu.deadlines.set(cx.me.index(), NEVER);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;

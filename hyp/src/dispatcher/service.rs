@@ -11,7 +11,6 @@ use crate::arch::{guest, native, stage2, timer};
 use crate::console::say;
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
-use crate::scheduler::queue::VCPUS;
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
@@ -94,7 +93,7 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
 #[inline(always)]
 fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    cpu.deadlines.set(who.index(), NEVER);
+    cpu.deadlines.set(who.index(), vcpu.public.watchdog.load(Ordering::Relaxed));
     let (now, priority) = (timer::now(), vcpu.public.priority);
     let comes_first = cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0;
     cpu.queue.push(who, priority, false);
@@ -131,7 +130,6 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     }
     cpu.queue.remove(who);
     cpu.deadlines.set(who.index(), NEVER);
-    cpu.deadlines.set(who.watchdog(), NEVER);
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
     }
@@ -198,9 +196,9 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
             return;
         }
         cpu.deadlines.set(place, NEVER);
-        let who = u16::try_from(place % VCPUS).ok().and_then(VcpuRef::from_number);
+        let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
         let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?))) else { continue };
-        if place >= VCPUS {
+        if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
             bark(machine, vm, who);
         } else if vcpu.public.wake() {
             make_ready(machine, cpu, vm, vcpu, who);

@@ -43,12 +43,6 @@ impl VcpuRef {
         self.0 as usize
     }
 
-    /// Returns the place of its watchdog among a core's deadlines; its own is that of its wake-up.
-    #[must_use]
-    pub const fn watchdog(self) -> usize {
-        queue::VCPUS + self.index()
-    }
-
     /// Returns the place of the VM, below 64.
     #[must_use]
     pub const fn vm(self) -> u8 {

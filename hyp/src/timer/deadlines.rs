@@ -1,13 +1,13 @@
-//! Deadlines: when each vCPU of a core is to be woken and when its watchdog runs out, with the earliest at hand. A tournament tree. Pure.
+//! Deadlines: when each vCPU of a core is to be woken or its watchdog runs out, with the earliest at hand. A tournament tree. Pure.
 
 use zerocopy::FromZeros;
 
-/// Entries of a tree: two per vCPU of the machine.
-const LEAVES: usize = 1024;
+/// Entries of a tree: one per vCPU of the machine.
+const LEAVES: usize = 512;
 /// A deadline that never comes.
 pub const NEVER: u64 = u64::MAX;
 
-/// One deadline per place, in ticks. Setting one costs ten comparisons, the earliest none. All zeros is a tree in which
+/// One deadline per place, in ticks. Setting one costs nine comparisons, the earliest none. All zeros is a tree in which
 /// nothing is due, so that it is made in place.
 #[derive(Debug, FromZeros)]
 #[repr(C)]

@@ -92,6 +92,8 @@ pub struct Public {
     pub home: u8,
     /// Scheduling priority.
     pub priority: u8,
+    /// When its VM is stopped unless it is set anew, in ticks; touched by the home core alone.
+    pub watchdog: AtomicU64,
     is_starting: AtomicBool,
     start_entry: AtomicU64,
     start_argument: AtomicU64,
@@ -117,6 +119,7 @@ impl Vcpu {
             sink: Sink::default(),
             home,
             priority,
+            watchdog: AtomicU64::new(u64::MAX),
             is_starting: AtomicBool::new(false),
             start_entry: AtomicU64::new(0),
             start_argument: AtomicU64::new(0),

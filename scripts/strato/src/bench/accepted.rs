@@ -33,7 +33,7 @@ pub const ACCEPTED: &[Miss] = &[
     Miss {
         name: "preempt_to_first_instruction",
         ceiling: 1_050,
-        why: "a deadline that is set or cleared climbs a tree of ten levels, and an interrupt leaves by the long way",
+        why: "a deadline that is set or cleared climbs a tree of nine levels, and an interrupt leaves by the long way",
     },
     Miss {
         name: "text_bytes",
