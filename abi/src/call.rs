@@ -58,7 +58,7 @@ calls! { ($)
     /// In: x1 handle. Errors: `STATE` what it names is not over and ends by a call of its own. Blocks: never. Spec: CORE.HANDLE_DROP.
     CoreHandleDrop = (Core, 7) "CORE.HANDLE_DROP" (handle: Handle) -> CoreHandleDropReply();
 
-    /// Gives the core to another vCPU of the same or a higher priority.
+    /// Gives the core to another vCPU of the same or a higher priority, or to the target of the hint.
     ///
     /// In: x1 hint, x2 its target. The vCPU stays runnable and goes behind its equals.
     /// Errors: `INVALID` unknown hint or target. Blocks: never. Spec: VCPU.YIELD.
@@ -85,6 +85,14 @@ calls! { ($)
     ///
     /// In: x1 vCPU. Out: x1 [`crate::vcpu::RunState`]. Errors: `INVALID` no such vCPU. Blocks: never. Spec: VCPU.STATE.
     VcpuState = (Vcpu, 5) "VCPU.STATE" (vcpu: u64) -> VcpuStateReply(state: u64);
+    /// Wakes vCPUs of this VM and sets [`crate::event_area::SELECTOR_KICK`] in their selectors, whatever they mask.
+    ///
+    /// In: x1 one bit per vCPU. Errors: `INVALID` no bit, or one without a vCPU. Blocks: never. Spec: VCPU.KICK.
+    VcpuKick = (Vcpu, 6) "VCPU.KICK" (vcpus: u64) -> VcpuKickReply();
+    /// Sets, renews or ends the watchdog of this vCPU: when it runs out, the VM is stopped with a report.
+    ///
+    /// In: x1 ticks of CNTVCT_EL0 from now, 0 to end it. Errors: none. Blocks: never. Spec: VCPU.WATCHDOG.
+    VcpuWatchdog = (Vcpu, 8) "VCPU.WATCHDOG" (timeout: u64) -> VcpuWatchdogReply();
 
     /// Returns a new Mem object of zeroed memory.
     ///

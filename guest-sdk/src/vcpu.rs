@@ -2,7 +2,7 @@
 
 use ::core::fmt;
 
-use strato_abi::call::{VcpuSignalWait, VcpuStart, VcpuState, VcpuStop, VcpuWait, VcpuYield};
+use strato_abi::call::{VcpuKick, VcpuSignalWait, VcpuStart, VcpuState, VcpuStop, VcpuWait, VcpuWatchdog, VcpuYield};
 use strato_abi::vcpu::{RunState, YieldHint};
 use strato_abi::{Ipa, PortHandle};
 
@@ -54,6 +54,17 @@ wrappers! {
     /// # Errors
     /// `INVALID` no such vCPU.
     fn state(vcpu: u64) -> Option<RunState> = VcpuState { vcpu }, |reply| RunState::from_u64(reply.state);
+    /// Wakes the vCPUs of this VM whose bits are set, whatever they mask; their selectors show `SELECTOR_KICK` (VCPU.KICK).
+    ///
+    /// # Errors
+    /// `INVALID` no bit, or one without a vCPU.
+    fn kick(vcpus: u64) -> () = VcpuKick { vcpus }, |_| ();
+    /// Has the VM stopped with a report unless this vCPU calls again within `timeout_ticks` of CNTVCT_EL0; 0 ends that
+    /// (VCPU.WATCHDOG).
+    ///
+    /// # Errors
+    /// None of its own.
+    fn watchdog(timeout_ticks: u64) -> () = VcpuWatchdog { timeout: timeout_ticks }, |_| ();
 }
 
 /// Gives the core to any vCPU of the same or a higher priority.

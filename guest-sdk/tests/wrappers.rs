@@ -128,6 +128,8 @@ wrapper_tests! {
         vcpu::Waited { selector: 1, now: 900 }, [PORT_BITS, u64::MAX];
     vcpu_start_carries_entry_and_argument: VcpuStart [] vcpu::start(1, ipa(0x4000_0000), 9) == (), [1, 0x4000_0000, 9];
     vcpu_stop_has_no_argument: VcpuStop [] vcpu::stop() == (), [];
+    vcpu_kick_names_vcpus_by_bits: VcpuKick [] vcpu::kick(0b101) == (), [0b101];
+    vcpu_watchdog_carries_its_time: VcpuWatchdog [] vcpu::watchdog(7_000) == (), [7_000];
     vcpu_state_is_typed: VcpuState [3] vcpu::state(1) == Some(RunState::Blocked), [1];
     as_map_carries_all_six: AsMap [3, 2]
         address_space::map(HERE, ipa(0x8000_0000), MEM, 0x1000, 2, Attributes::READ | Attributes::WRITE) ==

@@ -18,7 +18,7 @@ use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
-use crate::vcpu::{Context, Vcpu};
+use crate::vcpu::{ContextLease, Vcpu};
 use crate::vm::{Speculation, Vm};
 
 /// Places for VMs.
@@ -156,7 +156,7 @@ pub struct Cx<'s> {
     /// Its vCPU, as others see it.
     pub vcpu: &'s Vcpu,
     /// The vCPU's state besides its frame.
-    pub context: &'s mut Context,
+    pub context: ContextLease<'s>,
     /// Which vCPU it is.
     pub me: VcpuRef,
     /// This core holds no lock.
@@ -198,6 +198,8 @@ pub enum Next {
     Service,
     /// Others have their turn first; the call is answered with success.
     Yield,
+    /// This vCPU, which is ready, has the rest of the turn; the call is answered with success.
+    YieldTo(VcpuRef),
     /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
     Wait(u64),
     /// The vCPU waits for an event; the guest goes on behind its WFI.

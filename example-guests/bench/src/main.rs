@@ -2,7 +2,8 @@
 //! instruction. Each figure is the mean of many operations, the empty loop subtracted, rounded up, measured on the second
 //! run, when caches and tables have warmed up; the same in every run on the same machine.
 //!
-//! Two VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips.
+//! Three VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips, `role=urgent` is above
+//! both.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod demand;
@@ -13,6 +14,7 @@ mod pages;
 mod partner;
 mod shares;
 mod stream;
+mod urgent;
 
 use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
@@ -31,6 +33,11 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     }
     if let Some(role @ ("wide" | "wide_b")) = info.option("role") {
         return wide(info, role == "wide", other, quiet);
+    }
+    if info.option("role") == Some("urgent") {
+        urgent::run(other)?;
+        println!("bench: ok");
+        return Ok(());
     }
     if info.option("role") == Some("b") {
         partner::run(other, quiet)?;
@@ -58,8 +65,12 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     // The partner answers each event with one, and both wait in between.
     event::send(other)?;
     event::wait(other)?;
-    figure("event_round_trip_two_vms_one_core", |_| partner::turn(other))?;
+    figure("event_round_trip_two_vms_one_core", |_| partner::turn_by_two(other))?;
+    figure("signal_wait_round_trip", |_| partner::turn(other))?;
     event::send(other)?;
+
+    // One of a higher priority waits for deadlines, which come while this one computes.
+    urgent::be_preempted(info.port("urgent")?)?;
 
     // It reads what is sent, then offers what is accepted.
     let peer = info.peer("b")?;

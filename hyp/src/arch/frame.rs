@@ -3,6 +3,8 @@
 
 use core::mem::offset_of;
 
+use super::lease::First;
+
 /// A guest's general registers, program counter and processor state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -118,14 +120,40 @@ pub type Answerer<C> = for<'a> extern "C" fn(&'a mut C, u64, u64, u64, u64, u64,
 /// makes `run` return with the abort as it came.
 pub type AbortAnswerer<C> = extern "C" fn(&mut C, u64, u64, u64, &mut Place) -> Answer;
 
+/// What becomes of a frame whose guest made a call that leaves: the context, and the frame, which holds the guest's
+/// registers with zero in x0 to x17.
+pub type Passer<'l, B, C> = extern "C" fn(&mut C, First<'l, Frame, B>) -> Passed<'l, B>;
+
+/// Who has the core after a call that leaves.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Passed<'l, B> {
+    /// The guest that goes on, or the one that leaves.
+    pub frame: First<'l, Frame, B>,
+    /// Whether `run` returns.
+    pub leaves: Leaves,
+}
+
+/// Whether `run` returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Leaves {
+    /// The guest of the frame goes on at once.
+    No = 0,
+    /// `run` returns the frame with [`ExitKind::Answered`]; what follows stands in the context.
+    Yes = 1,
+}
+
 /// What is answered inside `run`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Answers<C> {
+pub struct Answers<'l, B, C> {
     /// Handlers by call number. The vector answers numbers below [`FAST_CALLS`]; it masks the index to the table's length.
     pub calls: [Answerer<C>; 256],
     /// The handler of aborts.
     pub abort: AbortAnswerer<C>,
+    /// Who goes on after a call that leaves.
+    pub pass: Passer<'l, B, C>,
 }
 
 /// Where a guest goes on.

@@ -1,62 +1,118 @@
-//! Leases: a value that at most one core holds at a time, without waiting. Used for the private half of a vCPU.
+//! Leases: two values that at most one core holds at a time, without waiting. Used for the private half of a vCPU: its frame
+//! and the rest of it, which are lent together and go separate ways until they are given back together.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// A value that is lent out exclusively.
+/// Two values that are lent out exclusively.
 #[derive(Debug)]
-pub struct Leased<T> {
+#[repr(C)]
+pub struct Leased<A, B> {
+    // First, so that a pointer to it is one to all.
+    first: UnsafeCell<A>,
+    second: UnsafeCell<B>,
     is_out: AtomicBool,
-    value: UnsafeCell<T>,
 }
 
-// SAFETY: the flag hands the value to one holder at a time, with Acquire and Release around its use.
-unsafe impl<T: Send> Sync for Leased<T> {}
+// SAFETY: the flag hands the values to one holder at a time, with Acquire and Release around their use.
+unsafe impl<A: Send, B: Send> Sync for Leased<A, B> {}
 
-impl<T> Leased<T> {
-    /// Returns `value`, at home.
-    pub const fn new(value: T) -> Self {
-        Self { is_out: AtomicBool::new(false), value: UnsafeCell::new(value) }
+impl<A, B> Leased<A, B> {
+    /// Returns the values, at home.
+    pub const fn new(first: A, second: B) -> Self {
+        Self { first: UnsafeCell::new(first), second: UnsafeCell::new(second), is_out: AtomicBool::new(false) }
     }
 
-    /// Returns the value for exclusive use, or `None` while another lease is out.
+    /// Returns the values for exclusive use, or `None` while another lease is out. [`First::end`] gives them back.
     #[inline]
-    pub fn lease(&self) -> Option<Lease<'_, T>> {
+    pub fn lease(&self) -> Option<(First<'_, A, B>, Second<'_, A, B>)> {
         // Acquire: what the previous holder wrote is seen.
-        if self.is_out.swap(true, Ordering::Acquire) { None } else { Some(Lease { of: self }) }
+        if self.is_out.swap(true, Ordering::Acquire) { None } else { Some((First { of: self }, Second { of: self })) }
     }
 }
 
-/// Exclusive use of a [`Leased`] value; ends when dropped.
+/// Exclusive use of the first value of a [`Leased`].
 #[derive(Debug)]
-pub struct Lease<'l, T> {
-    of: &'l Leased<T>,
+#[repr(transparent)]
+#[must_use = "a lease that is dropped is never given back"]
+pub struct First<'l, A, B> {
+    of: &'l Leased<A, B>,
 }
 
-impl<T> Deref for Lease<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: this lease is the only one out (the flag was false when it was made).
-        unsafe { &*self.of.value.get() }
-    }
+/// Exclusive use of the second value of a [`Leased`].
+#[derive(Debug)]
+#[repr(transparent)]
+#[must_use = "a lease that is dropped is never given back"]
+pub struct Second<'l, A, B> {
+    of: &'l Leased<A, B>,
 }
 
-impl<T> DerefMut for Lease<'_, T> {
+impl<'l, A, B> First<'l, A, B> {
+    /// Ends the lease of both values.
+    ///
+    /// # Panics
+    /// When `second` belongs to another lease.
     #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and `&mut self` makes this borrow the only one of the lease.
-        unsafe { &mut *self.of.value.get() }
-    }
-}
-
-impl<T> Drop for Lease<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
+    pub fn end(self, second: Second<'l, A, B>) {
+        if !ptr::eq(self.of, second.of) {
+            unreachable!("what is lent together is given back together");
+        }
         // Release: the next holder sees what this one wrote.
         self.of.is_out.store(false, Ordering::Release);
+    }
+
+    /// Returns the lease as a pointer to its value.
+    #[inline]
+    pub(super) const fn into_raw(self) -> *mut A {
+        ptr::from_ref(self.of).cast_mut().cast()
+    }
+
+    /// Returns the lease of a pointer to its value.
+    ///
+    /// # Safety
+    /// `value` came from [`First::into_raw`] of a lease of these types and this lifetime, and becomes a lease once.
+    #[inline]
+    pub(super) const unsafe fn from_raw(value: *mut A) -> Self {
+        // SAFETY: `first` stands at the beginning of what `into_raw` pointed to, which lives as long as the lease.
+        Self { of: unsafe { &*value.cast_const().cast() } }
+    }
+}
+
+impl<A, B> Deref for First<'_, A, B> {
+    type Target = A;
+
+    #[inline]
+    fn deref(&self) -> &A {
+        // SAFETY: this lease is the only one out (the flag was false when it was made).
+        unsafe { &*self.of.first.get() }
+    }
+}
+
+impl<A, B> DerefMut for First<'_, A, B> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut A {
+        // SAFETY: as in `deref`, and `&mut self` makes this borrow the only one of the lease.
+        unsafe { &mut *self.of.first.get() }
+    }
+}
+
+impl<A, B> Deref for Second<'_, A, B> {
+    type Target = B;
+
+    #[inline]
+    fn deref(&self) -> &B {
+        // SAFETY: this lease is the only one out (the flag was false when it was made).
+        unsafe { &*self.of.second.get() }
+    }
+}
+
+impl<A, B> DerefMut for Second<'_, A, B> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut B {
+        // SAFETY: as in `deref`, and `&mut self` makes this borrow the only one of the lease.
+        unsafe { &mut *self.of.second.get() }
     }
 }
 
@@ -65,12 +121,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_lent_once_at_a_time() {
-        let value = Leased::new(1);
-        let mut lease = value.lease().unwrap();
-        *lease += 1;
-        assert!(value.lease().is_none());
-        drop(lease);
-        assert_eq!(*value.lease().unwrap(), 2);
+    fn two_values_are_lent_once_at_a_time_and_given_back_together() {
+        let values = Leased::new(1, 'a');
+        let (mut first, mut second) = values.lease().unwrap();
+        assert!(values.lease().is_none());
+        (*first, *second) = (2, 'b');
+        // SAFETY: the pointer came from this lease the moment before.
+        let first = unsafe { First::from_raw(first.into_raw()) };
+        first.end(second);
+        let (first, second) = values.lease().unwrap();
+        assert_eq!((*first, *second), (2, 'b'));
+        first.end(second);
+    }
+
+    #[test]
+    #[should_panic(expected = "given back together")]
+    fn halves_of_two_leases_end_neither() {
+        let (one, other) = (Leased::new(1, 1), Leased::new(2, 2));
+        let ((first, _), (_, second)) = (one.lease().unwrap(), other.lease().unwrap());
+        first.end(second);
     }
 }

@@ -72,7 +72,7 @@
     to_guest
 .endm
 
-// In: x0 &mut Frame, x1 context, x2 table of handlers. Out: x0 the exit number. Clobbers: what AAPCS64 allows.
+// In: x0 &mut Frame, x1 context, x2 table of handlers. Out: x0 the exit number, x1 the frame that left. Clobbers: what AAPCS64 allows.
 .section .text.arch_run, "ax"
 .global arch_run
 .type arch_run, %function
@@ -88,7 +88,10 @@ arch_run:
     ldr     x3, =-CALL_ZERO
     stp     x2, x3, [sp, #RUN_TABLE]
     stp     x1, xzr, [sp, #RUN_CX]
-    stp     xzr, x0, [sp, #RUN_FRAME - 8]
+    str     xzr, [sp, #RUN_FRAME - 8]
+// Enters the guest of the frame in x0.
+arch_enter:
+    str     x0, [sp, #RUN_FRAME]
     ldp     x1, x2, [x0, #FRAME_PC]
     msr     elr_el2, x1
     msr     spsr_el2, x2
@@ -190,7 +193,8 @@ arch_guest_abort:
     to_guest
 .size arch_guest_abort, . - arch_guest_abort
 
-// A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero.
+// A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
+// frame is saved, and its lease handed to the passer, who says which one goes on, or that this run is over.
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
@@ -204,8 +208,26 @@ arch_leave_answered:
     stp     xzr, xzr, [x0, #96]
     stp     xzr, xzr, [x0, #112]
     stp     xzr, xzr, [x0, #128]
-    mov     x1, #{answered}                 // ExitKind::Answered
-    b       arch_leave_rest
+    pop_scratch
+    stp     x18, x19, [x0, #144]
+    stp     x20, x21, [x0, #160]
+    stp     x22, x23, [x0, #176]
+    stp     x24, x25, [x0, #192]
+    stp     x26, x27, [x0, #208]
+    stp     x28, x29, [x0, #224]
+    str     x30, [x0, #240]
+    mrs     x2, elr_el2
+    mrs     x3, spsr_el2
+    stp     x2, x3, [x0, #FRAME_PC]
+    mov     x1, x0
+    ldr     x2, [sp, #RUN_TABLE]
+    ldr     x2, [x2, #{pass_handler}]
+    ldp     x0, x29, [sp, #RUN_CX]          // x29 = 0: no backtrace of EL2 walks into the guest's frames
+    blr     x2
+    cbz     x1, arch_enter
+    mov     x1, x0
+    mov     x0, #{answered}                 // ExitKind::Answered
+    b       arch_return
 .size arch_leave_answered, . - arch_leave_answered
 
 // Saves everything and returns from arch_run. In: x18, x29, x30 on the stack; the exit number in x29.
@@ -223,21 +245,21 @@ arch_leave:
     stp     x12, x13, [x30, #96]
     stp     x14, x15, [x30, #112]
     stp     x16, x17, [x30, #128]
-    mov     x0, x30
-    mov     x1, x29
-// In: x0 frame, x1 exit number; x19-x28 the guest's; x18, x29, x30 on the stack.
-arch_leave_rest:
+    mov     x1, x30
+    mov     x0, x29
     pop_scratch
-    stp     x18, x19, [x0, #144]
-    stp     x20, x21, [x0, #160]
-    stp     x22, x23, [x0, #176]
-    stp     x24, x25, [x0, #192]
-    stp     x26, x27, [x0, #208]
-    stp     x28, x29, [x0, #224]
-    str     x30, [x0, #240]
+    stp     x18, x19, [x1, #144]
+    stp     x20, x21, [x1, #160]
+    stp     x22, x23, [x1, #176]
+    stp     x24, x25, [x1, #192]
+    stp     x26, x27, [x1, #208]
+    stp     x28, x29, [x1, #224]
+    str     x30, [x1, #240]
     mrs     x2, elr_el2
     mrs     x3, spsr_el2
-    stp     x2, x3, [x0, #FRAME_PC]
+    stp     x2, x3, [x1, #FRAME_PC]
+// In: x0 exit number, x1 frame. The caller's registers stand on the stack.
+arch_return:
     ldp     x19, x20, [sp, #0]
     ldp     x21, x22, [sp, #16]
     ldp     x23, x24, [sp, #32]
@@ -245,6 +267,5 @@ arch_leave_rest:
     ldp     x27, x28, [sp, #64]
     ldp     x29, x30, [sp, #80]
     add     sp, sp, #RUN_SIZE
-    mov     x0, x1
     ret
 .size arch_leave_sync, . - arch_leave_sync

@@ -10,36 +10,31 @@ use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
 
-/// Makes the guest of `cx` ready to go on.
-pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
-    let public = &cx.vcpu.public;
-    if public.begin() {
-        cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, timer::now(), NEVER);
-        fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
+/// Makes the guest of `cx`, whose turn it is at `now`, ready to go on.
+#[inline(never)]
+pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
+    begin(cx, now);
+    if cx.cpu.resident != Some((cx.me, cx.vm.incarnation)) {
+        if cx.cpu.resident.is_some() {
+            evict(cx);
+        }
+        load(cx);
     }
-    if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
-        make_resident(cx);
-    }
-    if cx.context.is_waiting {
-        cx.context.is_waiting = false;
-        let selector = cx.vm.area.take(cx.me.vcpu(), &public.sink);
-        frame.write(1, selector);
-        frame.write(2, timer::now());
-    }
-    cx.vm.refresh_line(cx.vcpu);
-    let (deadline, _) = cx.cpu.deadlines.earliest();
-    let slice = scheduler::slice_end(&cx.cpu.queue, turn);
-    // While an ended VM is given back, guests and steps of that take turns.
-    let work = if cx.cpu.reaping == 0 { NEVER } else { timer::now().saturating_add(cx.machine.slice_ticks / 8) };
-    arm(cx.cpu, deadline.min(slice).min(work));
+    finish(cx, frame, turn, now);
 }
 
-/// Loads what EL1 has of `cx`.
-#[inline]
-fn make_resident(cx: &mut Cx<'_>) {
-    if cx.cpu.resident.is_some() {
-        evict(cx);
+/// Says that the vCPU of `cx` runs, if it did not.
+#[inline(always)]
+pub fn begin(cx: &mut Cx<'_>, now: u64) {
+    if cx.vcpu.public.begin() {
+        cx.vm.note_state(cx.me.vcpu(), RunState::Running, now, NEVER);
+        fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
+}
+
+/// Loads what EL1 has of `cx`; nobody else's is on this core any more.
+#[inline(always)]
+pub fn load(cx: &mut Cx<'_>) {
     if cx.cpu.vectors != Some(cx.vm.speculation) {
         select_vectors(cx);
     }
@@ -60,6 +55,28 @@ fn select_vectors(cx: &mut Cx<'_>) {
     arch::select_vectors(cx.vm.speculation.guard(arch::needed_guard()));
 }
 
+/// Answers a wait, and sets the line and the timer.
+#[inline(always)]
+pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
+    if cx.context.is_waiting {
+        cx.context.is_waiting = false;
+        let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
+        frame.write(1, selector);
+        frame.write(2, now);
+    }
+    cx.vm.refresh_line(cx.vcpu);
+    let (deadline, _) = cx.cpu.deadlines.earliest();
+    let slice = scheduler::slice_end(&cx.cpu.queue, turn);
+    // While an ended VM is given back, guests and steps of that take turns.
+    let work = if cx.cpu.reaping == 0 { NEVER } else { now.saturating_add(cx.machine.slice_ticks / 8) };
+    let other = deadline.min(work);
+    if slice < other {
+        arm_slice(cx.cpu, slice);
+    } else {
+        arm(cx.cpu, other);
+    }
+}
+
 /// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.
 #[cold]
 #[inline(never)]
@@ -76,9 +93,10 @@ fn evict(cx: &mut Cx<'_>) {
     let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
     if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
         && vm.incarnation == incarnation
-        && let Some(mut owned) = vcpu.owned.lease()
+        && let Some((frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(&mut owned.context);
+        leave::save(&mut context);
+        frame.end(context);
     }
     guest::trap_fp(true);
 }
@@ -91,4 +109,14 @@ pub fn arm(cpu: &mut Cpu, deadline: u64) {
     }
     cpu.armed = deadline;
     if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
+}
+
+/// The same for the end of a slice, unless the timer is armed for an earlier time: when that comes, it is armed for the slice
+/// of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
+#[inline]
+fn arm_slice(cpu: &mut Cpu, end: u64) {
+    if end < cpu.armed {
+        cpu.armed = end;
+        timer::arm(end);
+    }
 }

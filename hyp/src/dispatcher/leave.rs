@@ -22,11 +22,17 @@ pub fn settle(cx: &mut Cx<'_>) {
     if cx.cpu.turn.is_none_or(|turn| turn.vcpu == cx.me) {
         return; // with nobody else its registers stay: it may be the next one
     }
+    end(cx, now);
+    if cx.cpu.resident.take().is_some() {
+        save(&mut cx.context);
+    }
+}
+
+/// Says that the vCPU of `cx`, which loses the core to another at `now`, runs no more, if it did.
+#[inline(always)]
+pub fn end(cx: &mut Cx<'_>, now: u64) {
     if cx.vcpu.public.leave() {
         cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
-    }
-    if cx.cpu.resident.take().is_some() {
-        save(cx.context);
     }
 }
 

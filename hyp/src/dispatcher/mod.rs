@@ -8,26 +8,27 @@ pub mod exit;
 pub mod irq;
 pub mod leave;
 pub mod next;
+pub mod pass;
 pub mod reaper;
 pub mod service;
 
-use crate::arch;
 use crate::arch::epoch::{Stay, Visitor};
 use crate::arch::frame::{Answers, Frame};
+use crate::arch::{self, timer};
 use crate::hypercall;
 use crate::interpreter;
 use crate::lock::Held;
 use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
-use crate::vcpu::Owned;
+use crate::vcpu::Context;
 use exit::Trap;
 
 /// Returns what is answered while the guest has the core; `is_open` says that its VM may make every call.
 #[inline(always)]
-const fn answers<'s>(is_open: bool) -> &'s Answers<Cx<'s>> {
+const fn answers<'s>(is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
     if is_open {
-        const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort } }
+        const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort, pass: pass::pass } }
     } else {
-        const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort } }
+        const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort, pass: pass::pass } }
     }
 }
 
@@ -42,7 +43,8 @@ pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> 
     }
 }
 
-/// Does one turn: runs the guest that has the core until it leaves, applies what follows, and settles who is next.
+/// Does one turn: runs the guest that has the core, and those it passes it to, until one leaves for longer, applies what
+/// follows, and settles who is next.
 ///
 /// Returns whether there was nothing to run.
 pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
@@ -51,11 +53,11 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     }
     let Some(turn) = cpu.turn else { return cpu.reaping == 0 };
     let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
+        cpu.queue.remove(turn.vcpu);
         cpu.turn = None;
         return false;
     };
-    let Some(mut lease) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
-    let Owned { frame, context } = &mut *lease;
+    let Some((mut frame, context)) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
     let mut cx = Cx {
         machine,
         cpu,
@@ -68,11 +70,13 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
         next: Next::Resume,
         wakes: Wakes::default(),
     };
-    enter::prepare(&mut cx, frame, &turn);
-    let exit = arch::run(frame, &mut cx, answers(vm.is_open));
-    let next = answer(&mut cx, frame, exit::decode(&exit, frame));
-    next::apply(&mut cx, frame, next);
+    enter::prepare(&mut cx, &mut frame, &turn, timer::now());
+    let (exit, mut frame) = arch::run(frame, &mut cx, answers(vm.is_open));
+    let trap = exit::decode(&exit, &frame);
+    let next = answer(&mut cx, &mut frame, trap);
+    next::apply(&mut cx, &mut frame, next);
     leave::settle(&mut cx);
+    frame.end(cx.context);
     false
 }
 

@@ -9,7 +9,7 @@ use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
 use crate::machine::{Cx, Next};
-use crate::scheduler::VcpuRef;
+use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vm::Ending;
@@ -21,14 +21,10 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::Resume => {}
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service => reply::write_service(frame, &cx.cpu.kept()),
-        Next::Yield => {
-            give_way(cx);
-        }
-        Next::Wait(_) | Next::Halt => {
-            let deadline = if let Next::Wait(deadline) = next { deadline } else { NEVER };
-            cx.context.is_waiting = matches!(next, Next::Wait(_));
-            block(cx, deadline);
-        }
+        Next::Yield => give_way(cx),
+        Next::YieldTo(target) => give_way_to(cx, target),
+        Next::Wait(deadline) => wait(cx, deadline, timer::now()),
+        Next::Halt => block(cx, NEVER, timer::now()),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
         Next::Crash => {
@@ -37,20 +33,44 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         }
         Next::Stop => end(cx, Ending::Stopped),
     }
+    tell_all(cx);
+}
+
+/// Tells those that an event concerns.
+#[inline]
+pub fn tell_all(cx: &mut Cx<'_>) {
     if cx.wakes.vcpus != 0 {
         tell(cx);
     }
 }
 
 /// Puts the vCPU behind its equals.
-fn give_way(cx: &mut Cx<'_>) {
+#[inline]
+pub fn give_way(cx: &mut Cx<'_>) {
     if let Some(turn) = &mut cx.cpu.turn {
         turn.until = 0;
     }
 }
 
+/// Gives `target` the rest of the turn if it may have it; else as [`give_way`].
+pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
+    let may_lift = target.vm() == cx.me.vm(); // across VMs a hint never lifts a priority
+    let Some(turn) = &mut cx.cpu.turn else { return };
+    if !scheduler::hand_over(&mut cx.cpu.queue, turn, target, may_lift) {
+        give_way(cx);
+    }
+}
+
+/// Makes the vCPU wait for an event or `deadline`, which WAIT answers when it runs again.
+#[inline(always)]
+pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
+    cx.context.is_waiting = true;
+    block(cx, deadline, now);
+}
+
 /// Blocks the vCPU until an event or `deadline`, unless there is news already.
-fn block(cx: &mut Cx<'_>, deadline: u64) {
+#[inline(always)]
+fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
     fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
@@ -59,15 +79,20 @@ fn block(cx: &mut Cx<'_>, deadline: u64) {
         public.enter(RunState::Runnable);
         return; // it keeps its turn
     }
-    cx.cpu.deadlines.set(cx.me.index(), deadline);
-    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, timer::now(), deadline);
+    let watchdog = public.watchdog.load(Ordering::Relaxed);
+    cx.cpu.deadlines.set(cx.me.index(), deadline.min(watchdog));
+    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, now, deadline);
+    cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
 }
 
 /// Turns the vCPU off; the VM ends with it when it was the last that was not.
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
+    cx.vcpu.public.watchdog.store(NEVER, Ordering::Relaxed);
+    cx.cpu.deadlines.set(cx.me.index(), NEVER);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
+    cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
     service::leave_core(cx.machine, cx.cpu, cx.vm);
     cx.leave_space();
@@ -82,6 +107,7 @@ fn end(cx: &mut Cx<'_>, ending: Ending) {
 }
 
 /// Tells vCPUs of an event: one that blocks becomes ready, one that runs elsewhere looks at its line.
+#[inline(never)]
 fn tell(cx: &mut Cx<'_>) {
     let mut wakes = core::mem::take(&mut cx.wakes);
     let Some(vm) = cx.machine.vms.get(usize::from(wakes.place)).and_then(|slot| slot.get(cx.stay)) else { return };

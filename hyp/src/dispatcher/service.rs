@@ -1,18 +1,20 @@
 //! Service: what a core does for vCPUs at home on it, asked by others or by time. Only here and in `next` do run states
 //! change.
 
+use log::Level;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
 use super::irq;
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
+use crate::console::say;
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
-use crate::vcpu::{Vcpu, request};
+use crate::vcpu::{Vcpu, request, reset};
 use crate::vm::{Ending, Vm};
 
 /// Deadlines served in one turn; the timer is due again at once when there are more.
@@ -27,7 +29,7 @@ pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Opti
 
 /// Makes a vCPU that blocks ready, if it is at home here; else tells its home core. One that runs elsewhere is made to look
 /// at its line, one that is to start is started.
-#[inline]
+#[inline(always)]
 pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, who: VcpuRef) {
     let Some(vcpu) = vm.vcpu(who.vcpu()) else { return };
     let public = &vcpu.public;
@@ -88,17 +90,17 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     // One that runs is this core's own: its line is looked at before it goes on.
 }
 
-/// Gives a vCPU that has become ready the core, if that is free, or queues it.
-#[inline]
+/// Queues a vCPU that has become ready, and gives it the core if that is free.
+#[inline(always)]
 fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    cpu.deadlines.set(who.index(), NEVER);
+    cpu.deadlines.set(who.index(), vcpu.public.watchdog.load(Ordering::Relaxed));
     let (now, priority) = (timer::now(), vcpu.public.priority);
-    if cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0 {
-        // The core is free and nobody else comes first: its turn begins without a way through the queue, and what is said
-        // of it next is that it runs.
+    let comes_first = cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0;
+    cpu.queue.push(who, priority, false);
+    if comes_first {
+        // The core is free: its turn begins, and what is said of it next is that it runs.
         cpu.turn = Some(Turn::new(who, priority, now, machine.slice_ticks));
     } else {
-        cpu.queue.push(who, priority, false);
         vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
     }
 }
@@ -112,12 +114,13 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     // The first vCPU learns where the info page is, later ones get their argument (SPEC, entry state).
     let is_first = !vm.has_run.swap(true, Ordering::Relaxed);
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
-    let Some(mut owned) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
-    owned.reset(entry, arguments);
+    let Some((mut frame, mut context)) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
+    reset(&mut frame, &mut context, entry, arguments);
     if vm.flags & VM_FP != 0 {
-        owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
+        context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
-    owned.context.is_native = vm.flags & VM_NATIVE != 0;
+    context.is_native = vm.flags & VM_NATIVE != 0;
+    frame.end(context);
 }
 
 /// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.
@@ -176,6 +179,14 @@ pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
 }
 
+/// Stops the VM of a vCPU whose watchdog has run out.
+#[cold]
+#[inline(never)]
+fn bark(machine: &Machine, vm: &Vm, who: VcpuRef) {
+    say(Level::Error, format_args!("vm {}: vcpu {}: its watchdog ran out: stopped", vm.label, who.vcpu()));
+    end_vm(machine, vm, Ending::Stopped);
+}
+
 #[inline(never)]
 fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
@@ -186,9 +197,10 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         }
         cpu.deadlines.set(place, NEVER);
         let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
-        if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
-            && vcpu.public.wake()
-        {
+        let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?))) else { continue };
+        if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
+            bark(machine, vm, who);
+        } else if vcpu.public.wake() {
             make_ready(machine, cpu, vm, vcpu, who);
         }
     }

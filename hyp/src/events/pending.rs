@@ -3,7 +3,7 @@
 //! The area is the guest's memory: we only OR bits into it, with a bounded number of tries, and believe nothing we read.
 //! What decides whether a vCPU is woken or its line raised is the private [`Sink`].
 
-use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS};
+use strato_abi::event_area::{EVENT_RECORD_STRIDE, EVENT_WORDS, SELECTOR_KICK};
 
 use super::sink::{Sink, or_bounded, update};
 use crate::arch::attempt;
@@ -76,6 +76,9 @@ fn select(record: &Record, bits: u64, sink: &Sink) -> Posted {
 #[inline(never)]
 fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
     if !or_bounded(selector, bits) {
+        if bits & SELECTOR_KICK != 0 {
+            sink.kicked.store(true, Ordering::Release);
+        }
         sink.overflowed.store(true, Ordering::Release);
     }
     raise_line(sink)
@@ -198,7 +201,16 @@ impl EventArea {
                 sink.overflowed.store(true, Ordering::Release);
             }
         }
-        let _ = select(self.record(vcpu), SELECT_ALL, sink);
+        let kick = if sink.kicked.swap(false, Ordering::Acquire) { SELECTOR_KICK } else { 0 };
+        let _ = select(self.record(vcpu), SELECT_ALL | kick, sink);
+    }
+
+    /// Sets the bit of a kick in the selector of `vcpu`, and the line. Nothing masks it.
+    ///
+    /// Never fails and never waits because of the guest.
+    pub fn kick(&self, vcpu: u8, sink: &Sink) -> Posted {
+        // Release, by the selector: what the kicker did before is seen by whoever takes the bit.
+        select(self.record(vcpu), SELECTOR_KICK, sink)
     }
 
     /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.

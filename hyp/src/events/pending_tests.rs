@@ -64,3 +64,20 @@ fn a_withdrawn_event_is_gone() {
     assert!(area.withdraw(0, 1023, &sink));
     assert!(!area.withdraw(0, 1023, &sink));
 }
+
+#[test]
+fn a_kick_is_seen_under_any_mask_and_is_not_lost_when_the_selector_is_hammered() {
+    let (area, sink) = (area(), Sink::default());
+    for index in 0..EVENT_WORDS {
+        area.word(2, MASK + index).store(u64::MAX, Ordering::Relaxed);
+    }
+    assert_eq!(area.kick(2, &sink), Posted::First);
+    assert_eq!(area.kick(2, &sink), Posted::Again);
+    assert_eq!(area.take(2, &sink), SELECTOR_KICK);
+    // As after tries in vain.
+    sink.kicked.store(true, Ordering::Relaxed);
+    sink.overflowed.store(true, Ordering::Relaxed);
+    assert!(area.has_news(2, &sink));
+    assert_eq!(area.take(2, &sink), SELECTOR_KICK | SELECT_ALL);
+    assert_eq!(area.take(2, &sink), 0);
+}

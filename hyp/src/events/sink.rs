@@ -17,6 +17,8 @@ pub struct Sink {
     pub line: AtomicBool,
     /// Whether something stands in `overflow`, or the selector could not be set.
     pub(super) overflowed: AtomicBool,
+    /// Whether it was kicked, and the selector could not be set.
+    pub(super) kicked: AtomicBool,
     /// Pending bits that did not fit into the guest's words in time.
     pub(super) overflow: [AtomicU64; EVENT_WORDS],
 }

@@ -59,7 +59,7 @@ impl Handle for AsMap {
         let MemHandle(handle) = self.mem;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let slot = decode::space(inner, cx.context, self.space)?;
+        let slot = decode::space(inner, &cx.context, self.space)?;
         if let Ok(device) = inner.handles.device(handle) {
             let (mut pool, _held) = cx.machine.memory.lock(&mut held);
             return device::map(&self, range, slot, device, inner, &mut pool.allocator);
@@ -135,7 +135,7 @@ impl Handle for AsUnmap {
         let range = decode::page_range(self.address, self.pages, 3)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let slot = decode::space(inner, cx.context, self.space)?;
+        let slot = decode::space(inner, &cx.context, self.space)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
         let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
@@ -157,7 +157,7 @@ impl Handle for AsProtect {
         let attr = attributes(cx, self.attributes, 4)?;
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let slot = decode::space(inner, cx.context, self.space)?;
+        let slot = decode::space(inner, &cx.context, self.space)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, arch::interrupt_pending);
         let done = if self.flags.contains(UnmapFlags::NO_SYNC) {
@@ -176,7 +176,7 @@ impl Handle for AsQuery {
         let (address, fault) = cx.context.last_fault;
         let fault = if address == page.bytes() { fault } else { 0 };
         let (inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
-        let slot = decode::space(&inner, cx.context, self.space)?;
+        let slot = decode::space(&inner, &cx.context, self.space)?;
         let space = inner.spaces.get(slot).ok_or(NO_SPACE)?;
         if space.is_dying() {
             return Err(refusal(SpaceError::Dying, 0));

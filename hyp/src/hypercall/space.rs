@@ -71,7 +71,7 @@ impl Handle for AsDestroy {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsDestroyReply>, CallError> {
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let slot = decode::space(inner, cx.context, self.space)?;
+        let slot = decode::space(inner, &cx.context, self.space)?;
         let handle = inner.spaces.handle(slot).ok_or(CallError::bare(Code::Internal))?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut charged = Charged::new(&mut pool.allocator, &mut inner.account, || false);
@@ -94,7 +94,7 @@ impl Handle for AsSwitch {
         let (mut guard, _) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *guard;
         let from = cx.context.space.slot;
-        let to = decode::space(inner, cx.context, self.space)?;
+        let to = decode::space(inner, &cx.context, self.space)?;
         let previous = inner.spaces.handle(from).ok_or(CallError::bare(Code::Internal))?;
         if to != from {
             if !inner.spaces.switch(from, to) {
@@ -117,7 +117,7 @@ impl Handle for AsSync {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsSyncReply>, CallError> {
         let (mut inner, mut held) = cx.vm.inner.lock(&mut cx.locks);
         let inner = &mut *inner;
-        let slot = decode::space(inner, cx.context, self.space)?;
+        let slot = decode::space(inner, &cx.context, self.space)?;
         let (mut pool, _held) = cx.machine.memory.lock(&mut held);
         let mut source = Charged::new(&mut pool.allocator, &mut inner.account, || false);
         let space = inner.spaces.get_mut(slot).ok_or(CallError::bare(Code::Internal))?;

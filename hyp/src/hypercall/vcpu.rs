@@ -2,39 +2,38 @@
 
 use strato_abi::Call;
 use strato_abi::call::{
-    VcpuSignalWait, VcpuSignalWaitReply, VcpuStart, VcpuStartReply, VcpuState, VcpuStateReply, VcpuStop, VcpuStopReply,
-    VcpuWait, VcpuWaitReply, VcpuYield, VcpuYieldReply,
+    VcpuKick, VcpuKickReply, VcpuSignalWait, VcpuSignalWaitReply, VcpuStart, VcpuStartReply, VcpuState, VcpuStateReply,
+    VcpuStop, VcpuStopReply, VcpuWait, VcpuWaitReply, VcpuWatchdog, VcpuWatchdogReply, VcpuYield, VcpuYieldReply,
 };
 use strato_abi::error::{Code, Reason};
 use strato_abi::vcpu::{RunState, YieldHint};
+use strato_abi::{Handle as AbiHandle, PortHandle};
 
 use super::{CallError, Handle, Handler, Outcome, decode, event, reply};
 use crate::arch::frame::Answered;
 use crate::arch::{self, timer};
+use crate::events::Link;
 use crate::machine::{Cx, Next, Wakes};
+use crate::scheduler::VcpuRef;
+use crate::sync::Ordering;
+use crate::timer::NEVER;
 use crate::vm::StartError;
 
 /// Returns whether nobody is there to give way to.
 #[inline(always)]
 fn is_alone(cx: &Cx<'_>) -> bool {
-    cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 0) && !cx.machine.mail_of(cx.cpu).is_full()
+    cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 1 && !cx.cpu.queue.is_shared(turn.vcpu))
+        && !cx.machine.mail_of(cx.cpu).is_full()
 }
 
 impl Handle for VcpuYield {
     const ANSWERERS: [Handler; 2] = [answer_yield::<false>, answer_yield::<true>];
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuYieldReply>, CallError> {
-        // A hint is checked and then treated alike: the scheduler decides.
-        match self.hint {
-            YieldHint::Any | YieldHint::LockHolder => {}
-            YieldHint::Vcpu => {
-                decode::vcpu(cx.vm, self.target, 2)?;
-            }
-            YieldHint::Port => {
-                let bits = u32::try_from(self.target);
-                let bits = bits.map_err(|_| CallError::of(Code::Invalid, 2, Reason::TooLarge, u64::from(u32::MAX)))?;
-                decode::port(cx, strato_abi::PortHandle(strato_abi::Handle::from_bits(bits)), 2)?;
-            }
+        if matches!(self.hint, YieldHint::Vcpu | YieldHint::Port)
+            && let Some(target) = directed(cx, &self)?
+        {
+            return Ok(Outcome::Leave(Next::YieldTo(target)));
         }
         // Nobody to give way to: the call is answered on the spot.
         Ok(if is_alone(cx) { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
@@ -60,6 +59,29 @@ extern "C" fn answer_yield<'a, const IS_OPEN: bool>(
     }
     arch::frame_here();
     reply::answer::<VcpuYield>(cx, x1, x2, x3, x4, x5, x6)
+}
+
+/// Returns the vCPU that a yield is for, if there is another one that is ready here.
+#[inline(never)]
+fn directed(cx: &mut Cx<'_>, call: &VcpuYield) -> Result<Option<VcpuRef>, CallError> {
+    let target = if call.hint == YieldHint::Vcpu {
+        let (number, _) = decode::vcpu(cx.vm, call.target, 2)?;
+        VcpuRef::new(cx.me.vm(), number)
+    } else {
+        far_vcpu(cx, call.target)?
+    };
+    // What is queued here is ready, and at home here.
+    Ok(target.filter(|target| *target != cx.me && cx.cpu.queue.contains(*target)))
+}
+
+/// Returns the vCPU that the other end of the port `target` is bound to, if there is one.
+fn far_vcpu(cx: &mut Cx<'_>, target: u64) -> Result<Option<VcpuRef>, CallError> {
+    let bits = u32::try_from(target);
+    let bits = bits.map_err(|_| CallError::of(Code::Invalid, 2, Reason::TooLarge, u64::from(u32::MAX)))?;
+    let (index, word) = decode::port(cx, PortHandle(AbiHandle::from_bits(bits)), 2)?;
+    let Link::Connected(end) = cx.vm.ports.masked(index.into()).link(word) else { return Ok(None) };
+    let port = cx.machine.vm_of(cx.stay, end.vm, end.incarnation).and_then(|vm| vm.ports.get(usize::from(end.port)));
+    Ok(port.and_then(|port| VcpuRef::new(end.vm, port.binding().vcpu())))
 }
 
 /// Returns the selector at once when there is news or the deadline has passed, else what makes the vCPU wait.
@@ -102,6 +124,34 @@ impl Handle for VcpuStart {
 impl Handle for VcpuStop {
     fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<VcpuStopReply>, CallError> {
         Ok(Outcome::Leave(Next::Off))
+    }
+}
+
+impl Handle for VcpuKick {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuKickReply>, CallError> {
+        let count = cx.vm.vcpu_count();
+        let all = (1u64 << count).wrapping_sub(1); // at most 8
+        let vcpus = u8::try_from(self.vcpus & all).unwrap_or(0);
+        if self.vcpus & !all != 0 {
+            return Err(CallError::of(Code::Invalid, 1, Reason::NoVcpu, u64::from(count)));
+        }
+        if vcpus == 0 {
+            return Err(CallError::of(Code::Invalid, 1, Reason::TooSmall, 1));
+        }
+        let told = (0..count).filter(|number| vcpus & 1 << number != 0 && cx.vm.kick(*number));
+        let told = told.fold(0, |told, number| told | 1 << number);
+        cx.wakes.set(cx.me.vm(), told);
+        Ok(Outcome::Reply(VcpuKickReply {}))
+    }
+}
+
+impl Handle for VcpuWatchdog {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWatchdogReply>, CallError> {
+        let end = if self.timeout == 0 { NEVER } else { timer::now().saturating_add(self.timeout) };
+        cx.vcpu.public.watchdog.store(end, Ordering::Relaxed);
+        cx.cpu.deadlines.set(cx.me.index(), end); // it runs: there is no wake-up in that place
+        // The timer is armed on the way back to the guest, when it has to come earlier than it would.
+        Ok(if end < cx.cpu.armed { Outcome::Leave(Next::Resume) } else { Outcome::Reply(VcpuWatchdogReply {}) })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Run queue: the vCPUs that are ready on one core, by priority, first come first served inside one. Pure.
+//! Run queue: the vCPUs that are ready on one core, by priority, first come first served inside one. Who has the core stays in
+//! its place, so that giving it to an equal is one step along a ring. Pure.
 
 #![allow(
     clippy::indexing_slicing,
@@ -14,8 +15,7 @@ pub const PRIORITIES: usize = 32;
 /// vCPUs of the whole machine: 64 VMs of 8.
 pub const VCPUS: usize = 512;
 
-/// A vCPU in the ring of its priority. A ring has no end to look out for: who leaves it, or takes another's place in it,
-/// changes two neighbors and asks nothing.
+/// A vCPU in the ring of its priority. A ring has no end to look out for: who leaves it changes two neighbors and asks nothing.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C)]
 struct Links {
@@ -45,11 +45,26 @@ impl RunQueue {
         if self.occupied == 0 { None } else { Some((31 - self.occupied.leading_zeros()) as u8) }
     }
 
-    /// Returns who waits beside somebody of `priority` (at most 31): 0 nobody, 1 equals alone, more than that somebody higher.
+    /// Returns who is ready beside somebody of `priority` (at most 31) who is: 1 at most equals, more than that somebody higher.
     #[inline]
     #[must_use]
     pub const fn rivals(&self, priority: u32) -> u32 {
         self.occupied >> (priority & 31)
+    }
+
+    /// Returns whether an equal is ready beside `vcpu`, which is queued.
+    #[inline]
+    #[must_use]
+    pub fn is_shared(&self, vcpu: VcpuRef) -> bool {
+        self.links[vcpu.index() % VCPUS].next != vcpu.number()
+    }
+
+    /// Returns the first of the highest priority, which is returned with it. It stays in the queue.
+    #[inline]
+    #[must_use]
+    pub fn first(&self) -> Option<(VcpuRef, u8)> {
+        let priority = self.highest()?;
+        Some((VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]), priority))
     }
 
     /// Returns whether `vcpu` is queued.
@@ -59,76 +74,81 @@ impl RunQueue {
         self.queued[vcpu.index() % VCPUS] != 0
     }
 
+    /// Returns the priority at which `vcpu` is queued, if it is.
+    #[inline]
+    #[must_use]
+    pub fn priority_of(&self, vcpu: VcpuRef) -> Option<u8> {
+        self.queued[vcpu.index() % VCPUS].checked_sub(1)
+    }
+
     #[inline(always)]
     fn links(&mut self, number: u16) -> &mut Links {
         &mut self.links[usize::from(number) % VCPUS]
     }
 
-    /// Puts `vcpu` behind those that wait at `priority`, or before them when `first`. Does nothing when it is queued.
+    /// Puts `vcpu` behind those that are ready at `priority`, or before them when `first`. Does nothing when it is queued.
+    #[inline]
     pub fn push(&mut self, vcpu: VcpuRef, priority: u8, first: bool) {
-        let level = usize::from(priority.min(31));
+        let level = priority.min(31);
         let at = vcpu.number();
         if self.contains(vcpu) {
             return;
         }
-        let is_alone = self.occupied & 1 << level == 0;
-        self.occupied |= 1 << level;
-        self.queued[usize::from(at) % VCPUS] = priority.min(31) + 1;
-        let next = if is_alone { at } else { self.first[level] };
-        if is_alone || first {
-            self.first[level] = at;
+        self.queued[usize::from(at) % VCPUS] = level.wrapping_add(1);
+        if self.occupied & 1 << level != 0 {
+            return self.push_beside(at, level.into(), first);
         }
-        let previous = if is_alone { at } else { self.links(next).previous };
+        self.occupied |= 1 << level;
+        self.first[usize::from(level) % PRIORITIES] = at;
+        *self.links(at) = Links { next: at, previous: at };
+    }
+
+    #[inline(never)]
+    fn push_beside(&mut self, at: u16, level: usize, first: bool) {
+        let next = self.first[level % PRIORITIES];
+        if first {
+            self.first[level % PRIORITIES] = at;
+        }
+        let previous = self.links(next).previous;
         *self.links(at) = Links { next, previous };
         self.links(previous).next = at;
         self.links(next).previous = at;
     }
 
-    /// Puts `vcpu`, which is not queued, behind those that wait at `priority` (at most 31), and takes the first of them,
-    /// which is there. In a ring that is to take its place, and begin one further.
+    /// Puts the first of those at `priority` (at most 31, and somebody is there) behind the others. Returns who is first now.
     #[inline]
-    pub fn rotate(&mut self, vcpu: VcpuRef, priority: u32) -> VcpuRef {
-        let at = vcpu.number();
+    pub fn pass(&mut self, priority: u32) -> VcpuRef {
         let first = &mut self.first[priority as usize % PRIORITIES];
-        let taken = *first;
-        let Links { next, previous } = self.links[usize::from(taken) % VCPUS];
-        // Who waits alone is its own neighbor, and so will be the one in its place.
-        let (next, previous) = if next == taken { (at, at) } else { (next, previous) };
-        *first = next;
-        *self.links(at) = Links { next, previous };
-        self.links(previous).next = at;
-        self.links(next).previous = at;
-        self.queued[usize::from(at) % VCPUS] = core::mem::take(&mut self.queued[usize::from(taken) % VCPUS]);
-        VcpuRef::from_masked(taken)
+        *first = self.links[usize::from(*first) % VCPUS].next;
+        VcpuRef::from_masked(*first)
     }
 
-    /// Takes `vcpu` out, wherever it waits. Returns whether it was queued.
+    /// Takes `vcpu` out, wherever it is. Returns whether it was queued.
+    #[inline]
     pub fn remove(&mut self, vcpu: VcpuRef) -> bool {
         let at = vcpu.number();
         let queued = core::mem::take(&mut self.queued[usize::from(at) % VCPUS]);
         if queued == 0 {
             return false;
         }
-        let level = usize::from(queued - 1) % PRIORITIES;
-        let Links { next, previous } = *self.links(at);
-        if next == at {
+        let level = queued.wrapping_sub(1) & 31;
+        if self.is_shared(vcpu) {
+            self.remove_beside(at, level.into());
+        } else {
             self.occupied &= !(1 << level);
-            return true;
-        }
-        self.links(previous).next = next;
-        self.links(next).previous = previous;
-        if self.first[level] == at {
-            self.first[level] = next;
         }
         true
     }
 
-    /// Takes the first vCPU of the highest priority, which is returned with it.
-    pub fn pop(&mut self) -> Option<(VcpuRef, u8)> {
-        let priority = self.highest()?;
-        let vcpu = VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]);
-        self.remove(vcpu);
-        Some((vcpu, priority))
+    #[inline(never)]
+    fn remove_beside(&mut self, at: u16, level: usize) {
+        let Links { next, previous } = *self.links(at);
+        self.links(previous).next = next;
+        self.links(next).previous = previous;
+        let first = &mut self.first[level % PRIORITIES];
+        if *first == at {
+            *first = next;
+        }
     }
 }
 
@@ -142,6 +162,14 @@ mod tests {
         VcpuRef::from_number(n).unwrap()
     }
 
+    fn pop(queue: &mut RunQueue) -> Option<(VcpuRef, u8)> {
+        let first = queue.first();
+        if let Some((vcpu, _)) = first {
+            queue.remove(vcpu);
+        }
+        first
+    }
+
     #[test]
     fn the_highest_priority_comes_first_and_equals_in_order() {
         let mut queue = RunQueue::new_zeroed();
@@ -149,7 +177,7 @@ mod tests {
             queue.push(vcpu(n), priority, false);
         }
         queue.push(vcpu(5), 7, true);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(v, _)| v.number()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).map(|(v, _)| v.number()).collect();
         assert_eq!(order, [5, 2, 3, 1, 4]);
     }
 
@@ -158,8 +186,8 @@ mod tests {
         let mut queue = RunQueue::new_zeroed();
         queue.push(vcpu(9), 1, false);
         queue.push(vcpu(9), 5, false);
-        assert_eq!(queue.pop(), Some((vcpu(9), 1)));
-        assert_eq!(queue.pop(), None);
+        assert_eq!(pop(&mut queue), Some((vcpu(9), 1)));
+        assert_eq!(pop(&mut queue), None);
     }
 
     proptest! {
@@ -176,12 +204,13 @@ mod tests {
                             if first { level.push_front(n) } else { level.push_back(n) }
                         }
                     }
-                    // Rotating: only who is not queued, and only where somebody waits.
+                    // Passing: only where somebody is ready.
                     1 if first => {
-                        let level = usize::from(priority);
-                        if !model.iter().any(|level| level.contains(&n)) && let Some(expected) = model[level].pop_front() {
-                            model[level].push_back(n);
-                            prop_assert_eq!(queue.rotate(vcpu(n), u32::from(priority)).number(), expected);
+                        let level = &mut model[usize::from(priority)];
+                        if let Some(passed) = level.pop_front() {
+                            level.push_back(passed);
+                            prop_assert_eq!(queue.pass(u32::from(priority)).number(), level[0]);
+                            prop_assert_eq!(queue.is_shared(vcpu(passed)), level.len() > 1);
                         }
                     }
                     1 => {
@@ -191,7 +220,7 @@ mod tests {
                     }
                     _ => {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
-                        prop_assert_eq!(queue.pop().map(|(v, _)| v.number()), expected);
+                        prop_assert_eq!(pop(&mut queue).map(|(v, _)| v.number()), expected);
                     }
                 }
                 for n in 0..40 {

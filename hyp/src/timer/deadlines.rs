@@ -1,4 +1,4 @@
-//! Deadlines: when each vCPU of a core is to be woken, with the earliest at hand. A tournament tree. Pure.
+//! Deadlines: when each vCPU of a core is to be woken or its watchdog runs out, with the earliest at hand. A tournament tree. Pure.
 
 use zerocopy::FromZeros;
 

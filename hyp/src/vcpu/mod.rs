@@ -10,7 +10,7 @@ use strato_abi::vcpu::RunState;
 use crate::allocator::Selector;
 use crate::arch::el1::{El1, FpState, PSTATE_START, Stage1};
 use crate::arch::frame::Frame;
-use crate::arch::lease::Leased;
+use crate::arch::lease::{First, Leased, Second};
 use crate::events::Sink;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -24,14 +24,10 @@ pub mod request {
     pub const STOP: u32 = 4;
 }
 
-/// What only the core that holds the lease touches.
-#[derive(Debug)]
-pub struct Owned {
-    /// The guest's general registers.
-    pub frame: Frame,
-    /// The rest of it.
-    pub context: Context,
-}
+/// The guest's general registers, while this core has them.
+pub type FrameLease<'l> = First<'l, Frame, Context>;
+/// The rest of what one core alone touches, while this core has it.
+pub type ContextLease<'l> = Second<'l, Frame, Context>;
 
 /// The current address space of a vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +93,8 @@ pub struct Public {
     pub home: u8,
     /// Scheduling priority.
     pub priority: u8,
+    /// When its VM is stopped unless it is set anew, in ticks; touched by the home core alone.
+    pub watchdog: AtomicU64,
     is_starting: AtomicBool,
     start_entry: AtomicU64,
     start_argument: AtomicU64,
@@ -108,8 +106,8 @@ pub struct Public {
 pub struct Vcpu {
     /// The public half.
     pub public: Public,
-    /// The private half.
-    pub owned: Leased<Owned>,
+    /// The private half: what only the core that holds the lease touches.
+    pub owned: Leased<Frame, Context>,
 }
 
 impl Vcpu {
@@ -123,25 +121,24 @@ impl Vcpu {
             sink: Sink::default(),
             home,
             priority,
+            watchdog: AtomicU64::new(u64::MAX),
             is_starting: AtomicBool::new(false),
             start_entry: AtomicU64::new(0),
             start_argument: AtomicU64::new(0),
         };
-        Self { public, owned: Leased::new(Owned { frame: Frame::ZERO, context: Context::RESET }) }
+        Self { public, owned: Leased::new(Frame::ZERO, Context::RESET) }
     }
 }
 
-impl Owned {
-    /// Makes everything as it is for a vCPU that starts at `entry` with these x0 to x3.
-    pub fn reset(&mut self, entry: u64, arguments: [u64; 4]) {
-        self.frame = Frame::ZERO;
-        self.frame.pc = entry;
-        self.frame.pstate = PSTATE_START;
-        if let Some(first) = self.frame.x.first_chunk_mut::<4>() {
-            *first = arguments;
-        }
-        self.context = Context::RESET;
+/// Makes everything as it is for a vCPU that starts at `entry` with these x0 to x3.
+pub fn reset(frame: &mut Frame, context: &mut Context, entry: u64, arguments: [u64; 4]) {
+    *frame = Frame::ZERO;
+    frame.pc = entry;
+    frame.pstate = PSTATE_START;
+    if let Some(first) = frame.x.first_chunk_mut::<4>() {
+        *first = arguments;
     }
+    *context = Context::RESET;
 }
 
 impl Public {
@@ -273,14 +270,15 @@ mod tests {
     #[test]
     fn a_started_vcpu_sees_its_arguments_and_nothing_else() {
         let vcpu = Vcpu::new(0, 1);
-        let mut owned = vcpu.owned.lease().unwrap();
-        owned.frame.x.fill(0xdead);
-        owned.context.el1.tpidr_el1 = 0xdead;
-        owned.context.fp.v[3] = [1, 2];
-        owned.reset(0x4000_0000, [1, 2, 3, 4]);
-        assert_eq!(&owned.frame.x[..5], &[1, 2, 3, 4, 0]);
-        assert!(owned.frame.x[5..].iter().all(|&x| x == 0));
-        assert_eq!((owned.frame.pc, owned.frame.pstate), (0x4000_0000, 0x3c5));
-        assert_eq!((&owned.context.el1, &owned.context.fp), (&El1::RESET, &FpState::RESET));
+        let (mut frame, mut context) = vcpu.owned.lease().unwrap();
+        frame.x.fill(0xdead);
+        context.el1.tpidr_el1 = 0xdead;
+        context.fp.v[3] = [1, 2];
+        reset(&mut frame, &mut context, 0x4000_0000, [1, 2, 3, 4]);
+        assert_eq!(&frame.x[..5], &[1, 2, 3, 4, 0]);
+        assert!(frame.x[5..].iter().all(|&x| x == 0));
+        assert_eq!((frame.pc, frame.pstate), (0x4000_0000, 0x3c5));
+        assert_eq!((&context.el1, &context.fp), (&El1::RESET, &FpState::RESET));
+        frame.end(context);
     }
 }

@@ -36,7 +36,7 @@ use crate::events::{EventArea, Link, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, request};
 use handles::HandleTable;
 use spaces::Spaces;
@@ -217,6 +217,14 @@ impl Vm {
         self.awake.fetch_add(1, Ordering::AcqRel);
         public.requests.fetch_or(request::START, Ordering::Release);
         Ok(number)
+    }
+
+    /// Kicks vCPU `number`. Returns whether somebody must tell it: it blocks, or it has the core and may take upcalls.
+    pub fn kick(&self, number: u8) -> bool {
+        let Some(vcpu) = self.vcpu(number) else { return false };
+        self.area.kick(number, &vcpu.public.sink);
+        fence(Ordering::SeqCst); // as in `post`
+        matches!(vcpu.public.state_behind_fence(), RunState::Blocked | RunState::Running)
     }
 
     /// Sets the virtual interrupt of `vcpu`, which is resident on this core, to what its line says.

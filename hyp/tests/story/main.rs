@@ -41,3 +41,4 @@ mod space_calls;
 mod space_sync;
 mod switch;
 mod vcpu_calls;
+mod vcpu_kicks;

@@ -30,8 +30,8 @@ fn a_yield_lets_an_equal_run_before_the_slice_is_over() {
     s.turns(2);
     s.begin(A, Call::VcpuYield, &[0, 0]);
     s.ran();
-    s.turns(2);
-    assert_eq!(s.ran(), [A, B]);
+    s.turns(1);
+    assert_eq!(s.ran(), [A, B], "in the same turn");
     s.begin(B, Call::VcpuYield, &[0, 0]);
     s.turns(2);
     assert_eq!(s.answer(A, Call::VcpuYield).unwrap()[0], 0);

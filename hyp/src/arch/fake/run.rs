@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use crate::arch::errata::Guard;
-use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, LEAVE, RawExit, STORED};
+use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, LEAVE, Leaves, RawExit, STORED};
+use crate::arch::lease::First;
 
 /// What a scripted guest does next.
 #[derive(Debug)]
@@ -47,33 +48,37 @@ pub fn script(step: impl FnOnce(&mut Frame) -> Deed + 'static) {
     SCRIPT.with_borrow_mut(|script| script.push_back(Box::new(step)));
 }
 
-/// Runs the guest of `frame` through the next steps of the script, until one is not answered on the spot.
+/// Runs the guest of `frame`, and those it passes the core to, through the next steps of the script, until one is not settled.
 ///
 /// # Panics
 /// When the script is over: a story says how it ends.
-pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
+pub fn run<'l, B, C>(
+    mut frame: First<'l, Frame, B>,
+    cx: &mut C,
+    answers: &Answers<'l, B, C>,
+) -> (RawExit, First<'l, Frame, B>) {
     let context: *mut C = cx;
     loop {
         let Some(step) = SCRIPT.with_borrow_mut(VecDeque::pop_front) else {
             panic!("the script of this story is over")
         };
-        match step(frame) {
+        match step(&mut frame) {
             Deed::Exit(exit) if is_abort(&exit) => {
                 let mut place = frame.place();
                 // SAFETY: as for a call below.
                 let verdict = (answers.abort)(unsafe { &mut *context }, exit.esr, exit.far, exit.hpfar, &mut place);
                 frame.set_place(place);
                 if verdict == Answer::Leave {
-                    return exit;
+                    return (exit, frame);
                 }
             }
-            Deed::Exit(exit) => return exit,
-            Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
+            Deed::Exit(exit) => return (exit, frame),
+            Deed::End => return (RawExit { vector: STORY_END, ..RawExit::default() }, frame),
             Deed::Hvc => {
                 let id = frame.x[0] & 0xfffe_ffff;
                 let number = id.wrapping_sub(0xc600_0000);
                 if number >= FAST_CALLS {
-                    return RawExit { esr: 0x5a00_0000, ..RawExit::default() };
+                    return (RawExit { esr: 0x5a00_0000, ..RawExit::default() }, frame);
                 }
                 let [_, a, b, c, d, e, f, ..] = frame.x;
                 let handler = usize::try_from(number).ok().and_then(|number| answers.calls.get(number));
@@ -82,7 +87,16 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                 let (way, value) = answer(unsafe { &mut *context }, a, b, c, d, e, f).parts();
                 frame.x[..18].fill(0);
                 match way {
-                    LEAVE => return RawExit { vector: ANSWERED, ..RawExit::default() },
+                    LEAVE => {
+                        // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
+                        let lease = unsafe { First::from_raw(frame.into_raw()) };
+                        // SAFETY: as for the call above.
+                        let passed = (answers.pass)(unsafe { &mut *context }, lease);
+                        frame = passed.frame;
+                        if passed.leaves == Leaves::Yes {
+                            return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
+                        }
+                    }
                     // SAFETY: it holds what its way says, by its constructors.
                     STORED => frame.x[..4].copy_from_slice(&unsafe { value.results }.x),
                     // SAFETY: as above.
