@@ -37,8 +37,8 @@ pub const ACCEPTED: &[Miss] = &[
     },
     Miss {
         name: "text_bytes",
-        ceiling: 184 << 10,
-        why: "all calls of ABI 1.2, devices, and guests with an MMU of their own",
+        ceiling: 194 << 10,
+        why: "all calls of ABI 1.2, devices, guests with an MMU of their own, and the loop once more for traces",
     },
 ];
 
