@@ -2,7 +2,7 @@
 //!
 //! Used unchanged by the hypervisor, the guest library and the host tool. `abi/SPEC.md` is the normative text; this crate
 //! is its machine-readable half, and a test holds the two together. Reading order: [`call`] (the one table), [`regs`]
-//! (how arguments travel), [`error`], then the layouts [`info_page`], [`vcpu_area`], [`event_area`] and [`plan`].
+//! (how arguments travel), [`error`], then the layouts [`info_page`], [`vcpu_area`], [`event_area`], [`plan`] and [`trace`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod note;
 pub mod plan;
 pub mod regs;
 pub mod share;
+pub mod trace;
 pub mod vcpu;
 pub mod vcpu_area;
 pub mod version;

@@ -220,8 +220,10 @@ pub const INTERRUPT_FLAGS: u32 = INTERRUPT_EDGE;
 
 /// Header flag: before the first guest runs, boot says where everything stands and whose it is.
 pub const HEADER_REPORT: u32 = 1;
+/// Header flags: log2 of the frames of each core's trace ring, plus one; all zero when nothing is traced. See [`crate::trace::trace_order`].
+pub const HEADER_TRACE: u32 = 0x1f00;
 /// Every header flag of this version.
-pub const HEADER_FLAGS: u32 = HEADER_REPORT;
+pub const HEADER_FLAGS: u32 = HEADER_REPORT | HEADER_TRACE;
 
 /// VM flag: FP and SIMD may be used; otherwise they trap as undefined.
 pub const VM_FP: u32 = 1;

@@ -17,5 +17,6 @@ pub mod memory;
 pub mod scheduler;
 pub mod sync;
 pub mod timer;
+pub mod trace;
 pub mod vcpu;
 pub mod vm;

@@ -18,6 +18,7 @@ use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::timer::Deadlines;
+use crate::trace::Tracer;
 use crate::vcpu::{ContextLease, Vcpu};
 use crate::vm::{Speculation, Vm};
 
@@ -137,6 +138,8 @@ pub struct Cpu {
     pub vectors: Option<Speculation>,
     /// Deadline that the timer is armed for, in ticks.
     pub armed: u64,
+    /// What is recorded of this core, if anything is.
+    pub tracer: Option<PageBox<Tracer>>,
     /// Results of a call that left, x1 to x15, until they are written.
     pub reply: Regs,
     /// Results of a call that did not leave, x0 to x3, until the vector takes them.

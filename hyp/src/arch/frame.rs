@@ -96,6 +96,18 @@ impl<'r> Answered<'r> {
         Self { way: STORED, value: Value { results } }
     }
 
+    /// Returns what x0 to x3 hold, or `None` when `run` returns.
+    #[must_use]
+    pub const fn results(self) -> Option<[u64; 4]> {
+        match self.way {
+            // SAFETY: the value is what its way says, by the constructors.
+            SUCCESS => Some([0, unsafe { self.value.x1 }, 0, 0]),
+            // SAFETY: as above.
+            STORED => Some(unsafe { self.value.results }.x),
+            _ => None,
+        }
+    }
+
     /// Returns the two words.
     #[cfg_attr(target_os = "none", expect(dead_code, reason = "the vector takes them as they are"))]
     pub(super) const fn parts(self) -> (u64, Value<'r>) {

@@ -2,7 +2,8 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ESR_EL1, FAR_EL1, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1, Writeable,
+    CPTR_EL2, ELR_EL1, ELR_EL2, ESR_EL1, FAR_EL1, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1,
+    Writeable,
 };
 
 use super::el1::{El1, FpState};
@@ -149,6 +150,13 @@ pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> 
     ELR_EL1.set(pc);
     SPSR_EL1.set(pstate);
     VBAR_EL1.get()
+}
+
+/// Returns where the guest goes on (ELR_EL2). It holds until the guest is entered again.
+#[must_use]
+#[inline]
+pub fn return_address() -> u64 {
+    ELR_EL2.get()
 }
 
 /// Returns VBAR_EL1 of the resident vCPU.

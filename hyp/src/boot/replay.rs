@@ -58,7 +58,7 @@ pub fn replay(machine: &Machine, plan: &Plan<'_>, cores: u8) {
     let mut none = Held::mint();
     {
         let (mut pool, _held) = machine.memory.lock(&mut none);
-        make_cpus(machine, &mut pool, cores);
+        make_cpus(machine, &mut pool, cores, &plan.header);
         pool.baseline = pool.allocator.audit().ok();
     }
     // No VM ends before this stay does: no core runs a guest yet.

@@ -3,6 +3,7 @@
 
 use log::{Level, LevelFilter};
 use strato_abi::plan::{HEADER_REPORT, PayloadHeader};
+use strato_abi::trace::trace_order;
 
 use super::plan::Plan;
 use super::{Parts, refuse, report};
@@ -21,6 +22,7 @@ use crate::machine::{Cpu, Machine, Mail, Pool};
 use crate::scheduler::RunQueue;
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::timer::{Deadlines, NEVER};
+use crate::trace::Tracer;
 
 /// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for.
 #[inline(never)]
@@ -75,8 +77,8 @@ fn level(header: &PayloadHeader) -> LevelFilter {
         4 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    // The report's lines are wanted however little else is.
-    if wants_report(header) { level.max(LevelFilter::Info) } else { level }
+    // These lines are wanted however little else is.
+    if wants_report(header) || trace_order(header.flags).is_some() { level.max(LevelFilter::Info) } else { level }
 }
 
 fn slice(header: &PayloadHeader) -> u64 {
@@ -85,10 +87,11 @@ fn slice(header: &PayloadHeader) -> u64 {
 }
 
 /// Makes what each core of `cores` (a bit each) has to itself; [`run`] takes it there.
-pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
-    let Pool { allocator, own, .. } = pool;
+pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &PayloadHeader) {
     for (n, place) in machine.cpus.iter().enumerate().filter(|(n, _)| cores >> n & 1 != 0) {
         let Some(index) = CoreIndex::new(n) else { continue };
+        let tracer = tracer(header, pool, index);
+        let Pool { allocator, own, .. } = &mut *pool;
         let queue = allocator.take(PageBox::<RunQueue>::ORDER, Kind::Object, own).ok();
         let deadlines = allocator.take(PageBox::<Deadlines>::ORDER, Kind::Object, own).ok();
         let queue = queue.and_then(|pages| PageBox::zeroed(pages).ok());
@@ -106,6 +109,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
             came: 0,
             vectors: None,
             armed: NEVER,
+            tracer,
             reply: [0; 15],
             results: Results::default(),
         };
@@ -113,6 +117,20 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8) {
         let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse(&"no memory for a core") };
         *place.lock_leaf() = Some(cpu);
     }
+}
+
+/// Returns the tracer of a core, when the packed system wants one, and says where its ring stands.
+#[cold]
+#[inline(never)]
+fn tracer(header: &PayloadHeader, pool: &mut Pool, core: CoreIndex) -> Option<PageBox<Tracer>> {
+    let order = trace_order(header.flags)?;
+    let Pool { allocator, own, .. } = pool;
+    let ring = allocator.take(order, Kind::Object, own).ok();
+    let page = allocator.take(PageBox::<Tracer>::ORDER, Kind::Object, own).ok();
+    let Some((ring, page)) = ring.zip(page) else { refuse(&"no memory for a trace ring of that size on each core") };
+    let (at, bytes) = (ring.pa().bytes(), ring.bytes() as u64);
+    say(Level::Info, format_args!("trace: core {}: {bytes} bytes at {at:#x}", core.index()));
+    PageBox::new(page, Tracer::new(ring, core, header.build_id)).ok()
 }
 
 /// Runs the guests of core `index` for ever. Called on that core once the machine is made.

@@ -59,6 +59,7 @@ const OWNER_HYPERVISOR: u64 = 6;
 /// Returns what `exit` means; `frame` tells which service was called, and that the guest was in AArch32: at EL0 that arrives at the
 /// vectors of AArch64, since EL1 is AArch64.
 #[must_use]
+#[inline(always)]
 pub fn decode(exit: &RawExit, frame: &Frame) -> Trap {
     match exit.kind() {
         ExitKind::Answered => Trap::Answered,
@@ -71,6 +72,7 @@ pub fn decode(exit: &RawExit, frame: &Frame) -> Trap {
     }
 }
 
+#[inline(always)]
 fn synchronous(exit: &RawExit, frame: &Frame) -> Trap {
     let esr = exit.esr;
     match esr >> 26 & 0x3f {

@@ -13,7 +13,7 @@ use crate::vcpu::Context;
 
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
 /// where they belong without looking it up again.
-#[inline]
+#[inline(always)]
 pub fn settle(cx: &mut Cx<'_>) {
     if cx.cpu.resident.is_none() {
         return; // it turned itself off, and may be asked to start again, for which its lease must be back

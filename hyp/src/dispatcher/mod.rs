@@ -11,9 +11,10 @@ pub mod next;
 pub mod pass;
 pub mod reaper;
 pub mod service;
+pub mod traced;
 
 use crate::arch::epoch::{Stay, Visitor};
-use crate::arch::frame::{Answers, Frame};
+use crate::arch::frame::{Answers, Frame, RawExit};
 use crate::arch::{self, timer};
 use crate::hypercall;
 use crate::interpreter;
@@ -22,23 +23,67 @@ use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
 use crate::vcpu::Context;
 use exit::Trap;
 
-/// Returns what is answered while the guest has the core; `is_open` says that its VM may make every call.
-#[inline(always)]
-const fn answers<'s>(is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
-    if is_open {
-        const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort, pass: pass::pass } }
-    } else {
-        const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort, pass: pass::pass } }
+/// What looks on as the loop goes round. The loop is compiled for each, so that a look of nobody costs nothing; its parts are
+/// always inlined, since the compiler would not do it with what is called twice.
+pub trait Witness {
+    /// Returns what is answered while the guest has the core; `is_open` says that its VM may make every call.
+    #[inline(always)]
+    fn answers<'s>(is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
+        if is_open {
+            const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort, pass: pass::pass } }
+        } else {
+            const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort, pass: pass::pass } }
+        }
     }
+
+    /// The guest of `cx` is about to go on.
+    #[inline(always)]
+    fn enters(_cx: &mut Cx<'_>) {}
+
+    /// The guest of `cx` has left.
+    #[inline(always)]
+    fn left(_cx: &mut Cx<'_>, _frame: &Frame, _exit: &RawExit) {}
+
+    /// A room has answered `_next`, which is applied now.
+    #[inline(always)]
+    fn decided(_cx: &mut Cx<'_>, _next: &Next) {}
+
+    /// It is settled who has the core after the guest of `cx`.
+    #[inline(always)]
+    fn settled(_cx: &mut Cx<'_>) {}
+
+    /// The core is about to sleep.
+    #[inline(always)]
+    fn sleeps(_cpu: &mut Cpu) {}
+
+    /// The core woke and took what woke it.
+    #[inline(always)]
+    fn woke(_machine: &Machine, _cpu: &mut Cpu) {}
 }
+
+/// Nobody looks on.
+#[derive(Debug)]
+pub struct Unseen;
+
+impl Witness for Unseen {}
 
 /// Runs guests on this core until the machine stops.
 pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> ! {
+    if cpu.tracer.is_some() {
+        run::<traced::Traced>(machine, cpu, visitor)
+    } else {
+        run::<Unseen>(machine, cpu, visitor)
+    }
+}
+
+fn run<W: Witness>(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> ! {
     loop {
-        let is_idle = turn(machine, cpu, &visitor.begin());
+        let is_idle = turn::<W>(machine, cpu, &visitor.begin());
         if is_idle {
+            W::sleeps(cpu);
             // Nobody waits for the references of a core that sleeps.
             visitor.outside(|| idle(machine, cpu));
+            W::woke(machine, cpu);
         }
     }
 }
@@ -47,7 +92,7 @@ pub fn run_core(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> 
 /// follows, and settles who is next.
 ///
 /// Returns whether there was nothing to run.
-pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
+pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     if cpu.turn.is_none() {
         leave::begin(machine, cpu, stay);
     }
@@ -71,16 +116,21 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
         wakes: Wakes::default(),
     };
     enter::prepare(&mut cx, &mut frame, &turn, timer::now());
-    let (exit, mut frame) = arch::run(frame, &mut cx, answers(vm.is_open));
+    W::enters(&mut cx);
+    let (exit, mut frame) = arch::run(frame, &mut cx, W::answers(vm.is_open));
+    W::left(&mut cx, &frame, &exit);
     let trap = exit::decode(&exit, &frame);
     let next = answer(&mut cx, &mut frame, trap);
+    W::decided(&mut cx, &next);
     next::apply(&mut cx, &mut frame, next);
     leave::settle(&mut cx);
+    W::settled(&mut cx);
     frame.end(cx.context);
     false
 }
 
 /// Hands a trap to the one room that answers it.
+#[inline(always)]
 fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
     match trap {
         Trap::Answered => core::mem::replace(&mut cx.next, Next::Resume),

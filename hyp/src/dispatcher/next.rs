@@ -15,6 +15,7 @@ use crate::timer::NEVER;
 use crate::vm::Ending;
 
 /// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
+#[inline(always)]
 pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
     // A call that left has zeros in x0 to x17 already (`arch::run`): success without results.
     match next {

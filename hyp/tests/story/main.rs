@@ -40,5 +40,6 @@ mod share_settled;
 mod space_calls;
 mod space_sync;
 mod switch;
+mod traced;
 mod vcpu_calls;
 mod vcpu_kicks;

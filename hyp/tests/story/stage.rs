@@ -6,19 +6,15 @@ use std::collections::{HashMap, VecDeque};
 use strato_hyp::arch::el1::El1;
 use strato_hyp::arch::epoch::{Stay, Visitor};
 use strato_hyp::arch::frame::{Frame, RawExit};
-use strato_hyp::arch::install::{Carved, Cores};
-use strato_hyp::arch::mmio::Device;
 use strato_hyp::arch::page_box::PageBox;
-use strato_hyp::arch::region::Region;
 use strato_hyp::arch::stage2::{Vttbr, current_vttbr, set_vttbr};
-use strato_hyp::arch::{Deed, backing, guest, script, timer, watch};
-use strato_hyp::board::{self, BoardInfo, CoreMethod, GicInfo, UartInfo};
-use strato_hyp::boot::{Parts, replay, start};
-use strato_hyp::console::Console;
-use strato_hyp::dispatcher;
-use strato_hyp::gic::Gic;
+use strato_hyp::arch::{Deed, guest, script, timer, watch};
+use strato_hyp::boot::{replay, start};
+use strato_hyp::dispatcher::traced::Traced;
+use strato_hyp::dispatcher::{self, Unseen, Witness};
 use strato_hyp::lock::Held;
 use strato_hyp::machine::{Cpu, Machine};
+use strato_hyp::trace::Tracer;
 use strato_hyp::vm::Vm;
 use strato_hyp::vm::spaces::SPACES_MAX;
 
@@ -115,7 +111,7 @@ impl Story {
         LOG.take();
         watch::forget_all();
         timer::set_now(1000);
-        let parts = parts(system, cores);
+        let parts = system.parts(cores);
         let plan = start::plan(&parts);
         let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, &plan)));
         replay::replay(machine, &plan, ((1 << cores) - 1) as u8);
@@ -176,11 +172,15 @@ impl Story {
         let Core { cpu, visitor, .. } = &mut self.cores[n];
         let roots = roots(machine, &visitor.begin());
         ACTORS.with_borrow_mut(|actors| actors.roots = roots);
-        let is_idle = dispatcher::turn(machine, cpu, &visitor.begin());
-        if is_idle {
-            visitor.outside(|| ());
+        if cpu.tracer.is_some() {
+            return one_turn::<Traced>(machine, cpu, visitor);
         }
-        is_idle
+        one_turn::<Unseen>(machine, cpu, visitor)
+    }
+
+    /// Returns what core `n` records by, if it does.
+    pub(crate) fn tracer(&self, n: usize) -> Option<&Tracer> {
+        self.cores.get(n)?.cpu.tracer.as_deref()
     }
 
     /// Lets core `n`, which sleeps, take the interrupts that woke it.
@@ -266,6 +266,16 @@ impl Story {
     }
 }
 
+fn one_turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, visitor: &mut Visitor<'_>) -> bool {
+    let is_idle = dispatcher::turn::<W>(machine, cpu, &visitor.begin());
+    if is_idle {
+        W::sleeps(cpu);
+        visitor.outside(|| ());
+        W::woke(machine, cpu);
+    }
+    is_idle
+}
+
 /// Returns the root tables of all address spaces, and the places of their VMs.
 fn roots(machine: &Machine, stay: &Stay<'_>) -> HashMap<u64, u8> {
     let vms = (0u8..).zip(&machine.vms).filter_map(|(place, slot)| Some((place, slot.get(stay)?)));
@@ -276,25 +286,4 @@ fn roots(machine: &Machine, stay: &Stay<'_>) -> HashMap<u64, u8> {
         spaces.map(|space| (space.selector().vttbr.root().bytes(), place)).collect::<Vec<_>>()
     };
     vms.flat_map(of_vm).collect()
-}
-
-fn parts(system: &System, cores: usize) -> Parts {
-    let none = Region::new(0, 0);
-    let board = BoardInfo {
-        known: board::find(std::iter::once(b"linux,dummy-virt".as_slice())),
-        ram: heapless::Vec::new(),
-        reserved: heapless::Vec::new(),
-        cores: (0..cores as u64).collect(),
-        cores_left_out: 0,
-        method: CoreMethod::None,
-        gic: GicInfo::V3 { distributor: none, redistributors: none },
-        uart: UartInfo { registers: none, intid: 33 },
-    };
-    let distributor = Device::simulated_with(0x1_0000, &[(4, 1)]); // GICD_TYPER: 64 interrupts
-    let gic = Gic::new(&board, distributor, Device::simulated(0x2_0000)).expect("frames are large enough");
-    let console: &'static Console = Box::leak(Box::new(Console::new()));
-    let free = [backing::ram(system.frames, 1)].into_iter().collect();
-    let (payload, cores) = (system.payload(), Cores::simulated());
-    let carved = Carved { whole: none, stacks: heapless::Vec::new(), tables: none };
-    Parts { board, console, gic, free, payload, cores, carved, started_ticks: 0 }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::system::size;
+
 const EXAMPLES: &str = "\
 Examples:
   cargo strato run                    boot the demo system in QEMU
@@ -12,6 +14,10 @@ Examples:
   cargo strato pack demo -o demo.img  make one bootable image
   cargo strato test ping --cores 4    run the scenarios with `ping` in their name on 4 cores
   cargo strato report demo            show whose each range of memory is, and check it
+  cargo strato run hello --counted --explain
+                                      show what each call came to, with its instructions
+  cargo strato trace demo --svg demo.svg
+                                      draw which vCPU ran where, and why it stopped
   cargo strato bench --check          measure, and fail when a bar is missed further than accepted
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
@@ -69,6 +75,16 @@ pub enum Command {
         /// Show the serial line as it is: no colors, no resolved addresses
         #[arg(long)]
         raw: bool,
+        /// Then show each time a guest left for the hypervisor, in a line: guest, PC, trap, room, decision, and the
+        /// instructions that the room took (ticks, without --counted)
+        #[arg(long, conflicts_with = "raw")]
+        explain: bool,
+        /// Explain this VM alone
+        #[arg(long, value_name = "NAME", requires = "explain")]
+        vm: Option<String>,
+        /// What each core may write down, oldest overwritten first: a power of two from 4KiB to 64MiB
+        #[arg(long, value_name = "SIZE", value_parser = ring, default_value = "4MiB", requires = "explain")]
+        ring: u32,
         /// The image
         #[command(flatten)]
         image: ImageKind,
@@ -140,6 +156,36 @@ pub enum Command {
         #[arg(long, conflicts_with = "json")]
         check: bool,
     },
+    /// Show which vCPU ran where and why it stopped, as a file for Perfetto (ui.perfetto.dev) and as a picture
+    ///
+    /// Each core writes down every time a guest leaves it, in a ring in memory that is read through QEMU's monitor when the
+    /// machine powers off, or stands at its time limit.
+    Trace {
+        /// Name or path of a system
+        #[arg(default_value = "demo")]
+        system: String,
+        /// File to write: Chrome trace events in JSON [default: trace.json, unless --svg is given]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// File to write: a picture, a lane per core
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+        /// What each core may write down, oldest overwritten first: a power of two from 4KiB to 64MiB
+        #[arg(long, value_name = "SIZE", value_parser = ring, default_value = "4MiB")]
+        ring: u32,
+        /// The machine
+        #[command(flatten)]
+        machine: Machine,
+        /// Cores of the machine [default: as the system says, else 1]
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        cores: Option<u8>,
+        /// Seconds after which the run is ended [default: as the system says, else 30]
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
+    },
     /// Start a system stopped, with a debugger that knows its symbols
     Gdb {
         /// Name or path of a system
@@ -158,6 +204,16 @@ pub enum Command {
         #[arg(long)]
         source_only: bool,
     },
+}
+
+/// Returns log2 of the 4 KiB frames of a ring.
+fn ring(text: &str) -> Result<u32, String> {
+    let bytes = size::parse(text)?;
+    if bytes.is_power_of_two() && (4 << 10..=64 << 20).contains(&bytes) {
+        Ok((bytes >> 12).trailing_zeros())
+    } else {
+        Err("is no power of two from 4KiB to 64MiB".into())
+    }
 }
 
 /// Which form of the hypervisor.

@@ -1,4 +1,4 @@
-//! The host tool of Strato, as a library: build, check, pack, run, test, bench, size, gdb, lint.
+//! The host tool of Strato, as a library: build, check, pack, run, test, bench, size, report, trace, gdb, lint.
 //!
 //! Rooms: [`system`] (TOML to a checked system), [`image`] (a guest's ELF to segments), [`pack`] (one bootable image),
 //! [`project`] (the workspace and cargo), [`exit`] (what a status means).
@@ -16,4 +16,5 @@ pub mod qemu;
 pub mod report;
 pub mod scenario;
 pub mod system;
+pub mod trace;
 pub mod transcript;

@@ -11,6 +11,7 @@ std::thread_local! {
     static EL1: RefCell<El1> = const { RefCell::new(El1::RESET) };
     static FP: RefCell<FpState> = const { RefCell::new(FpState::RESET) };
     static VCPU: Cell<u8> = const { Cell::new(0) };
+    static RETURN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Sets what is the same for every guest.
@@ -90,6 +91,17 @@ pub fn take_exception(syndrome: u64, far: Option<u64>, pc: u64, pstate: u64) -> 
 /// Changes the remembered FP registers, as a guest's own instructions would.
 pub fn change_fp(with: impl FnOnce(&mut FpState)) {
     FP.with_borrow_mut(with);
+}
+
+/// Returns where the guest goes on, as it was when it left.
+#[must_use]
+pub fn return_address() -> u64 {
+    RETURN.get()
+}
+
+/// Remembers where the guest goes on.
+pub(in crate::arch) fn set_return_address(pc: u64) {
+    RETURN.set(pc);
 }
 
 /// Returns the vector base of the resident vCPU.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::arch::errata::Guard;
 use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, LEAVE, Leaves, RawExit, STORED};
+use crate::arch::guest;
 use crate::arch::lease::First;
 
 /// What a scripted guest does next.
@@ -62,7 +63,9 @@ pub fn run<'l, B, C>(
         let Some(step) = SCRIPT.with_borrow_mut(VecDeque::pop_front) else {
             panic!("the script of this story is over")
         };
-        match step(&mut frame) {
+        let deed = step(&mut frame);
+        guest::set_return_address(frame.pc);
+        match deed {
             Deed::Exit(exit) if is_abort(&exit) => {
                 let mut place = frame.place();
                 // SAFETY: as for a call below.

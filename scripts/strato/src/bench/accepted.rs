@@ -37,8 +37,8 @@ pub const ACCEPTED: &[Miss] = &[
     },
     Miss {
         name: "text_bytes",
-        ceiling: 192 << 10,
-        why: "all calls of ABI 1.2, devices, guests with an MMU of their own, guarded vectors",
+        ceiling: 216 << 10,
+        why: "all calls of ABI 1.2, devices, guests with an MMU of their own, guarded vectors, and the loop once more for traces",
     },
 ];
 

@@ -13,6 +13,7 @@ use crate::qemu::session::{self, End};
 use crate::qemu::{Qemu, Virt};
 use crate::report::follow::Follower;
 use crate::scenario;
+use crate::trace;
 use crate::transcript::backtrace::{Symbols, address_after};
 use crate::transcript::{Line, Transcript};
 
@@ -60,6 +61,8 @@ pub struct Run {
     pub reasons: Vec<String>,
     /// Instructions that all cores together executed, if the machine was counted ([`Transcript::instructions`]).
     pub instructions: Option<u64>,
+    /// The rings that its cores wrote, as they stood in memory at the end, if the machine was traced.
+    pub rings: Vec<Vec<u8>>,
 }
 
 /// Boots `image`, the packed form of `ready`, and hands each line to `on_line`.
@@ -78,10 +81,22 @@ pub fn boot(
     let mut transcript = Transcript::default();
     let entered_at = ready.system.entered_at;
     let mut command = qemu.command(machine, entered_at, file.path());
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command)).transpose()?;
+    let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings)).transpose()?;
     let mut follower = ready.system.is_followed.then(Follower::default);
     let mut lost = Vec::new();
-    let end = session::run(command, limit, |line| {
+    let mut rings: Vec<Scratch> = Vec::new();
+    let hear = |line: &str| {
+        if let (Some((start, bytes)), Some(monitor)) = (trace::announced(line), &monitor) {
+            match Scratch::new(&[]) {
+                Ok(ring) => {
+                    monitor.want(start, bytes, ring.path());
+                    rings.push(ring);
+                }
+                Err(why) => lost.push(format!("{why:#}")),
+            }
+            return ControlFlow::Continue(());
+        }
         let followed = follower.as_mut().map_or(Ok(Some(line.to_owned())), |follower| follower.line(line));
         let shown = followed.unwrap_or_else(|why| {
             lost.push(why);
@@ -94,12 +109,16 @@ pub fn boot(
         // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
         let is_last = entered_at.refusal().is_some_and(|refusal| line.starts_with(refusal));
         if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+    };
+    let end = session::run_to(command, limit, hear, || monitor.as_ref().is_some_and(Monitor::end_now))?;
     let mut reasons = scenario::judge(&ready.system, &transcript, &end);
     reasons.extend(lost);
     let executed = monitor.and_then(Monitor::instructions);
+    let executed = executed.filter(|_| machine.is_counted);
     let instructions = executed.and_then(|executed| transcript.instructions(machine.cores, executed));
-    Ok(Run { transcript, end, reasons, instructions })
+    let rings = rings.iter().map(|ring| std::fs::read(ring.path())).collect::<Result<_, _>>();
+    let rings = rings.context("cannot read what the machine's cores wrote down")?;
+    Ok(Run { transcript, end, reasons, instructions, rings })
 }
 
 /// Resolves the addresses in reports to functions and lines.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use strato_abi::plan::HEADER_REPORT;
+use strato_abi::trace::trace_flags;
 
 use super::{Ready, ready};
 use crate::exit::{PASSED, say};
@@ -83,6 +84,15 @@ pub fn image_to_run(project: &mut Project, ready: &Ready, cores: Option<u8>) -> 
 /// As [`image`].
 pub fn reporting_image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
     packed(project, ready, cores, HEADER_REPORT)
+}
+
+/// As [`image_to_run`], of a system that each core records into a ring of `1 << order` frames of 4 KiB.
+///
+/// # Errors
+/// As [`image`].
+pub fn traced_image(project: &mut Project, ready: &Ready, cores: u8, order: u32) -> anyhow::Result<Vec<u8>> {
+    let report = if ready.system.is_followed { HEADER_REPORT } else { 0 };
+    packed(project, ready, Some(cores), report | trace_flags(order))
 }
 
 fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -> anyhow::Result<Vec<u8>> {

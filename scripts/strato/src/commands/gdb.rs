@@ -29,7 +29,8 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let image = Scratch::new(&build::image(project, &ready, Some(cores))?)?;
     let port = free_port()?;
     let cpu = machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into());
-    let virt = Virt { gic: machine.gic, cores, cpu, is_counted: machine.counted, gdb_port: Some(port) };
+    let virt =
+        Virt { gic: machine.gic, cores, cpu, is_counted: machine.counted, is_traced: false, gdb_port: Some(port) };
     let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
     guests.dedup();
     let arguments = arguments(port, &project.hypervisor()?, &guests);

@@ -19,6 +19,7 @@ pub mod lint;
 pub mod report;
 pub mod run;
 pub mod test;
+pub mod trace;
 
 /// Runs what the command line says and returns the exit status.
 ///
@@ -37,9 +38,15 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             project.take(form(image));
             build::pack(&mut project, &system, &output)
         }
-        Command::Run { system, machine, cores, timeout, raw, image } => {
+        Command::Run { system, machine, cores, timeout, raw, explain, vm, ring, image } => {
             project.take(form(image));
-            run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw })
+            let explain = explain.then_some(run::Explain { ring_order: ring, vm });
+            run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw, explain })
+        }
+        Command::Trace { system, output, svg, ring, machine, cores, timeout, image } => {
+            project.take(form(image));
+            let request = trace::Request { system, machine, cores, timeout_s: timeout, ring_order: ring, output, svg };
+            trace::trace(&mut project, &request)
         }
         Command::Bench { json, gic, check } => {
             bench::bench(&mut project, bench::Request { is_json: json, gic, is_check: check })

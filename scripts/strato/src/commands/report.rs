@@ -47,6 +47,7 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         cores,
         cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
         is_counted: request.machine.counted,
+        is_traced: false,
         gdb_port: None,
     };
     let facts = facts(project, &qemu, &ready, &machine)?;
@@ -72,7 +73,7 @@ pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) 
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
     let mut command = qemu.command(machine, ready.system.entered_at, file.path());
     // A counted machine's command line names the monitor's socket.
-    let _monitor = machine.has_monitor().then(|| Monitor::attach(&mut command)).transpose()?;
+    let _monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0)).transpose()?;
     let end = session::run(command, limit, |line| {
         transcript.lines.push(line.to_owned());
         if line.strip_prefix("strato: ") == Some(facts::END) {

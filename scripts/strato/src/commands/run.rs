@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::boot::{self, Resolver};
-use super::{build, ready};
+use super::{build, ready, trace};
 use crate::cli::Machine;
-use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT, say, say_in_color};
+use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT, Usage, say, say_in_color};
 use crate::project::Project;
 use crate::qemu::session::End;
 use crate::qemu::{Qemu, Virt};
+use crate::system::System;
+use crate::trace::explain;
 use crate::transcript::show::Palette;
 
 /// What the command line asks for.
@@ -24,6 +26,17 @@ pub struct Request {
     pub timeout_s: Option<u32>,
     /// Whether lines are shown as they are.
     pub is_raw: bool,
+    /// What is explained afterwards.
+    pub explain: Option<Explain>,
+}
+
+/// What `--explain` asks for.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// log2 of the frames of each core's ring.
+    pub ring_order: u32,
+    /// The VM that alone is explained.
+    pub vm: Option<String>,
 }
 
 /// Boots a system and returns 0 when every VM ended as expected.
@@ -35,12 +48,19 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let mut ready = ready(project, &request.system)?;
     ready.system.is_followed &= !request.is_raw;
     let cores = request.cores.unwrap_or(ready.system.cores);
-    let image = build::image_to_run(project, &ready, Some(cores))?;
+    let image = match &request.explain {
+        Some(explain) => {
+            known_vm(&ready.system, explain.vm.as_deref())?;
+            build::traced_image(project, &ready, cores, explain.ring_order)?
+        }
+        None => build::image_to_run(project, &ready, Some(cores))?,
+    };
     let machine = Virt {
         gic: request.machine.gic,
         cores,
         cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
         is_counted: request.machine.counted,
+        is_traced: request.explain.is_some(),
         gdb_port: None,
     };
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
@@ -69,10 +89,30 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     if let Some(instructions) = run.instructions {
         eprintln!("{instructions} instructions, of all cores together");
     }
+    if let Some(explain) = &request.explain {
+        let trace = trace::of(&run, &ready, &machine)?;
+        let files = trace::files(&ready);
+        explain::lines(&trace, &trace::symbols(&files), explain.vm.as_deref()).iter().try_for_each(say)?;
+    }
     verdict(&ready.system.name, &run)
 }
 
-fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
+fn known_vm(system: &System, vm: Option<&str>) -> anyhow::Result<()> {
+    let labels = || system.vms.iter().map(|vm| vm.label.value.as_str());
+    match vm {
+        Some(vm) if !labels().any(|label| label == vm) => {
+            let fix = format!("it has {}", labels().collect::<Vec<_>>().join(", "));
+            Err(Usage { what: format!("`{}` has no VM `{vm}`", system.name), fix }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says why a run failed, if it did, and returns the status.
+///
+/// # Errors
+/// None today.
+pub(super) fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
     if run.reasons.is_empty() {
         return Ok(PASSED);
     }

@@ -156,7 +156,8 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
         let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
         for cores in request.cores.map_or(usual, |only| vec![only]) {
-            let machine = Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, gdb_port: None };
+            let machine =
+                Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, is_traced: false, gdb_port: None };
             let image = match &ready {
                 Ok(ready) => {
                     let image = build::image_to_run(project, ready, Some(cores))?;

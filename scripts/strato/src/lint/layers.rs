@@ -6,7 +6,7 @@ use super::Finding;
 pub const LAYERS: [&[&str]; 8] = [
     &["sync"],
     &["arch", "lock"],
-    &["board", "console", "gic", "timer"],
+    &["board", "console", "gic", "timer", "trace"],
     &["allocator", "memory", "events"],
     &["vm", "vcpu", "scheduler"],
     &["machine"],

@@ -112,6 +112,8 @@ pub struct Virt {
     pub cpu: String,
     /// Whether a tick is an instruction and every run is the same.
     pub is_counted: bool,
+    /// Whether its memory is read at the end, by its monitor.
+    pub is_traced: bool,
     /// Port of the debugger's stub on the loopback address; the machine waits for it.
     pub gdb_port: Option<u16>,
 }
@@ -123,10 +125,10 @@ impl Virt {
         format!("virt-gicv{}", self.gic)
     }
 
-    /// Returns whether the machine has a [`monitor`] to tell what it executed. One with a debugger is the debugger's.
+    /// Returns whether the machine has a [`monitor`] to tell what it executed, or what is in its memory. One with a debugger is the debugger's.
     #[must_use]
     pub fn has_monitor(&self) -> bool {
-        self.is_counted && self.gdb_port.is_none()
+        (self.is_counted || self.is_traced) && self.gdb_port.is_none()
     }
 
     /// Returns the arguments, all but the image.
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     fn virt() -> Virt {
-        Virt { gic: 2, cores: 4, cpu: "cortex-a72".into(), is_counted: false, gdb_port: None }
+        Virt { gic: 2, cores: 4, cpu: "cortex-a72".into(), is_counted: false, is_traced: false, gdb_port: None }
     }
 
     #[test]
@@ -186,6 +188,12 @@ mod tests {
             line.contains("-cpu cortex-a72,cntfrq=1000000000") && line.contains("-icount shift=0,align=off,sleep=off")
         );
         assert!(line.contains("-S -no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("-serial stdio"));
+    }
+
+    #[test]
+    fn a_traced_machine_has_a_monitor_and_its_own_time() {
+        let line = Virt { is_traced: true, ..virt() }.arguments(Level::El2).join(" ");
+        assert!(line.contains("-no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("icount"));
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! The monitor (QMP) of a counted machine: starts it, hears that it powered off, asks what it executed, and ends it.
+//! The monitor (QMP) of a counted or traced machine: starts it, hears that it powered off, reads what is wanted of its memory, asks
+//! what it executed, and ends it.
 //! Called by `commands::boot`. Says nothing between start and power-off, so that a run stays the same each time.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What makes QEMU stand still before the first instruction and after power-off, with its monitor on descriptor 0.
 pub const ARGUMENTS: [&str; 6] =
@@ -16,55 +20,114 @@ pub const ARGUMENTS: [&str; 6] =
 
 /// A monitor in use.
 #[derive(Debug)]
-pub struct Monitor(JoinHandle<Option<u64>>);
+pub struct Monitor {
+    talk: JoinHandle<Option<u64>>,
+    line: UnixStream,
+    wanted: Arc<Wanted>,
+}
+
+/// What is wanted of the machine's memory, as commands.
+#[derive(Debug, Default)]
+struct Wanted {
+    commands: Mutex<Vec<Value>>,
+    /// How many will be said before the machine powers off.
+    expected: usize,
+}
+
+/// How long a machine that powered off is kept for what is expected and not said: its last lines may still be on their way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Wanted {
+    fn locked(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns all that is wanted, once as much is said as is expected.
+    fn take(&self) -> Vec<Value> {
+        let started = Instant::now();
+        while self.locked().len() < self.expected && started.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        std::mem::take(&mut *self.locked())
+    }
+}
 
 impl Monitor {
-    /// Returns the monitor of the machine that `command`, which has [`ARGUMENTS`], is about to start.
+    /// Returns the monitor of the machine that `command`, which has [`ARGUMENTS`], is about to start; [`Monitor::want`] will be
+    /// called `expected` times.
     ///
     /// # Errors
     /// The system gives no pair of sockets.
-    pub fn attach(command: &mut Command) -> anyhow::Result<Self> {
+    pub fn attach(command: &mut Command, expected: usize) -> anyhow::Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("no socket for QEMU's monitor")?;
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
-        Ok(Self(thread::spawn(move || converse(BufReader::new(&ours), &ours))))
+        let line = ours.try_clone().context("no second end for QEMU's monitor")?;
+        let wanted = Arc::new(Wanted { commands: Mutex::default(), expected });
+        let told = Arc::clone(&wanted);
+        Ok(Self { talk: thread::spawn(move || converse(BufReader::new(&ours), &ours, &told)), line, wanted })
+    }
+
+    /// Has `bytes` bytes of physical memory from `start` on written to `file` before the machine goes away.
+    pub fn want(&self, start: u64, bytes: u64, file: &Path) {
+        let arguments = json!({ "val": start, "size": bytes, "filename": file });
+        self.wanted.locked().push(json!({ "execute": "pmemsave", "arguments": arguments }));
+    }
+
+    /// Stops the machine where it is, has what is wanted of its memory written, and tells it to go. Returns whether that was said.
+    #[must_use]
+    pub fn end_now(&self) -> bool {
+        let wanted = self.wanted.locked();
+        if wanted.is_empty() {
+            return false;
+        }
+        let commands = [command("stop")].into_iter().chain(wanted.iter().cloned()).chain([command("quit")]);
+        commands.into_iter().all(|command| writeln!(&self.line, "{command}").is_ok())
     }
 
     /// Returns the instructions that all cores together executed from reset until QEMU stopped them behind power-off, or `None`
     /// when the machine did not power off. To be called when the process has ended and its `Command` is gone: nothing else ends the conversation.
     #[must_use]
     pub fn instructions(self) -> Option<u64> {
-        self.0.join().ok().flatten()
+        self.talk.join().ok().flatten()
     }
 }
 
-fn converse(from: impl BufRead, mut to: impl Write) -> Option<u64> {
+fn command(name: &str) -> Value {
+    json!({ "execute": name })
+}
+
+fn converse(from: impl BufRead, mut to: impl Write, wanted: &Wanted) -> Option<u64> {
     let mut instructions = None;
     // The line breaks when the process ends, whatever was said before.
     for line in from.lines().map_while(Result::ok) {
-        let (reply, count) = answer(&line);
+        let (reply, count) = answer(&line, wanted);
         instructions = instructions.or(count);
         for command in reply {
-            writeln!(to, "{{\"execute\":\"{command}\"}}").ok()?;
+            writeln!(to, "{command}").ok()?;
         }
     }
     instructions
 }
 
 /// Returns what to say to a line of the monitor, and the count if the line has it.
-fn answer(line: &str) -> (&'static [&'static str], Option<u64>) {
-    let Ok(line) = serde_json::from_str::<Value>(line) else { return (&[], None) };
+fn answer(line: &str, wanted: &Wanted) -> (Vec<Value>, Option<u64>) {
+    let commands = |names: &[&str]| names.iter().map(|name| command(name)).collect();
+    let Ok(line) = serde_json::from_str::<Value>(line) else { return (Vec::new(), None) };
     if line.get("QMP").is_some() {
-        return (&["qmp_capabilities", "cont"], None);
+        return (commands(&["qmp_capabilities", "cont"]), None);
     }
     if line.get("event").is_some_and(|event| event == "SHUTDOWN") {
-        // Nothing is replayed: this is the command that tells the count (QMP reference, ReplayInfo).
-        return (&["query-replay"], None);
+        // Memory first: the count is the last question. Nothing is replayed: this is the command that tells the count (QMP
+        // reference, ReplayInfo).
+        let mut last = wanted.take();
+        last.push(command("query-replay"));
+        return (last, None);
     }
     match line.get("return").and_then(|reply| reply.get("icount")?.as_u64()) {
-        Some(count) => (&["quit"], Some(count)),
+        Some(count) => (commands(&["quit"]), Some(count)),
         // A machine that cannot tell has to end all the same.
-        None if line.get("error").is_some() => (&["quit"], None),
-        None => (&[], None),
+        None if line.get("error").is_some() => (commands(&["quit"]), None),
+        None => (Vec::new(), None),
     }
 }
 
@@ -73,8 +136,12 @@ mod tests {
     use super::*;
 
     fn said(lines: &str) -> (Option<u64>, Vec<String>) {
+        said_when(lines, &Wanted::default())
+    }
+
+    fn said_when(lines: &str, wanted: &Wanted) -> (Option<u64>, Vec<String>) {
         let mut said = Vec::new();
-        let count = converse(lines.as_bytes(), &mut said);
+        let count = converse(lines.as_bytes(), &mut said, wanted);
         (count, String::from_utf8(said).unwrap().lines().map(Into::into).collect())
     }
 
@@ -92,6 +159,43 @@ mod tests {
         assert_eq!(count, Some(410_831));
         let commands = ["qmp_capabilities", "cont", "query-replay", "quit"];
         assert_eq!(said, commands.map(|command| format!("{{\"execute\":\"{command}\"}}")));
+    }
+
+    #[test]
+    fn memory_that_is_wanted_is_written_before_the_machine_goes() {
+        let wanted = Wanted { commands: Mutex::new(vec![json!({ "execute": "pmemsave" })]), expected: 1 };
+        let (_, said) = said_when("{\"event\": \"SHUTDOWN\"}\n{\"return\": {}}", &wanted);
+        assert_eq!(said, [r#"{"execute":"pmemsave"}"#, r#"{"execute":"query-replay"}"#]);
+        assert!(wanted.locked().is_empty(), "it is asked for once");
+    }
+
+    #[test]
+    fn what_is_said_late_is_waited_for() {
+        let wanted = Wanted { commands: Mutex::default(), expected: 1 };
+        let said = thread::scope(|scope| {
+            let late = scope.spawn(|| wanted.take());
+            wanted.locked().push(json!(1));
+            late.join().unwrap()
+        });
+        assert_eq!(said, [json!(1)]);
+    }
+
+    #[test]
+    fn a_running_machine_is_stopped_read_and_told_to_go() {
+        let mut command = Command::new("true");
+        let monitor = Monitor::attach(&mut command, 1).unwrap();
+        assert!(!monitor.end_now(), "nobody wants anything of its memory");
+        monitor.want(0x4000_0000, 4096, Path::new("/tmp/ring"));
+        assert!(monitor.end_now());
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        let other = Monitor { line: ours, talk: thread::spawn(|| None), wanted: monitor.wanted };
+        assert!(other.end_now());
+        drop(other);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut theirs, &mut said).unwrap();
+        let file = r#"{"filename":"/tmp/ring","size":4096,"val":1073741824}"#;
+        let saved = format!("{{\"arguments\":{file},\"execute\":\"pmemsave\"}}");
+        assert_eq!(said.lines().collect::<Vec<_>>(), [r#"{"execute":"stop"}"#, &saved, r#"{"execute":"quit"}"#]);
     }
 
     #[test]

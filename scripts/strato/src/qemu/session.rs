@@ -68,6 +68,16 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The process, ended with the value.
 struct Machine(Child);
 
+impl Machine {
+    /// Waits until it has ended, at most `limit`.
+    fn wait_for(&mut self, limit: Duration) {
+        let started = Instant::now();
+        while started.elapsed() < limit && matches!(self.0.try_wait(), Ok(None)) {
+            thread::sleep(GLANCE / 10);
+        }
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         // Both fail only when the process is gone already.
@@ -76,14 +86,26 @@ impl Drop for Machine {
     }
 }
 
+/// How long a machine that was told to end may take for it.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// Runs `command`, hands each line of its output to `on_line`, and ends it when that breaks, or after `limit`.
 ///
 /// # Errors
 /// The process cannot be started.
-pub fn run(
+pub fn run(command: Command, limit: Duration, on_line: impl FnMut(&str) -> ControlFlow<()>) -> anyhow::Result<End> {
+    run_to(command, limit, on_line, || false)
+}
+
+/// As [`run`]; `farewell` is asked before a machine is ended that has not ended by itself, and returns whether it has told it to.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_to(
     mut command: Command,
     limit: Duration,
     mut on_line: impl FnMut(&str) -> ControlFlow<()>,
+    farewell: impl FnOnce() -> bool,
 ) -> anyhow::Result<End> {
     let started = Instant::now();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -98,25 +120,31 @@ pub fn run(
         String::from_utf8_lossy(&text).trim().to_owned()
     });
     let mut length = 0_usize;
-    loop {
+    let early = loop {
         if is_interrupted() {
-            return Ok(End::Interrupted);
+            break Some(End::Interrupted);
         }
         let left = limit.saturating_sub(started.elapsed());
         match lines.recv_timeout(left.min(GLANCE)) {
             Ok(line) => {
                 length = length.saturating_add(line.len());
                 if length > TRANSCRIPT_MAX {
-                    return Ok(End::TooLong);
+                    break Some(End::TooLong);
                 }
                 if on_line(&line).is_break() {
-                    return Ok(End::Told);
+                    break Some(End::Told);
                 }
             }
             Err(RecvTimeoutError::Timeout) if left > GLANCE => {}
-            Err(RecvTimeoutError::Timeout) => return Ok(End::TimedOut),
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => break Some(End::TimedOut),
+            Err(RecvTimeoutError::Disconnected) => break None,
         }
+    };
+    if let Some(end) = early {
+        if farewell() {
+            machine.wait_for(PARTING);
+        }
+        return Ok(end);
     }
     // The output is closed, so the process ends at once.
     let status = machine.0.wait().context("cannot wait for QEMU")?;
@@ -187,6 +215,21 @@ mod tests {
     fn a_run_is_ended_by_its_last_line() {
         let (end, lines) = sh("echo begun; echo enough; exec sleep 60", 60_000);
         assert_eq!((end, lines), (End::Told, vec!["begun".to_owned(), "enough".to_owned()]));
+    }
+
+    #[test]
+    fn a_machine_that_is_told_to_end_has_time_for_it() {
+        let folder = std::env::temp_dir();
+        let [told, done] = ["told", "done"].map(|word| folder.join(format!("strato-{}-{word}", std::process::id())));
+        let mut command = Command::new("sh");
+        let script = "echo up; while [ ! -e \"$0\" ]; do sleep 0.1; done; touch \"$1\"";
+        command.args(["-c", script]).args([&told, &done]).stdin(Stdio::null());
+        let end =
+            run_to(command, Duration::from_secs(60), |_| ControlFlow::Break(()), || std::fs::write(&told, "").is_ok());
+        assert_eq!((end.unwrap(), done.exists()), (End::Told, true));
+        for file in [told, done] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 
     #[test]

@@ -42,11 +42,15 @@ impl<'f> Symbols<'f> {
         if !frames.is_empty() {
             return frames;
         }
-        let below = self.labels.iter().take_while(|(start, _)| *start <= address).last();
-        below
-            .map(|(start, name)| format!("{:#}+{:#x}", rustc_demangle::demangle(name), address - start))
-            .into_iter()
-            .collect()
+        self.label(address).into_iter().collect()
+    }
+
+    /// Returns the symbol below `address` and how far behind it that is: `main+0x1c`.
+    #[must_use]
+    pub fn label(&self, address: u64) -> Option<String> {
+        let behind = self.labels.partition_point(|(start, _)| *start <= address);
+        let (start, name) = self.labels.get(behind.checked_sub(1)?)?;
+        Some(format!("{:#}+{:#x}", rustc_demangle::demangle(name), address - start))
     }
 
     fn frames(&self, address: u64) -> Vec<String> {
