@@ -24,6 +24,8 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
         next::give_way(cx);
     } else if let Next::Wait(deadline) = cx.next {
         next::wait(cx, deadline, now);
+    } else if let Next::Resume = cx.next {
+        // Success without results, which the frame holds: others are to be told.
     } else if let Next::Reply(status) = cx.next {
         reply::write(&mut frame, status, &cx.cpu.reply);
     } else if let Next::YieldTo(target) = cx.next {

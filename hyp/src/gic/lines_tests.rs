@@ -159,7 +159,7 @@ fn the_hypervisors_and_unknown_interrupts_are_not_given_and_the_table_ends() {
     assert_eq!(lines.claim(IntId(64), false, ME, &gic), Err(ClaimError::Unknown));
     assert_eq!((lines.find(IntId(64)), lines.iter().count()), (None, 0));
     write(4, 7); // 256 interrupts
-    for n in 0..LINES_MAX as u32 {
+    for n in 0..u32::try_from(LINES_MAX).unwrap() {
         assert_eq!(lines.claim(IntId(100 + n), false, ME, &gic).map(u32::from), Ok(n));
     }
     assert_eq!(lines.claim(IntId(200), false, ME, &gic), Err(ClaimError::Full));

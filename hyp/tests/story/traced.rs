@@ -72,7 +72,7 @@ fn a_call_that_wakes_and_one_that_waits_say_whom_and_who_has_the_core_then() {
     assert_eq!((wait.decision, wait.results[0]), (Decision::Wait as u8, u64::MAX));
     assert_eq!((wait.from_vm, wait.to_vm), (1, 0));
     let send = of(&records, Crossing::Call, Call::EvtSend as u32);
-    assert_eq!((send.decision, send.woken_vm, send.woken_vcpus), (Decision::Reply as u8, 1, 1));
+    assert_eq!((send.decision, send.woken_vm, send.woken_vcpus), (Decision::Resume as u8, 1, 1));
     // Whoever has the core next is whoever leaves next.
     for (before, after) in records.iter().zip(&records[1..]) {
         assert_eq!((before.to_vm, before.to_vcpu), (after.from_vm, after.from_vcpu), "{before:?}\n{after:?}");
