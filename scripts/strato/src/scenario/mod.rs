@@ -249,8 +249,10 @@ mod tests {
         let report = "strato: panic: on core 1, build 1f: page-table order: a table freed before the invalidation\n\
                       strato: panic: at hyp/src/arch/watch/cell.rs:29\n\
                       strato: panic: image at 0x40080000; called from, innermost first:\n\
-                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)";
+                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\n\
+                      strato: panic: all cores stopped";
         assert_eq!(reasons_of("tlbi", report), 0);
+        assert_eq!(reasons_of("tlbi", &report.replace("all cores stopped", "1 cores did not stop")), 1);
         assert_eq!(reasons_of("tlbi", &report.replace("page-table order: a", "a")), 1);
         assert_eq!(reasons_of("tlbi", GOOD), 1);
     }
