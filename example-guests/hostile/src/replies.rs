@@ -122,6 +122,8 @@ pub(crate) fn lk02_calls_leave_results_and_zeros(info: &Info, scratch: &Scratch)
             Call::VcpuWait => [&[0], &[1], &[2], &[0], &[1]],
             Call::VcpuSignalWait => [&[port, 0], &[ram, 0], &[0, 0], &[peer, 0], &[port, 1]],
             Call::EvtOffer => [&[port], &[ram], &[0], &[], &[0xffff]],
+            // Not so short that it runs out.
+            Call::VcpuWatchdog => [&[1 << 40], &[u64::MAX], &[1 << 40], &[], &[0]],
             Call::ConWrite => [&[0], &[113], &[0], &[u64::MAX], &[1 << 32]],
             Call::CoreGroup | Call::CoreLimit | Call::VcpuState => [&[0], &[1], &[5], &[99], &[]],
             _ => [&[0, 0], &[1, 0], &[], &[0; 6], &[3, 3]],
