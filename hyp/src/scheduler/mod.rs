@@ -65,7 +65,7 @@ const OWN_SHIFT: u32 = 9;
 pub struct Turn {
     /// The vCPU.
     pub vcpu: VcpuRef,
-    /// The priority that it runs with; above [`LENT`], when that is lent, its own. As wide as `vcpu`, so that a turn has no
+    /// The priority that it runs with; above bit 8, which says that it is lent, its own. As wide as `vcpu`, so that a turn has no
     /// padding and is copied in registers.
     pub priority: u32,
     /// End of its slice in ticks; it counts only while an equal waits.
