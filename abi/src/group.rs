@@ -45,7 +45,9 @@ groups! {
     /// Memory shared between peers.
     Share = 4, "SHARE", 1, 0;
     /// Event channels.
-    Event = 5, "EVT", 1, 1;
+    Event = 5, "EVT", 1, 2;
+    /// Clocks and timers.
+    Time = 6, "TIME", 1, 0;
     /// The console.
     Console = 7, "CON", 1, 0;
 }

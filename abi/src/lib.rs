@@ -24,6 +24,7 @@ pub mod note;
 pub mod plan;
 pub mod regs;
 pub mod share;
+pub mod time;
 pub mod vcpu;
 pub mod vcpu_area;
 pub mod version;

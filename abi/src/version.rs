@@ -1,7 +1,7 @@
 //! Versions of the ABI and of its groups, and the identity that a guest finds it by.
 
 /// Major and minor version of the whole ABI, `major << 16 | minor`, as INFO and the info page report it.
-pub const ABI_VERSION: u32 = 1 << 16 | 1;
+pub const ABI_VERSION: u32 = 1 << 16 | 2;
 
 /// The UID that `0x8600_FF01` answers in w0-w3: a random version-4 UUID, chosen once
 /// (`3ffebbd1-1a43-4169-873e-bf9f6fed3d8a`), first byte in the lowest byte of w0 (SMCCC, Arm DEN 0028).

@@ -5,6 +5,7 @@
 //! Two VMs on one core: `role=a` measures, `role=b` (partner.rs) is the other end of its round trips.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+mod arch;
 mod demand;
 mod lending;
 mod longest;
@@ -13,6 +14,7 @@ mod pages;
 mod partner;
 mod shares;
 mod stream;
+mod timers;
 
 use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
@@ -42,6 +44,7 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     figure("null_call", |_| core::nop().map(drop))?;
     figure("yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
     pages::run(info)?;
+    timers::run()?;
 
     // The partner yields as well: each yield comes back after one of the other side.
     event::send(other)?;

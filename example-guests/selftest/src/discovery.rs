@@ -10,7 +10,7 @@ use strato_guest::{Failure, Hvc, Info, core, ensure, ensure_equal, event, printl
 /// Asks for everything that the info page says as well.
 pub(crate) fn discovery(info: &Info) -> Result<(), Failure> {
     ensure(smccc::uid(&Hvc) == UID, "the UID is another hypervisor's")?;
-    ensure(smccc::revision(&Hvc) == (1, 1), "the revision is not 1.1")?;
+    ensure(smccc::revision(&Hvc) == (1, 2), "the revision is not 1.2")?;
     ensure(smccc::smccc_version(&Hvc) == 0x1_0002, "SMCCC is not 1.2")?;
     ensure(smccc::psci_version(&Hvc) == 0x1_0001, "PSCI is not 1.1")?;
     ensure(smccc::psci_features(&Hvc, 0xc400_0003) == 0, "CPU_ON is not there")?;

@@ -69,6 +69,9 @@ pub type Answerer<C> = extern "C" fn(&mut C, u64, u64, u64, u64, u64, u64, &mut 
 /// makes `run` return with the abort as it came.
 pub type AbortAnswerer<C> = extern "C" fn(&mut C, u64, u64, u64, &mut Place) -> Answer;
 
+/// The handler of interrupts: the context. `Leave` makes `run` return as if there had been no handler.
+pub type IrqAnswerer<C> = extern "C" fn(&mut C) -> Answer;
+
 /// What is answered inside `run`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -77,6 +80,8 @@ pub struct Answers<C> {
     pub calls: [Answerer<C>; 256],
     /// The handler of aborts.
     pub abort: AbortAnswerer<C>,
+    /// The handler of interrupts of a guest in AArch64.
+    pub irq: IrqAnswerer<C>,
 }
 
 /// Where a guest goes on.

@@ -12,6 +12,7 @@ core::arch::global_asm!(
     fast_calls = const FAST_CALLS,
     answered = const ANSWERED,
     abort_handler = const offset_of!(Answers<u8>, abort),
+    irq_handler = const offset_of!(Answers<u8>, irq),
 );
 
 unsafe extern "C" {
@@ -21,7 +22,7 @@ unsafe extern "C" {
 /// Runs the guest of `frame` until something happens that `answers` does not settle.
 ///
 /// The caller has loaded the vCPU's other state (`guest::load`) and its stage 2. A call of a fast group goes to its entry
-/// of `answers` with `cx`, an abort to its handler; as long as that says `Stay` the guest goes on.
+/// of `answers` with `cx`, an abort and an interrupt to theirs; as long as that says `Stay` the guest goes on.
 ///
 /// Returns the exit as the processor reports it; `frame` holds the guest's registers, zero in x0 to x17 after `Answered`.
 #[inline]

@@ -153,6 +153,49 @@ arch_guest_abort:
     isb
 .size arch_guest_abort, . - arch_guest_abort
 
+// An interrupt: its handler serves what concerns this guest alone; everything else leaves.
+// In: as arch_guest_sync.
+.balign 64
+.type arch_guest_irq, %function
+arch_guest_irq:
+    mrs     x30, spsr_el2
+    tbnz    x30, #4, arch_leave_irq         // from AArch32, which ends the guest
+    sub     sp, sp, #ABORT
+    stp     x0, x1, [sp, #0]
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    ldp     x0, x30, [sp, #ABORT + SCRATCH + RUN_CX]
+    ldr     x30, [x30, #{irq_handler}]
+    mov     x29, xzr                        // no backtrace of EL2 walks into the guest's frames
+    blr     x30
+    mov     w30, w0
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    add     sp, sp, #ABORT
+    cbnz    w30, arch_leave_irq
+    ldr     x18, [sp, #16]
+    ldp     x29, x30, [sp], #SCRATCH
+    eret
+    dsb     nsh
+    isb
+arch_leave_irq:
+    mov     x29, #1                         // ExitKind::Irq
+    b       arch_leave
+.size arch_guest_irq, . - arch_guest_irq
+
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero.
 .balign 64
 .type arch_leave_answered, %function

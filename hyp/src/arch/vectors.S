@@ -31,7 +31,10 @@ arch_vectors:
     stp     x29, x30, [sp, #-SCRATCH]!
     str     x18, [sp, #16]
     b       arch_guest_sync
-    from_guest 1
+    .balign 0x80
+    stp     x29, x30, [sp, #-SCRATCH]!
+    str     x18, [sp, #16]
+    b       arch_guest_irq
     from_guest 2
     from_guest 3
     from_guest 5                            // lower EL, AArch32: refused

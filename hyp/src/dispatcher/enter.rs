@@ -2,10 +2,10 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::{leave, service};
+use super::{leave, service, timers};
 use crate::arch::frame::Frame;
 use crate::arch::{guest, native, timer};
-use crate::machine::{Cpu, Cx};
+use crate::machine::Cx;
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
@@ -15,6 +15,9 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
     let public = &cx.vcpu.public;
     if public.begin() {
         cx.vm.note_state(turn.vcpu.vcpu(), RunState::Running, timer::now(), NEVER);
+        if cx.context.tells_stolen {
+            cx.vm.tell_stolen(turn.vcpu.vcpu(), timer::frequency());
+        }
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
     if cx.cpu.resident != Some((turn.vcpu, cx.vm.incarnation)) {
@@ -31,7 +34,7 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn) {
     let slice = scheduler::slice_end(&cx.cpu.queue, turn);
     // While an ended VM is given back, guests and steps of that take turns.
     let work = if cx.cpu.reaping == 0 { NEVER } else { timer::now().saturating_add(cx.machine.slice_ticks / 8) };
-    arm(cx.cpu, deadline.min(slice).min(work));
+    cx.cpu.arm(deadline.min(slice).min(work));
 }
 
 /// Loads what EL1 has of `cx`.
@@ -41,6 +44,9 @@ fn make_resident(cx: &mut Cx<'_>) {
         evict(cx);
     }
     guest::load(&cx.context.el1, cx.me.vcpu());
+    if cx.context.local.is_used {
+        timers::load_local(cx.cpu, cx.me, cx.context);
+    }
     if cx.context.is_native {
         select_native(cx);
     } else {
@@ -62,22 +68,12 @@ fn select_native(cx: &mut Cx<'_>) {
 #[cold]
 #[inline(never)]
 fn evict(cx: &mut Cx<'_>) {
-    let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
-    if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
+    let Some((who, incarnation)) = cx.cpu.resident.take() else { return };
+    if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, who)
         && vm.incarnation == incarnation
         && let Some(mut owned) = vcpu.owned.lease()
     {
-        leave::save(&mut owned.context);
+        leave::save(cx.cpu, who, &mut owned.context);
     }
     guest::trap_fp(true);
-}
-
-/// Arms the core's timer for `deadline`, unless it is armed for it already.
-#[inline]
-pub fn arm(cpu: &mut Cpu, deadline: u64) {
-    if cpu.armed == deadline {
-        return;
-    }
-    cpu.armed = deadline;
-    if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
 }

@@ -10,6 +10,7 @@ pub mod leave;
 pub mod next;
 pub mod reaper;
 pub mod service;
+pub mod timers;
 
 use crate::arch;
 use crate::arch::epoch::{Stay, Visitor};
@@ -19,12 +20,13 @@ use crate::interpreter;
 use crate::lock::Held;
 use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
 use crate::vcpu::Owned;
+use crate::vm::records::Cause;
 use exit::Trap;
 
 /// Returns what is answered while the guest has the core.
 #[inline(always)]
 const fn answers<'s>() -> &'s Answers<Cx<'s>> {
-    const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort } }
+    const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort, irq: irq::answer } }
 }
 
 /// Runs guests on this core until the machine stops.
@@ -74,8 +76,14 @@ pub fn turn(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
 
 /// Hands a trap to the one room that answers it.
 fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
+    // By far the most frequent, and so that the number counted is known.
+    if trap == Trap::Answered {
+        cx.vm.count_exit(cx.me.vcpu(), Cause::Call);
+        return core::mem::replace(&mut cx.next, Next::Resume);
+    }
+    cx.vm.count_exit(cx.me.vcpu(), cause(trap));
     match trap {
-        Trap::Answered => core::mem::replace(&mut cx.next, Next::Resume),
+        Trap::Answered => Next::Resume,
         Trap::Interrupt => {
             irq::take(cx.machine, cx.cpu);
             Next::Resume
@@ -96,10 +104,26 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
     }
 }
 
+/// Returns as what an exit counts.
+#[inline(always)]
+const fn cause(trap: Trap) -> Cause {
+    match trap {
+        Trap::Answered | Trap::Call | Trap::Service { .. } => Cause::Call,
+        Trap::Interrupt | Trap::InterruptInAarch32 => Cause::Interrupt,
+        Trap::Abort(_) => Cause::Fault,
+        Trap::OddImmediate { .. }
+        | Trap::Register(_)
+        | Trap::Wait
+        | Trap::Fp
+        | Trap::SystemError
+        | Trap::Unknown(_) => Cause::Instruction,
+    }
+}
+
 /// Sleeps until an interrupt comes, then takes it.
 fn idle(machine: &Machine, cpu: &mut Cpu) {
     let (deadline, _) = cpu.deadlines.earliest();
-    enter::arm(cpu, deadline);
+    cpu.arm(deadline);
     arch::wait_for_interrupt();
     irq::take(machine, cpu);
 }

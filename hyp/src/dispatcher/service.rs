@@ -1,16 +1,18 @@
 //! Service: what a core does for vCPUs at home on it, asked by others or by time. Only here and in `next` do run states
 //! change.
 
+use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
+use super::timers;
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
-use crate::timer::NEVER;
+use crate::timer::{Due, NEVER};
 use crate::vcpu::{Vcpu, request};
 use crate::vm::{Ending, Vm};
 
@@ -111,6 +113,7 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
     let Some(mut owned) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
     owned.reset(entry, arguments);
+    vcpu.public.set_local(Handle::from_bits(0));
     if vm.flags & VM_FP != 0 {
         owned.context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
@@ -124,6 +127,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     }
     cpu.queue.remove(who);
     cpu.deadlines.set(who.index(), NEVER);
+    cpu.deadlines.set(Due::Local(who.number()).place(), NEVER); // its timers are found to be old when they come
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
     }
@@ -143,6 +147,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
 /// Forgets that the state of a vCPU of `vm` is on this core; nothing translates by its tables here any more.
 pub fn leave_core(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     cpu.resident = None;
+    timer::stop_local();
     if vm.flags & VM_NATIVE == 0 {
         stage2::park()
     } else {
@@ -181,12 +186,22 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         if deadline > now {
             return;
         }
-        cpu.deadlines.set(place, NEVER);
-        let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
-        if let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?)))
-            && vcpu.public.wake()
-        {
-            make_ready(machine, cpu, vm, vcpu, who);
+        match Due::at(place) {
+            Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
+            Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
+            Due::Wait(number) => {
+                cpu.deadlines.set(place, NEVER);
+                wake(machine, cpu, stay, number);
+            }
         }
+    }
+}
+
+fn wake(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16) {
+    if let Some(who) = VcpuRef::from_number(number)
+        && let Some((vm, vcpu)) = find(machine, stay, who)
+        && vcpu.public.wake()
+    {
+        make_ready(machine, cpu, vm, vcpu, who);
     }
 }

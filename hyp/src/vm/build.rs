@@ -20,6 +20,7 @@ use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
+use crate::arch::timer;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
@@ -166,7 +167,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     if !fits || !info::add(info_pages.frames(), &named) {
         return Err(BuildError::Full);
     }
-    let (account, spaces) = (stock.account, Spaces::new(space, window));
+    let (account, spaces, now) = (stock.account, Spaces::new(space, window), timer::now());
     let vm = Vm {
         place: site.place,
         incarnation: site.incarnation,
@@ -187,6 +188,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         awake: AtomicU32::new(0),
         has_run: AtomicBool::new(false),
     };
+    (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now));
     PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
 }
 

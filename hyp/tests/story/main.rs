@@ -37,4 +37,7 @@ mod share_settled;
 mod space_calls;
 mod space_sync;
 mod switch;
+mod time_calls;
+mod time_local;
+mod time_vector;
 mod vcpu_calls;

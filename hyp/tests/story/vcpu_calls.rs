@@ -197,7 +197,7 @@ fn a_started_vcpu_runs_at_its_entry_with_its_argument_and_can_stop_and_start_aga
     for round in 0..3 {
         s.call(A, Call::VcpuStart, &[1, CODE + 0x40, 99 + round]);
         let entry = s.deed(second, move |frame| {
-            assert_eq!((frame.x[0], frame.x[1], frame.x[2], frame.x[3]), (99 + round, 0x1_0001, 1, 0x3fe0_0000));
+            assert_eq!((frame.x[0], frame.x[1], frame.x[2], frame.x[3]), (99 + round, 0x1_0002, 1, 0x3fe0_0000));
             assert!(frame.x[4..].iter().all(|&x| x == 0));
             assert_eq!((frame.pc, frame.pstate), (CODE + 0x40, 0x3c5));
             Deed::Exit(INTERRUPT)

@@ -52,6 +52,12 @@ pub fn run<C>(frame: &mut Frame, cx: &mut C, answers: &Answers<C>) -> RawExit {
                     return exit;
                 }
             }
+            Deed::Exit(exit) if exit.vector == 1 && !frame.place().is_aarch32() => {
+                // SAFETY: as for a call below.
+                if (answers.irq)(unsafe { &mut *context }) == Answer::Leave {
+                    return exit;
+                }
+            }
             Deed::Exit(exit) => return exit,
             Deed::End => return RawExit { vector: STORY_END, ..RawExit::default() },
             Deed::Hvc => {

@@ -71,6 +71,8 @@ pub const FIGURES: &[Figure] = &[
     figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(1_500), From::Guest),
     figure("yield_alone", Unit::Instructions, Some(100), From::Guest),
     figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(900), From::Guest),
+    figure("timer_to_handler", Unit::Instructions, Some(200), From::Guest),
+    figure("local_timer_to_handler", Unit::Instructions, Some(150), From::Guest),
     figure("map_4k", Unit::Instructions, Some(190), From::Guest),
     figure("map_4k_batch", Unit::Instructions, Some(18), From::Guest),
     figure("unmap_4k", Unit::Instructions, Some(220), From::Guest),
@@ -250,7 +252,7 @@ mod tests {
         strato: vm a: 67108864 bytes of ram, 65536 bytes of overhead\n\
         [a] bench map_4k_batch 18\n[a] bench unmap_4k_batch 2\n[a] bench map_2m 190\n[a] bench page_fault_map_return 600\n[a] bench null_call 77\n[a] bench event_send 140\n[a] bench yield_alone 99\n[b] x\n[a] bench map_4k 1\n\
         [a] bench event_round_trip_two_vms_one_core 1400\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
-         [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6";
+         [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6\n[a] bench timer_to_handler 7\n[a] bench local_timer_to_handler 8";
 
     #[test]
     fn every_figure_is_found_and_held_against_its_bar() {
