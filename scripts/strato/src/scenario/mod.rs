@@ -231,8 +231,7 @@ mod tests {
         let report = "strato: panic: on core 0, build 1f: stack overflow in the hypervisor: ESR 0x96000047, ELR +0x3fc8\n\
                       strato: panic: at hyp/src/arch/own_el.rs:28\n\
                       strato: panic: image at 0x40080000; called from, innermost first:\n\
-                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\n\
-                      strato: panic: all cores stopped";
+                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\nstrato: panic: all cores stopped";
         assert_eq!(reasons_of("overflow", report), 0);
         for (good, bad) in [
             ("stack overflow", "synchronous exception"),
@@ -249,8 +248,7 @@ mod tests {
         let report = "strato: panic: on core 1, build 1f: page-table order: a table freed before the invalidation\n\
                       strato: panic: at hyp/src/arch/watch/cell.rs:29\n\
                       strato: panic: image at 0x40080000; called from, innermost first:\n\
-                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\n\
-                      strato: panic: all cores stopped";
+                      strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\nstrato: panic: all cores stopped";
         assert_eq!(reasons_of("tlbi", report), 0);
         assert_eq!(reasons_of("tlbi", &report.replace("all cores stopped", "1 cores did not stop")), 1);
         assert_eq!(reasons_of("tlbi", &report.replace("page-table order: a", "a")), 1);
