@@ -114,7 +114,7 @@ pub(crate) fn tl06_address_spaces_never_share_a_vmid(_: &Info, _: &Scratch) -> R
     let mem = object(2)?;
     let own = map(mem, HERE, 2)?;
     let word = Window::new(ipa(THERE)?, 8).ok_or("no window")?;
-    for round in 1..600_u64 {
+    for round in 1..=1_000_u64 {
         let page = round % 2 * 4096;
         own.store(page, SECRET ^ round)?;
         let space = Space::new()?;
