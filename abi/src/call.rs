@@ -12,6 +12,7 @@ use crate::handle::{AddressSpaceHandle, Handle, IrqHandle, MemHandle, PeerHandle
 use crate::mem::MemoryType;
 use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
 use crate::share::{RevokePolicy, Steps, Terms};
+use crate::time::ClockKind;
 use crate::vcpu::YieldHint;
 use crate::version::{FUNCTION_BASE, FUNCTION_SVE_HINT};
 
@@ -202,7 +203,7 @@ calls! { ($)
     EvtBindVcpu = (Event, 3) "EVT.BIND_VCPU" (port: PortHandle, vcpu: u64) -> EvtBindVcpuReply();
     /// Makes a port that the peer can connect to.
     ///
-    /// In: x1 peer. Out: x1 port, x2 key for the peer. Errors: `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.OFFER.
+    /// In: x1 peer, or 0: then the port is its own other end. Out: x1 port, x2 key for the peer, else 0. Errors: `FULL`, `AGAIN`, `PEER_GONE`. Blocks: never. Spec: EVT.OFFER.
     EvtOffer = (Event, 4) "EVT.OFFER" (peer: PeerHandle) -> EvtOfferReply(port: PortHandle, key: u64);
     /// Connects to a port that a peer offers.
     ///
@@ -230,6 +231,25 @@ calls! { ($)
     ///
     /// In: x1 vCPU, x2 mode: 0 poll, 1 upcall. Errors: `INVALID`; `STATE` when it is neither the caller nor off. Blocks: never. Spec: EVT.MODE.
     EvtMode = (Event, 10) "EVT.MODE" (vcpu: u64, mode: DeliveryMode) -> EvtModeReply();
+
+    /// Sets a timer, which raises a port of this VM; one that the port has already is replaced.
+    ///
+    /// In: x1 port, x2 deadline in ticks of CNTVCT_EL0 (one that has passed raises at once, all ones never), x3 period in ticks, 0 for once,
+    /// x4 slack: how many ticks late it may be. Errors: `INVALID` a period that is too short; `FULL`. Blocks: never. Spec: TIME.TIMER_SET.
+    TimeTimerSet = (Time, 0) "TIME.TIMER_SET" (port: PortHandle, deadline: u64, period: u64, slack: u64) -> TimeTimerSetReply();
+    /// Ends the timer of a port. What it raised before stays pending.
+    ///
+    /// In: x1 port. Out: x1 1 when there was one, else 0. Errors: handle errors. Blocks: never. Spec: TIME.TIMER_CANCEL.
+    TimeTimerCancel = (Time, 1) "TIME.TIMER_CANCEL" (port: PortHandle) -> TimeTimerCancelReply(was_set: bool);
+    /// Reads a clock.
+    ///
+    /// In: x1 [`ClockKind`]. Out: x1 nanoseconds, x2 CNTVCT_EL0 at that moment, x3 epoch: changes when the clock jumps.
+    /// Errors: `STATE` the machine has no such clock. Blocks: never. Spec: TIME.CLOCK.
+    TimeClock = (Time, 2) "TIME.CLOCK" (kind: ClockKind) -> TimeClockReply(ns: u64, counter: u64, epoch: u64);
+    /// Gives the calling vCPU its own virtual timer, CNTV_*: when it expires the port is raised and the timer masked.
+    ///
+    /// In: x1 port, bound to this vCPU; 0 ends it. Errors: handle errors. Blocks: never. Spec: TIME.LOCAL.
+    TimeLocal = (Time, 3) "TIME.LOCAL" (port: PortHandle) -> TimeLocalReply();
 
     /// Writes to the console. Works with no memory set up.
     ///

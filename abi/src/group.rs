@@ -46,6 +46,8 @@ groups! {
     Share = 4, "SHARE", 1, 0;
     /// Event channels.
     Event = 5, "EVT", 1, 2;
+    /// Clocks and timers.
+    Time = 6, "TIME", 1, 0;
     /// The console.
     Console = 7, "CON", 1, 0;
 }

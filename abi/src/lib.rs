@@ -25,6 +25,7 @@ pub mod note;
 pub mod plan;
 pub mod regs;
 pub mod share;
+pub mod time;
 pub mod trace;
 pub mod vcpu;
 pub mod vcpu_area;

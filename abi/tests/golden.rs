@@ -11,8 +11,8 @@ use strato_abi::Group;
 use strato_abi::limit::LimitKey;
 use strato_abi::{AddressSpaceHandle, Call, Code, Kind, Reason, Reply, Request, Rights};
 use strato_abi::{
-    addr, address_space, console, event, event_area, for_each_call, info_page, mem, note, plan, share, vcpu, vcpu_area,
-    version,
+    addr, address_space, console, event, event_area, for_each_call, info_page, mem, note, plan, share, time, vcpu,
+    vcpu_area, version,
 };
 
 /// Returns which registers a call looks at and which single bits each accepts: `x1:0x00000000ffffffff x2:...`.
@@ -71,7 +71,7 @@ fn golden() -> String {
     constants!(out: version::ABI_VERSION, version::FUNCTION_BASE, version::FUNCTION_UID, version::FUNCTION_REVISION,
         version::FUNCTION_SVE_HINT, addr::PAGE_SIZE, addr::IPA_BITS, addr::RAM_BASE, addr::WINDOW_BASE, addr::WINDOW_SIZE,
         addr::INFO_PAGE, addr::INFO_PAGES_MAX, addr::VCPU_AREA, addr::EVENT_AREA, address_space::PAGES_PER_CALL, mem::MEM_PAGES_MAX, mem::SCRUB_PAGES_PER_CALL, share::BORROWED_RANGES,
-        share::BORROWED_OBJECTS, share::OPEN_OFFERS,
+        share::BORROWED_OBJECTS, share::OPEN_OFFERS, time::TIMERS_PER_VM, time::TIMER_PERIOD_MIN_NS,
         console::CONSOLE_BYTES, event_area::EVENT_RECORD_STRIDE, event_area::EVENT_WORDS, event_area::SELECTOR_KICK,
         info_page::MAGIC, info_page::LABEL_LEN, info_page::NAME_LEN, info_page::FEATURE_FP, info_page::FEATURE_JIT,
         info_page::FEATURE_CONSOLE_INPUT, info_page::FEATURE_NATIVE, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, note::FLAG_NATIVE, vcpu::NO_DEADLINE,
@@ -110,6 +110,7 @@ fn golden() -> String {
     numbers!(out: strato_abi::vcpu::YieldHint { Any, Vcpu, Port, LockHolder });
     numbers!(out: strato_abi::vcpu::RunState { Off, Runnable, Running, Blocked, Stopped });
     numbers!(out: strato_abi::event::DeliveryMode { Poll, Upcall });
+    numbers!(out: strato_abi::time::ClockKind { Monotonic, Wall, Run });
     numbers!(out: strato_abi::mem::MemoryType { Normal });
     numbers!(out: strato_abi::share::Verb { Share, Lend, Donate });
     numbers!(out: strato_abi::share::RevokePolicy { Ask, Force });

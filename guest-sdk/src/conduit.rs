@@ -30,6 +30,18 @@ pub trait Conduit {
     }
 }
 
+impl<C: Conduit + ?Sized> Conduit for &C {
+    #[inline(always)]
+    fn call(&self, id: u32, regs: Regs) -> (i64, Regs) {
+        (**self).call(id, regs)
+    }
+
+    #[inline(always)]
+    fn call_short(&self, id: u32, arguments: ShortArguments) -> (i64, ShortResults) {
+        (**self).call_short(id, arguments)
+    }
+}
+
 /// Returns whether [`Conduit::call_short`] carries everything of the call: all but those that carry console bytes.
 const fn is_short<R: Request>() -> bool {
     <R::Reply as Reply>::REGS <= 3 && !matches!(R::CALL, Call::ConWrite)

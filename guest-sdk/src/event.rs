@@ -48,6 +48,11 @@ wrappers! {
     /// # Errors
     /// `FULL`, `PEER_GONE`, handle errors.
     fn offer(peer: PeerHandle) -> Offer = EvtOffer { peer }, |reply| Offer { port: reply.port, key: reply.key };
+    /// Returns a new port without a peer: raised by timers, objects and [`send`] to itself (EVT.OFFER without a peer).
+    ///
+    /// # Errors
+    /// `FULL`.
+    fn own_port() -> PortHandle = EvtOffer { peer: PeerHandle(Handle::from_bits(0)) }, |reply| reply.port;
     /// Returns a new port, connected to what `peer` offers under `key` (EVT.CONNECT).
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! The library that a guest of Strato links against: entry, console, typed calls, events, faults.
 //!
 //! A guest is a program with an entry function and the line `entry!(function, NEEDS)`. Modules named after groups of
-//! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`console`]) hold one safe function per call; each has a twin
+//! calls ([`core`], [`vcpu`], [`mem`], [`address_space`], [`share`], [`event`], [`time`], [`console`]) hold one safe function per call; each has a twin
 //! in the module's `via`, which takes the [`Conduit`] to use, so that code above it runs on a PC against a [`Recorder`].
 //! Everything else makes those calls convenient: [`info`] (what the VM is told), [`entry`](mod@entry) and [`needs`],
 //! [`print!`]/[`println!`] and `log`, [`event_area`] and [`upcall`], [`fault`], [`memory`], [`native`], [`owned`], [`granted`], [`borrowed`],
-//! [`mapped`], [`ring`], [`device`], [`time`].
+//! [`mapped`], [`ring`], [`device`], [`time`], [`timer`].
 #![no_std]
 #![deny(missing_docs)]
 
@@ -47,6 +47,7 @@ pub mod share;
 pub mod smccc;
 pub mod space;
 pub mod time;
+pub mod timer;
 pub mod upcall;
 pub mod vcpu;
 pub mod vcpu_area;
@@ -66,4 +67,5 @@ pub use owned::Owned;
 pub use recorder::Recorder;
 pub use space::Space;
 pub use strato_abi as abi;
+pub use timer::{LocalTimer, Timer};
 pub use vcpu::Stack;

@@ -47,11 +47,21 @@ pub fn without<T>(body: impl FnOnce() -> T) -> T {
 /// Takes all events of the calling vCPU and hands them to the handler. Without one they stay pending.
 #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "only an interrupt calls it"))]
 pub(crate) fn dispatch() {
+    let cells = EventCells::of_this_vcpu();
+    let local = crate::timer::local_handler();
     if let Some(handler) = HANDLER.get() {
-        take_all(&crate::Hvc, EventCells::of_this_vcpu(), handler);
-    } else {
-        // The line must go down or the program never runs on.
-        let _ = event::ack();
+        take_all(&crate::Hvc, cells, |port| match local {
+            Some((own, expired)) if own == port => expired(),
+            _ => handler(port),
+        });
+        return;
+    }
+    // The line must go down or the program never runs on.
+    let _ = event::ack();
+    if let Some((port, expired)) = local
+        && cells.take(port)
+    {
+        expired();
     }
 }
 

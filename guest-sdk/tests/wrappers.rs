@@ -14,7 +14,8 @@ use strato_guest::abi::{
     AddressSpaceHandle, Code, Handle, Ipa, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Reason, Regs, Rights,
     ShareHandle,
 };
-use strato_guest::{Recorder, address_space, console, core, event, mem, share, smccc, vcpu};
+use strato_guest::time::{ClockKind, Reading};
+use strato_guest::{Recorder, address_space, console, core, event, mem, share, smccc, time, vcpu};
 
 const PORT: PortHandle = PortHandle(Handle::new(3, 1));
 const MEM: MemHandle = MemHandle(Handle::new(4, 1));
@@ -81,6 +82,15 @@ macro_rules! wrapper_tests {
             }
         }
     };
+}
+
+wrapper_tests! {
+    a_timer_is_set_with_its_three_times: TimeTimerSet [] time::timer_set(PORT, 7, 8, 9) == (), [PORT_BITS, 7, 8, 9];
+    a_timer_is_cancelled: TimeTimerCancel [1] time::timer_cancel(PORT) == true, [PORT_BITS];
+    a_clock_is_read: TimeClock [5, 6, 7] time::clock(ClockKind::Run) == Reading { ns: 5, counter: 6, epoch: 7 }, [2];
+    a_local_timer_has_a_port: TimeLocal [] time::local(Some(PORT)) == (), [PORT_BITS];
+    a_local_timer_is_given_back: TimeLocal [] time::local(None) == (), [0];
+    a_port_of_ones_own_has_no_peer: EvtOffer [PORT_BITS, 0] event::own_port() == PORT, [0];
 }
 
 wrapper_tests! {

@@ -11,13 +11,14 @@ use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
 use crate::arch::frame::Results;
 use crate::arch::page_box::PageBox;
+use crate::arch::timer;
 use crate::board::Devices;
 use crate::console::Console;
 use crate::gic::{Gic, Lines};
 use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::{RunQueue, Turn, VcpuRef};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::timer::Deadlines;
+use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
 use crate::vcpu::{ContextLease, Vcpu};
 use crate::vm::{Speculation, Vm};
@@ -120,7 +121,7 @@ pub struct Cpu {
     pub index: CoreIndex,
     /// vCPUs that are ready.
     pub queue: PageBox<RunQueue>,
-    /// When the blocked ones wake by themselves.
+    /// What is due here.
     pub deadlines: PageBox<Deadlines>,
     /// Who has the core.
     pub turn: Option<Turn>,
@@ -218,6 +219,43 @@ pub enum Next {
 }
 
 impl Cpu {
+    /// Returns the core's number.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "below MAX_CORES")]
+    pub const fn number(&self) -> u8 {
+        self.index.index() as u8
+    }
+
+    /// Sets a deadline in ticks. The timer is armed for it when it is the first, so that the guest need not be left.
+    #[inline]
+    pub fn expect(&mut self, due: Due, moment: u64) {
+        self.deadlines.set(due.place(), moment);
+        if moment < self.armed {
+            self.arm(moment);
+        }
+    }
+
+    /// Arms the core's timer for `deadline`, unless it is armed for it already.
+    #[inline]
+    pub fn arm(&mut self, deadline: u64) {
+        if self.armed == deadline {
+            return;
+        }
+        self.armed = deadline;
+        if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
+    }
+
+    /// Arms the core's timer for the end of a slice, unless it is armed for an earlier time: when that comes, it is armed for the
+    /// slice of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
+    #[inline]
+    pub fn arm_slice(&mut self, end: u64) {
+        if end < self.armed {
+            self.armed = end;
+            timer::arm(end);
+        }
+    }
+
     /// Keeps the first four words of what follows.
     pub fn keep(&mut self, words: [u64; 4]) {
         if let Some(first) = self.reply.first_chunk_mut::<4>() {

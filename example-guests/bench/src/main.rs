@@ -6,6 +6,7 @@
 //! both.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+mod arch;
 mod demand;
 mod lending;
 mod longest;
@@ -14,6 +15,7 @@ mod pages;
 mod partner;
 mod shares;
 mod stream;
+mod timers;
 mod urgent;
 
 use strato_guest::abi::PortHandle;
@@ -52,6 +54,7 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     figure("null_call", |_| core::nop().map(drop))?;
     figure("yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
     pages::run(info)?;
+    timers::run()?;
 
     // The partner yields as well: each yield comes back after one of the other side.
     event::send(other)?;

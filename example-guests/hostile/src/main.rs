@@ -32,6 +32,7 @@ mod siblings;
 mod stale;
 mod storms;
 mod three;
+mod timers;
 mod traps;
 mod vcpus;
 mod victim;
@@ -133,6 +134,13 @@ cases! {
         vc06_waits_end_when_they_must,
         vc11_masked_spinning_is_preempted,
         tm05_physical_time_is_undefined;
+    timers:
+        tm01_every_deadline_is_defined,
+        tm03_short_periods_are_refused,
+        tm02_racing_calls_deliver_once,
+        tm04_the_own_timer_is_ones_own,
+        tm06_all_timers_at_once_leave_the_others_their_share,
+        tm08_time_goes_on_alone;
     console:
         cn01_lengths_are_bounded,
         cn02_nothing_forges_another_label,

@@ -53,3 +53,19 @@ pub(crate) fn unmask_interrupts() {
     // SAFETY: changes PSTATE.I only; `vectors.S` saves everything that an upcall may change.
     unsafe { asm!("msr DAIFClr, #2", options(nostack, preserves_flags)) };
 }
+
+/// Sets the vCPU's virtual timer: whether it is on, and the value of CNTVCT_EL0 at which it expires.
+#[inline(always)]
+pub(crate) fn set_local_timer(is_on: bool, deadline: u64) {
+    // SAFETY: the registers are the vCPU's own; what they cause is an event. The deadline first, or the old one could expire anew.
+    unsafe {
+        asm!(
+            "msr CNTV_CVAL_EL0, {deadline}",
+            "msr CNTV_CTL_EL0, {control}",
+            "isb",
+            deadline = in(reg) deadline,
+            control = in(reg) u64::from(is_on),
+            options(nostack, preserves_flags)
+        );
+    };
+}

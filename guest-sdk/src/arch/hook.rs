@@ -17,6 +17,8 @@ pub(crate) unsafe trait Handler: Copy {}
 unsafe impl Handler for fn(&Fault) -> Action {}
 // SAFETY: a function pointer type.
 unsafe impl Handler for fn(u16) {}
+// SAFETY: a function pointer type.
+unsafe impl Handler for fn() {}
 
 /// A handler, or none.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ pub(crate) fn mask_interrupts() -> u64 {
 }
 pub(crate) fn restore_interrupts(_: u64) {}
 pub(crate) fn unmask_interrupts() {}
+pub(crate) fn set_local_timer(_: bool, _: u64) {}
 
 pub(crate) fn event_cells(_: usize) -> &'static EventCells {
     &EVENTS

@@ -36,7 +36,10 @@ mod word;
 pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
-    cpu::{counter, mask_interrupts, relax, restore_interrupts, unmask_interrupts, vcpu_number, wait_for_interrupt},
+    cpu::{
+        counter, mask_interrupts, relax, restore_interrupts, set_local_timer, unmask_interrupts, vcpu_number,
+        wait_for_interrupt,
+    },
     native::{forget_entries, publish_code, publish_entries, run_process, translation, turn_on},
     own_stack::{frames, stack_guard, stack_room},
     pages::{event_cells, image_range, info_bytes, instruction, vcpu_cells},

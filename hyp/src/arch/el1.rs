@@ -4,7 +4,8 @@ use core::mem::offset_of;
 
 /// The registers of EL1 and EL0 that are always a vCPU's own; saved and loaded at a vCPU switch.
 ///
-/// The translation registers are not among them: see [`Stage1`].
+/// The translation registers are not among them: see [`Stage1`]. CNTV_*, which cannot be trapped, are off and zero for a vCPU that has
+/// not asked for them (`arch_el1_load`), and go with one that has: see `vcpu::Local`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct El1 {
@@ -36,10 +37,6 @@ pub struct El1 {
     pub par: u64,
     /// CSSELR_EL1.
     pub csselr: u64,
-    /// CNTV_CTL_EL0: cannot be trapped on Armv8.0, so it is the vCPU's own.
-    pub cntv_ctl: u64,
-    /// CNTV_CVAL_EL0.
-    pub cntv_cval: u64,
 }
 
 impl El1 {
@@ -59,8 +56,6 @@ impl El1 {
         cntkctl: 0,
         par: 0,
         csselr: 0,
-        cntv_ctl: 0,
-        cntv_cval: 0,
     };
 }
 
@@ -125,6 +120,6 @@ impl FpState {
 /// PSTATE of a vCPU that starts: EL1h, everything masked.
 pub const PSTATE_START: u64 = 0x3c5;
 
-const _: () = assert!(size_of::<El1>() == 128 && offset_of!(El1, vbar) == 48 && offset_of!(El1, cntv_cval) == 120);
+const _: () = assert!(size_of::<El1>() == 112 && offset_of!(El1, vbar) == 48 && offset_of!(El1, csselr) == 104);
 const _: () = assert!(size_of::<Stage1>() == 72 && offset_of!(Stage1, afsr1) == 48 && offset_of!(Stage1, sctlr) == 64);
 const _: () = assert!(size_of::<FpState>() == 528 && offset_of!(FpState, fpcr) == 512);

@@ -156,6 +156,9 @@ pub enum Leaves {
     Yes = 1,
 }
 
+/// The handler of interrupts: the context. `Leave` makes `run` return as if there had been no handler.
+pub type IrqAnswerer<C> = extern "C" fn(&mut C) -> Answer;
+
 /// What is answered inside `run`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -166,6 +169,8 @@ pub struct Answers<'l, B, C> {
     pub abort: AbortAnswerer<C>,
     /// Who goes on after a call that leaves.
     pub pass: Passer<'l, B, C>,
+    /// The handler of interrupts of a guest in AArch64.
+    pub irq: IrqAnswerer<C>,
 }
 
 /// Where a guest goes on.

@@ -27,9 +27,6 @@ arch_el1_save:
     mrs     x1, par_el1
     mrs     x2, csselr_el1
     stp     x1, x2, [x0, #96]
-    mrs     x1, cntv_ctl_el0
-    mrs     x2, cntv_cval_el0
-    stp     x1, x2, [x0, #112]
     ret
 .size arch_el1_save, . - arch_el1_save
 
@@ -59,9 +56,8 @@ arch_el1_load:
     ldp     x1, x2, [x0, #96]
     msr     par_el1, x1
     msr     csselr_el1, x2
-    ldp     x1, x2, [x0, #112]
-    msr     cntv_ctl_el0, x1
-    msr     cntv_cval_el0, x2
+    msr     cntv_ctl_el0, xzr               // what the last one left; a vCPU that uses it gets it back behind this
+    msr     cntv_cval_el0, xzr
     ldr     w1, {has_ras}
     cbnz    w1, 1f
     ret

@@ -111,14 +111,14 @@ pub fn fp_traps() -> bool {
 /// Saves what EL1 has on this core into `to`.
 #[inline]
 pub fn save(to: &mut El1) {
-    // SAFETY: follows AAPCS64 and writes the 128 bytes of `to` only.
+    // SAFETY: follows AAPCS64 and writes the 112 bytes of `to` only.
     unsafe { arch_el1_save(to) };
 }
 
 /// Loads `from` into this core, with the identity `vcpu` that the guest reads as MPIDR_EL1.
 #[inline]
 pub fn load(from: &El1, vcpu: u8) {
-    // SAFETY: follows AAPCS64 and reads the 128 bytes of `from`; no register of EL1 or EL0 affects EL2.
+    // SAFETY: follows AAPCS64 and reads the 112 bytes of `from`; no register of EL1 or EL0 affects EL2.
     unsafe { arch_el1_load(from) };
     let mpidr = 1 << 31 | u64::from(vcpu);
     // SAFETY: VMPIDR_EL2 is what EL1 reads as MPIDR_EL1 and nothing else.

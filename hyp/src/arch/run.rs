@@ -17,6 +17,7 @@ core::arch::global_asm!(
     pass_handler = const offset_of!(Answers<'static, u8, u8>, pass),
     short_guard = const SHORT_GUARD,
     long_guard = const LONG_GUARD,
+    irq_handler = const offset_of!(Answers<'static, u8, u8>, irq),
 );
 
 unsafe extern "C" {
@@ -46,7 +47,7 @@ struct Returned {
 /// Runs the guest of `frame`, and those it passes the core to, until something happens that `answers` does not settle.
 ///
 /// The caller has loaded the vCPU's other state (`guest::load`) and its stage 2. A call of a fast group goes to its entry
-/// of `answers` with `cx`, an abort to its handler; as long as that says `Stay` the guest goes on.
+/// of `answers` with `cx`, an abort and an interrupt to theirs; as long as that says `Stay` the guest goes on.
 ///
 /// Returns the exit as the processor reports it, and the frame of the guest that left; it holds that guest's registers, zero
 /// in x0 to x17 after `Answered`.

@@ -34,6 +34,31 @@
     ldp     x29, x30, [sp], #SCRATCH
 .endm
 
+// x0 to x17 at sp, which an exception that is no call leaves as they are.
+.macro keep_scratch
+    stp     x0, x1, [sp, #0]
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+.endm
+
+.macro unkeep_scratch
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+.endm
+
 // Zeros x4 to x17, two at a time: what carries no result leaves as zero.
 .macro zero_rest
     ldp     x4, x5, [sp, #SCRATCH + RUN_ZERO]
@@ -155,15 +180,7 @@ arch_guest_other:
 .type arch_guest_abort, %function
 arch_guest_abort:
     sub     sp, sp, #ABORT
-    stp     x0, x1, [sp, #0]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
+    keep_scratch
     mrs     x1, esr_el2
     mrs     x2, far_el2
     mrs     x3, hpfar_el2
@@ -178,20 +195,37 @@ arch_guest_abort:
     ldp     x1, x2, [sp, #ABORT_PLACE]
     msr     elr_el2, x1
     msr     spsr_el2, x2
-    ldp     x0, x1, [sp, #0]
-    ldp     x2, x3, [sp, #16]
-    ldp     x4, x5, [sp, #32]
-    ldp     x6, x7, [sp, #48]
-    ldp     x8, x9, [sp, #64]
-    ldp     x10, x11, [sp, #80]
-    ldp     x12, x13, [sp, #96]
-    ldp     x14, x15, [sp, #112]
-    ldp     x16, x17, [sp, #128]
+    unkeep_scratch
     add     sp, sp, #ABORT
     cbnz    w30, arch_leave_sync            // ESR_EL2, FAR_EL2 and HPFAR_EL2 are as they were
     pop_scratch
     to_guest
 .size arch_guest_abort, . - arch_guest_abort
+
+// An interrupt: its handler serves what concerns this guest alone; everything else leaves.
+// In: the guest's registers; x29 and x30 pushed.
+.balign 64
+.type arch_guest_irq, %function
+arch_guest_irq:
+    str     x18, [sp, #16]
+    mrs     x30, spsr_el2
+    tbnz    x30, #4, arch_leave_irq         // from AArch32, which ends the guest
+    sub     sp, sp, #ABORT
+    keep_scratch
+    ldr     x30, [sp, #ABORT + SCRATCH + RUN_TABLE]
+    ldr     x30, [x30, #{irq_handler}]
+    ldp     x0, x29, [sp, #ABORT + SCRATCH + RUN_CX] // x29 = 0, as for a call
+    blr     x30
+    mov     w30, w0
+    unkeep_scratch
+    add     sp, sp, #ABORT
+    cbnz    w30, arch_leave_irq
+    pop_scratch
+    to_guest
+arch_leave_irq:
+    mov     x29, #1                         // ExitKind::Irq
+    b       arch_leave
+.size arch_guest_irq, . - arch_guest_irq
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
 // frame is saved, and its lease handed to the passer, who says which one goes on, or that this run is over.

@@ -1,7 +1,7 @@
-//! Timer: the counter and this core's hypervisor timer (CNTHP, PPI 26). Who waits for what is the business of the rooms
-//! above; here is one deadline per core.
+//! Timer: the counter, this core's hypervisor timer (CNTHP, PPI 26) and the guest's virtual one (CNTV, PPI 27). Who waits for what is
+//! the business of the rooms above; here is one deadline per core, and the registers of a vCPU that uses CNTV itself.
 
-use aarch64_cpu::registers::{CNTFRQ_EL0, CNTPCT_EL0, Readable};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTPCT_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, Readable, Writeable};
 
 use super::{maintenance, sysreg};
 
@@ -30,4 +30,48 @@ pub fn arm(deadline: u64) {
 pub fn disarm() {
     sysreg::write_cnthp_ctl(0);
     maintenance::isb(); // the line is low before the interrupt is deactivated
+}
+
+/// Makes what was last written to this core's timers count, before their interrupt is deactivated.
+#[inline]
+pub fn synchronize() {
+    maintenance::isb();
+}
+
+/// CNTV_CTL_EL0.ENABLE.
+pub const LOCAL_ENABLE: u64 = 1;
+/// CNTV_CTL_EL0.IMASK.
+pub const LOCAL_MASK: u64 = 2;
+/// CNTV_CTL_EL0.ISTATUS, read only.
+const LOCAL_STATUS: u64 = 4;
+
+/// Sets the virtual timer of the vCPU that runs next: CNTV_CTL_EL0 and CNTV_CVAL_EL0. The ERET that follows makes it take effect.
+pub fn load_local(control: u64, deadline: u64) {
+    CNTV_CVAL_EL0.set(deadline); // first, or the old one could assert under the new control
+    CNTV_CTL_EL0.set(control);
+}
+
+/// Returns CNTV_CTL_EL0, without its status, and CNTV_CVAL_EL0, and turns the virtual timer off.
+pub fn save_local() -> (u64, u64) {
+    let saved = (CNTV_CTL_EL0.get() & (LOCAL_ENABLE | LOCAL_MASK), CNTV_CVAL_EL0.get());
+    stop_local();
+    saved
+}
+
+/// Turns the virtual timer off, and forgets what a guest left in it.
+pub fn stop_local() {
+    CNTV_CTL_EL0.set(0);
+    CNTV_CVAL_EL0.set(0);
+}
+
+/// Masks the virtual timer if it asserts its interrupt. Returns whether it did.
+#[inline]
+pub fn mask_local() -> bool {
+    let control = CNTV_CTL_EL0.get();
+    let is_due = control & (LOCAL_ENABLE | LOCAL_MASK | LOCAL_STATUS) == LOCAL_ENABLE | LOCAL_STATUS;
+    if is_due {
+        CNTV_CTL_EL0.set(LOCAL_ENABLE | LOCAL_MASK);
+        maintenance::isb(); // the line is low before the interrupt is deactivated
+    }
+    is_due
 }

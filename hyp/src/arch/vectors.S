@@ -59,7 +59,10 @@
     stp     x29, x30, [sp, #-SCRATCH]!
     guard   \branches
     b       arch_guest_sync
-    from_guest 1, \branches
+    .balign 0x80
+    stp     x29, x30, [sp, #-SCRATCH]!
+    guard   \branches
+    b       arch_guest_irq
     from_guest 2, \branches
     from_guest 3, \branches
     from_aarch32 \branches
@@ -73,7 +76,9 @@ arch_vectors:
     .balign 0x80                            // lower EL, AArch64
     stp     x29, x30, [sp, #-SCRATCH]!
     guest_sync
-    from_guest 1
+    .balign 0x80
+    stp     x29, x30, [sp, #-SCRATCH]!
+    b       arch_guest_irq
     from_guest 2
     from_guest 3
     from_aarch32

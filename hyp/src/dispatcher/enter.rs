@@ -2,10 +2,10 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::{leave, service};
+use super::{leave, service, timers};
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
-use crate::machine::{Cpu, Cx};
+use crate::machine::Cx;
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
@@ -28,6 +28,9 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
 pub fn begin(cx: &mut Cx<'_>, now: u64) {
     if cx.vcpu.public.begin() {
         cx.vm.note_state(cx.me.vcpu(), RunState::Running, now, NEVER);
+        if cx.context.tells_stolen {
+            cx.vm.tell_stolen(cx.me.vcpu(), timer::frequency());
+        }
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
 }
@@ -39,6 +42,9 @@ pub fn load(cx: &mut Cx<'_>) {
         select_vectors(cx);
     }
     guest::load(&cx.context.el1, cx.me.vcpu());
+    if cx.context.local.is_used {
+        timers::load_local(cx.cpu, cx.me, &mut cx.context);
+    }
     if cx.context.is_native {
         select_native(cx);
     } else {
@@ -71,9 +77,9 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     let work = if cx.cpu.reaping == 0 { NEVER } else { now.saturating_add(cx.machine.slice_ticks / 8) };
     let other = deadline.min(work);
     if slice < other {
-        arm_slice(cx.cpu, slice);
+        cx.cpu.arm_slice(slice);
     } else {
-        arm(cx.cpu, other);
+        cx.cpu.arm(other);
     }
 }
 
@@ -90,33 +96,13 @@ fn select_native(cx: &mut Cx<'_>) {
 #[cold]
 #[inline(never)]
 fn evict(cx: &mut Cx<'_>) {
-    let Some((vcpu, incarnation)) = cx.cpu.resident.take() else { return };
-    if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, vcpu)
+    let Some((who, incarnation)) = cx.cpu.resident.take() else { return };
+    if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, who)
         && vm.incarnation == incarnation
         && let Some((frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(&mut context);
+        leave::save(cx.cpu, who, &mut context);
         frame.end(context);
     }
     guest::trap_fp(true);
-}
-
-/// Arms the core's timer for `deadline`, unless it is armed for it already.
-#[inline]
-pub fn arm(cpu: &mut Cpu, deadline: u64) {
-    if cpu.armed == deadline {
-        return;
-    }
-    cpu.armed = deadline;
-    if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
-}
-
-/// The same for the end of a slice, unless the timer is armed for an earlier time: when that comes, it is armed for the slice
-/// of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
-#[inline]
-fn arm_slice(cpu: &mut Cpu, end: u64) {
-    if end < cpu.armed {
-        cpu.armed = end;
-        timer::arm(end);
-    }
 }

@@ -1,50 +1,81 @@
-//! Interrupts: acknowledged, told apart, ended. What they mean for vCPUs is found out at the top of the loop; that of a
-//! device stays active until its driver is done.
+//! Interrupts: acknowledged, told apart, ended. What they mean for other vCPUs is found out at the top of the loop; a timer of the
+//! VM that has the core is served on the spot, and that of a device stays active until its driver is done.
 
-use super::service;
+use super::{service, timers};
 use crate::arch::epoch::Stay;
+use crate::arch::frame::Answer;
 use crate::arch::{self, timer};
-use crate::gic::Irq;
+use crate::gic::{Irq, Token};
 use crate::lock::Held;
-use crate::machine::{Cpu, Machine, SGI_MAIL};
+use crate::machine::{Cpu, Cx, Machine, SGI_MAIL};
 use crate::scheduler::VcpuRef;
-use crate::timer::NEVER;
+use crate::timer::{Due, NEVER};
 use crate::vm::Vm;
 
 /// Interrupts taken in one go; more come at the next exit.
 const AT_ONCE: usize = 4;
 
+/// Answers an interrupt from the vector. `Stay` when it was a timer of this VM and nobody else is concerned.
+pub extern "C" fn answer(cx: &mut Cx<'_>) -> Answer {
+    let (irq, token) = cx.machine.gic.acknowledge();
+    let answer = match irq {
+        Irq::Spurious => return Answer::Leave,
+        Irq::VirtualTimer => timers::serve_local(cx),
+        Irq::HypTimer => timers::serve(cx),
+        Irq::Uart | Irq::Sgi(_) | Irq::Other(_) => {
+            settle(cx.machine, cx.cpu, irq, token);
+            return Answer::Leave;
+        }
+    };
+    cx.machine.gic.end(token);
+    answer
+}
+
 /// Takes what is pending at this core.
 pub fn take(machine: &Machine, cpu: &mut Cpu) {
     for _ in 0..AT_ONCE {
         let (irq, token) = machine.gic.acknowledge();
-        match irq {
-            Irq::Spurious => return,
-            Irq::HypTimer => {
-                timer::disarm(); // the line falls before the interrupt is ended
-                cpu.armed = NEVER;
-            }
-            Irq::Uart => {
-                machine.console.on_interrupt();
-            }
-            Irq::Sgi(SGI_MAIL) => {}
-            Irq::Sgi(_) => {
-                if arch::panic::panicked() {
-                    arch::panic::stop();
-                }
-            }
-            Irq::Other(intid) => {
-                if let Some(line) = machine.lines.find(intid) {
-                    cpu.came |= 1 << line;
-                    machine.mail_of(cpu).remind();
-                    machine.gic.drop_priority(token);
-                    continue;
-                }
-                log::warn!("interrupt {} belongs to nobody", intid.number());
+        if irq == Irq::Spurious {
+            return;
+        }
+        settle(machine, cpu, irq, token);
+    }
+}
+
+/// Does what an interrupt asks for at once, and ends it; the rest is found at the top of the loop.
+fn settle(machine: &Machine, cpu: &mut Cpu, irq: Irq, token: Token) {
+    match irq {
+        Irq::Spurious | Irq::Sgi(SGI_MAIL) => {}
+        Irq::HypTimer => {
+            timer::disarm(); // the line falls before the interrupt is ended
+            cpu.armed = NEVER;
+        }
+        Irq::VirtualTimer => {
+            if timer::mask_local()
+                && let Some((vcpu, _)) = cpu.resident
+            {
+                cpu.deadlines.set(Due::Local(vcpu.number()).place(), 0); // its port is raised with what else is due
             }
         }
-        machine.gic.end(token);
+        Irq::Uart => {
+            machine.console.on_interrupt();
+        }
+        Irq::Sgi(_) => {
+            if arch::panic::panicked() {
+                arch::panic::stop();
+            }
+        }
+        Irq::Other(intid) => {
+            if let Some(line) = machine.lines.find(intid) {
+                cpu.came |= 1 << line;
+                machine.mail_of(cpu).remind();
+                machine.gic.drop_priority(token);
+                return;
+            }
+            log::warn!("interrupt {} belongs to nobody", intid.number());
+        }
     }
+    machine.gic.end(token);
 }
 
 /// Raises the ports of the devices' interrupts that this core has acknowledged; they come to it as mail does, which is looked at

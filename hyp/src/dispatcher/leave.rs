@@ -2,11 +2,11 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::{reaper, service};
+use super::{reaper, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
-use crate::scheduler;
+use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::NEVER;
 use crate::vcpu::Context;
@@ -24,7 +24,7 @@ pub fn settle(cx: &mut Cx<'_>) {
     }
     end(cx, now);
     if cx.cpu.resident.take().is_some() {
-        save(&mut cx.context);
+        save(cx.cpu, cx.me, &mut cx.context);
     }
 }
 
@@ -56,10 +56,13 @@ fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     now
 }
 
-/// Saves what is on this core of a vCPU's registers; FP traps afterwards.
+/// Saves what is on this core of the registers of `who`; FP traps afterwards.
 #[inline]
-pub fn save(context: &mut Context) {
+pub fn save(cpu: &mut Cpu, who: VcpuRef, context: &mut Context) {
     guest::save(&mut context.el1);
+    if context.local.is_used {
+        timers::park_local(cpu, who, context);
+    }
     if context.is_native {
         native::leave(&mut context.stage1);
     }

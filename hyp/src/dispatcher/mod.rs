@@ -11,16 +11,18 @@ pub mod next;
 pub mod pass;
 pub mod reaper;
 pub mod service;
+pub mod timers;
 pub mod traced;
 
 use crate::arch::epoch::{Stay, Visitor};
-use crate::arch::frame::{Answers, Frame, RawExit};
+use crate::arch::frame::{Answerer, Answers, Frame, RawExit};
 use crate::arch::{self, timer};
 use crate::hypercall;
 use crate::interpreter;
 use crate::lock::Held;
 use crate::machine::{Cpu, Cx, Machine, Next, Wakes};
 use crate::vcpu::Context;
+use crate::vm::records::Cause;
 use exit::Trap;
 
 /// What looks on as the loop goes round. The loop is compiled for each, so that a look of nobody costs nothing; its parts are
@@ -29,11 +31,7 @@ pub trait Witness {
     /// Returns what is answered while the guest has the core; `is_open` says that its VM may make every call.
     #[inline(always)]
     fn answers<'s>(is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
-        if is_open {
-            const { &Answers { calls: *hypercall::OPEN_HANDLERS, abort: interpreter::abort, pass: pass::pass } }
-        } else {
-            const { &Answers { calls: *hypercall::HANDLERS, abort: interpreter::abort, pass: pass::pass } }
-        }
+        if is_open { const { &answers(*hypercall::OPEN_HANDLERS) } } else { const { &answers(*hypercall::HANDLERS) } }
     }
 
     /// The guest of `cx` is about to go on.
@@ -59,6 +57,11 @@ pub trait Witness {
     /// The core woke and took what woke it.
     #[inline(always)]
     fn woke(_machine: &Machine, _cpu: &mut Cpu) {}
+}
+
+/// Returns what is answered inside `run`, with these handlers of calls.
+const fn answers<'s>(calls: [Answerer<Cx<'s>>; 256]) -> Answers<'s, Context, Cx<'s>> {
+    Answers { calls, abort: interpreter::abort, pass: pass::pass, irq: irq::answer }
 }
 
 /// Nobody looks on.
@@ -132,8 +135,14 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
 /// Hands a trap to the one room that answers it.
 #[inline(always)]
 fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
+    // By far the most frequent, and so that the number counted is known.
+    if trap == Trap::Answered {
+        cx.vm.count_exit(cx.me.vcpu(), Cause::Call);
+        return core::mem::replace(&mut cx.next, Next::Resume);
+    }
+    cx.vm.count_exit(cx.me.vcpu(), cause(trap));
     match trap {
-        Trap::Answered => core::mem::replace(&mut cx.next, Next::Resume),
+        Trap::Answered => Next::Resume,
         Trap::Interrupt => {
             irq::take(cx.machine, cx.cpu);
             Next::Resume
@@ -154,10 +163,26 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
     }
 }
 
+/// Returns as what an exit counts.
+#[inline(always)]
+const fn cause(trap: Trap) -> Cause {
+    match trap {
+        Trap::Answered | Trap::Call | Trap::Service { .. } => Cause::Call,
+        Trap::Interrupt | Trap::InterruptInAarch32 => Cause::Interrupt,
+        Trap::Abort(_) => Cause::Fault,
+        Trap::OddImmediate { .. }
+        | Trap::Register(_)
+        | Trap::Wait
+        | Trap::Fp
+        | Trap::SystemError
+        | Trap::Unknown(_) => Cause::Instruction,
+    }
+}
+
 /// Sleeps until an interrupt comes, then takes it.
 fn idle(machine: &Machine, cpu: &mut Cpu) {
     let (deadline, _) = cpu.deadlines.earliest();
-    enter::arm(cpu, deadline);
+    cpu.arm(deadline);
     arch::wait_for_interrupt();
     irq::take(machine, cpu);
 }

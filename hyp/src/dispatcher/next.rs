@@ -11,7 +11,7 @@ use crate::hypercall::reply;
 use crate::machine::{Cx, Next};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
-use crate::timer::NEVER;
+use crate::timer::{Due, NEVER};
 use crate::vm::Ending;
 
 /// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
@@ -81,7 +81,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
         return; // it keeps its turn
     }
     let watchdog = public.watchdog.load(Ordering::Relaxed);
-    cx.cpu.deadlines.set(cx.me.index(), deadline.min(watchdog));
+    cx.cpu.deadlines.set(Due::Wait(cx.me.number()).place(), deadline.min(watchdog));
     cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, now, deadline);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
@@ -91,7 +91,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
     cx.vcpu.public.watchdog.store(NEVER, Ordering::Relaxed);
-    cx.cpu.deadlines.set(cx.me.index(), NEVER);
+    cx.cpu.deadlines.set(Due::Wait(cx.me.number()).place(), NEVER);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;

@@ -5,7 +5,7 @@
 
 use core::mem;
 
-use super::{enter, leave, next, service};
+use super::{enter, leave, next, service, timers};
 use crate::arch::frame::{Leaves, Passed};
 use crate::arch::{guest, timer};
 use crate::hypercall::reply;
@@ -45,7 +45,10 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
     let found = service::find(cx.machine, cx.stay, turn.vcpu).filter(|(vm, _)| vm.is_open == cx.vm.is_open);
     let Some((vm, vcpu)) = found else { return Passed { frame, leaves: Leaves::Yes } };
     leave::end(cx, now);
-    guest::save(&mut cx.context.el1); // `is_quiet`: there is no more of it in the registers
+    guest::save(&mut cx.context.el1); // `is_quiet`: there is no more of it in the registers, or the virtual timer
+    if cx.context.local.is_used {
+        timers::park_local(cx.cpu, cx.me, &mut cx.context);
+    }
     let Some((to, context)) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
     mem::replace(&mut frame, to).end(mem::replace(&mut cx.context, context));
     (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, turn.vcpu);

@@ -2,10 +2,11 @@
 //! change.
 
 use log::Level;
+use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use super::irq;
+use super::{irq, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::console::say;
@@ -13,7 +14,7 @@ use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{Turn, VcpuRef};
 use crate::sync::Ordering;
-use crate::timer::NEVER;
+use crate::timer::{Due, NEVER};
 use crate::vcpu::{Vcpu, request, reset};
 use crate::vm::{Ending, Vm};
 
@@ -93,7 +94,7 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
 #[inline(always)]
 fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    cpu.deadlines.set(who.index(), vcpu.public.watchdog.load(Ordering::Relaxed));
+    cpu.deadlines.set(Due::Wait(who.number()).place(), vcpu.public.watchdog.load(Ordering::Relaxed));
     let (now, priority) = (timer::now(), vcpu.public.priority);
     let comes_first = cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0;
     cpu.queue.push(who, priority, false);
@@ -116,6 +117,7 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
     let Some((mut frame, mut context)) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
     reset(&mut frame, &mut context, entry, arguments);
+    vcpu.public.set_local(Handle::from_bits(0));
     if vm.flags & VM_FP != 0 {
         context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
@@ -129,7 +131,8 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
         return; // it is stopped already
     }
     cpu.queue.remove(who);
-    cpu.deadlines.set(who.index(), NEVER);
+    cpu.deadlines.set(Due::Wait(who.number()).place(), NEVER);
+    cpu.deadlines.set(Due::Local(who.number()).place(), NEVER); // its timers are found to be old when they come
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
     }
@@ -149,6 +152,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
 /// Forgets that the state of a vCPU of `vm` is on this core; nothing translates by its tables here any more.
 pub fn leave_core(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     cpu.resident = None;
+    timer::stop_local();
     if vm.flags & VM_NATIVE == 0 {
         stage2::park()
     } else {
@@ -195,13 +199,24 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         if deadline > now {
             return;
         }
-        cpu.deadlines.set(place, NEVER);
-        let who = u16::try_from(place).ok().and_then(VcpuRef::from_number);
-        let Some((who, (vm, vcpu))) = who.and_then(|who| Some((who, find(machine, stay, who)?))) else { continue };
-        if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
-            bark(machine, vm, who);
-        } else if vcpu.public.wake() {
-            make_ready(machine, cpu, vm, vcpu, who);
+        match Due::at(place) {
+            Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
+            Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
+            Due::Wait(number) => {
+                cpu.deadlines.set(place, NEVER);
+                wake(machine, cpu, stay, number, now);
+            }
         }
+    }
+}
+
+/// Serves the deadline of vCPU `number`, which has come: of its wait, or of its watchdog.
+fn wake(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16, now: u64) {
+    let Some(who) = VcpuRef::from_number(number) else { return };
+    let Some((vm, vcpu)) = find(machine, stay, who) else { return };
+    if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
+        bark(machine, vm, who);
+    } else if vcpu.public.wake() {
+        make_ready(machine, cpu, vm, vcpu, who);
     }
 }

@@ -7,7 +7,7 @@
 use strato_abi::Call;
 use strato_abi::trace::{CAUSE_MAIL, CAUSE_TIMER, Crossing, Decision, NOBODY, Record, UNKNOWN_CALL};
 
-use super::{Witness, pass};
+use super::{Witness, irq, pass};
 use crate::arch::frame::{Answer, Answered, Answers, ExitKind, Frame, Leaves, Passed, Place, RawExit, Results};
 use crate::arch::{guest, timer};
 use crate::hypercall::{self, Handler};
@@ -23,7 +23,7 @@ pub struct Traced;
 
 impl Witness for Traced {
     fn answers<'s>(_is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
-        const { &Answers { calls: table(), abort, pass } }
+        const { &Answers { calls: table(), abort, pass, irq: interrupt } }
     }
 
     #[inline(never)]
@@ -187,6 +187,14 @@ extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: &mut
     open(cx, Record { pc, syndrome: esr, arguments, ..record(Crossing::Abort, 0) });
     let answer = interpreter::abort(cx, esr, far, hpfar, place);
     settle(cx, answer, [u64::from(place.pc != pc), place.pc, 0, 0])
+}
+
+/// Answers an interrupt, and records it.
+extern "C" fn interrupt(cx: &mut Cx<'_>) -> Answer {
+    let (pc, number) = (guest::return_address(), cause(cx));
+    open(cx, Record { pc, ..record(Crossing::Interrupt, number) });
+    let answer = irq::answer(cx);
+    settle(cx, answer, [0; 4])
 }
 
 /// Passes the core on, and records it.

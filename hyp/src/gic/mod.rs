@@ -25,6 +25,8 @@ pub const RESCHEDULE_SGI: u8 = 0;
 pub const STOP_SGI: u8 = crate::arch::panic::STOP_SGI;
 /// INTID of the hypervisor's physical timer (PPI 10 of the Base System Architecture, INTID 26).
 const HYP_TIMER: u32 = 26;
+/// INTID of the guests' virtual timer (PPI 11 of the Base System Architecture, INTID 27).
+const VIRTUAL_TIMER: u32 = 27;
 /// First INTID of the shared peripheral interrupts.
 const FIRST_SPI: u32 = 32;
 /// First INTID that is not an interrupt but a message: 1022 and 1023 mean that there is none (any more).
@@ -60,6 +62,8 @@ pub enum Irq {
     Sgi(u8),
     /// This core's hypervisor timer.
     HypTimer,
+    /// The virtual timer of the guest that is on this core.
+    VirtualTimer,
     /// The console's UART.
     Uart,
     /// An interrupt of a device, or one that nobody here enabled.
@@ -131,7 +135,7 @@ impl Gic {
         Ok(Self { version, uart: board.uart.intid, affinities })
     }
 
-    /// Prepares the calling core, number `core`, to receive SGIs, its timer's interrupt and shared ones.
+    /// Prepares the calling core, number `core`, to receive SGIs, the interrupts of its two timers and shared ones.
     ///
     /// # Errors
     /// [`GicError::NoInterface`]; the core then receives nothing and cannot be used.
@@ -166,6 +170,7 @@ impl Gic {
         match self.number(raw) {
             id @ 0..16 => Irq::Sgi(id.to_le_bytes()[0]),
             HYP_TIMER => Irq::HypTimer,
+            VIRTUAL_TIMER => Irq::VirtualTimer,
             _ if raw == self.uart => Irq::Uart,
             id if is_special(id) => Irq::Spurious,
             id => Irq::Other(IntId(id)),

@@ -84,7 +84,7 @@ impl GicV2 {
         for register in registers.ipriorityr.iter().take(8) {
             register.set(PRIORITIES);
         }
-        enable.set(1 << super::HYP_TIMER | 0xffff);
+        enable.set(1 << super::HYP_TIMER | 1 << super::VIRTUAL_TIMER | 0xffff);
         self.interface.pmr.set(0xff);
         self.interface.bpr.set(0);
         for register in &self.interface.apr {

@@ -7,7 +7,7 @@ use arm_gic::{IntId as ArmIntId, Trigger};
 use heapless::Vec;
 use safe_mmio::{UniqueMmioPointer, field};
 
-use super::{Bit, GicError, HYP_TIMER, IntId};
+use super::{Bit, GicError, HYP_TIMER, IntId, VIRTUAL_TIMER};
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::mmio::Device;
 use crate::arch::{gic_cpu, maintenance};
@@ -84,7 +84,8 @@ impl GicV3 {
         field!(private, icactiver).get(0).ok_or(GicError::NoInterface)?.write(u32::MAX);
         let mut redistributor = GicRedistributor::new(frame.reborrow());
         let no_such = |_| GicError::NoInterface;
-        for intid in (0..16).map(ArmIntId::sgi).chain([ArmIntId::ppi(HYP_TIMER - 16)]) {
+        for intid in (0..16).map(ArmIntId::sgi).chain([HYP_TIMER, VIRTUAL_TIMER].map(|intid| ArmIntId::ppi(intid - 16)))
+        {
             redistributor.set_interrupt_priority(intid, PRIORITY).map_err(no_such)?;
             redistributor.enable_interrupt(intid, true).map_err(no_such)?;
         }

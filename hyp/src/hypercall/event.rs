@@ -133,6 +133,12 @@ impl Handle for EvtOffer {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtOfferReply>, CallError> {
         let PeerHandle(peer) = self.peer;
         let (mut inner, _held) = cx.vm.inner.lock(&mut cx.locks);
+        if peer.bits() == 0 {
+            // A port of one's own: both ends are the same.
+            let own = |port| Link::Connected(End { vm: cx.me.vm(), incarnation: cx.vm.incarnation, port });
+            let port = open(cx.vm, &mut inner.handles, cx.machine, own)?;
+            return Ok(Outcome::Reply(EvtOfferReply { port: PortHandle(port), key: 0 }));
+        }
         let Far { place: vm, incarnation, .. } =
             inner.handles.peer(peer).map_err(|error| CallError::Handle(1, error))?;
         let alive = cx.machine.vms.get(usize::from(vm)).and_then(|slot| slot.get(cx.stay));
@@ -141,17 +147,17 @@ impl Handle for EvtOffer {
         }
         // The key is the port's index until the two are connected; only the VM it is for can use it.
         let link = Link::Offered(End { vm, incarnation, port: 0 });
-        let port = open(cx.vm, &mut inner.handles, cx.machine, link)?;
+        let port = open(cx.vm, &mut inner.handles, cx.machine, |_| link)?;
         Ok(Outcome::Reply(EvtOfferReply { port: PortHandle(port), key: u64::from(port.bits()) }))
     }
 }
 
-/// Takes a free port and sets its link.
+/// Takes a free port and sets its link, which may name the port itself.
 fn open(
     vm: &Vm,
     handles: &mut crate::vm::handles::HandleTable,
     machine: &Machine,
-    link: Link,
+    link: impl Fn(u16) -> Link,
 ) -> Result<AbiHandle, CallError> {
     let epochs = &machine.epochs;
     let lagging = |index: u16| vm.ports.get(usize::from(index)).map_or(0, |port| epochs.lagging(port.rests_until()));
@@ -165,7 +171,7 @@ fn open(
     };
     vm.withdraw(handle.index());
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
-        port.open(handle, 0, link);
+        port.open(handle, 0, link(handle.index()));
     }
     Ok(handle)
 }
@@ -190,7 +196,7 @@ impl Handle for EvtConnect {
             return Err(no_offer);
         }
         let link = Link::Connected(End { vm: place, incarnation, port: key.index() });
-        let near = open(cx.vm, &mut inner.handles, cx.machine, link)?;
+        let near = open(cx.vm, &mut inner.handles, cx.machine, |_| link)?;
         let here = End { vm: cx.me.vm(), incarnation: cx.vm.incarnation, port: near.index() };
         if !far.change(seen, Link::Connected(here)) {
             cx.vm.close(near.index(), cx.stay.epochs(), |_| None);
@@ -209,6 +215,7 @@ impl Handle for EvtClose {
         let peer = |place: u8| cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
         cx.vm.close(index, cx.stay.epochs(), peer);
         inner.handles.remove(handle);
+        cx.vm.timers().lock_leaf().cancel(handle);
         Ok(Outcome::Reply(EvtCloseReply {}))
     }
 }

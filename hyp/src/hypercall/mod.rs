@@ -18,6 +18,7 @@ mod page;
 pub mod reply;
 mod share;
 mod space;
+mod time;
 mod vcpu;
 mod withdraw;
 

@@ -16,7 +16,7 @@ use crate::events::Link;
 use crate::machine::{Cx, Next, Wakes};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
-use crate::timer::NEVER;
+use crate::timer::{Due, NEVER};
 use crate::vm::StartError;
 
 /// Returns whether nobody is there to give way to.
@@ -149,9 +149,8 @@ impl Handle for VcpuWatchdog {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWatchdogReply>, CallError> {
         let end = if self.timeout == 0 { NEVER } else { timer::now().saturating_add(self.timeout) };
         cx.vcpu.public.watchdog.store(end, Ordering::Relaxed);
-        cx.cpu.deadlines.set(cx.me.index(), end); // it runs: there is no wake-up in that place
-        // The timer is armed on the way back to the guest, when it has to come earlier than it would.
-        Ok(if end < cx.cpu.armed { Outcome::Leave(Next::Resume) } else { Outcome::Reply(VcpuWatchdogReply {}) })
+        cx.cpu.expect(Due::Wait(cx.me.number()), end); // it runs: there is no wake-up in that place
+        Ok(Outcome::Reply(VcpuWatchdogReply {}))
     }
 }
 

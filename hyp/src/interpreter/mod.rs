@@ -19,6 +19,7 @@ use crate::arch::frame::{Answer, Frame, Place, RawExit};
 use crate::arch::{guest, native, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
+use crate::vm::records::Cause;
 use abort::{Abort, Refusal, Wanted};
 use inject::SYNDROME_UNDEFINED;
 use sysreg::Access;
@@ -109,6 +110,7 @@ pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: 
     if cx.vm.flags & VM_FAULT_HANDLER == 0 || is_vector(*place, &abort) {
         return Answer::Leave;
     }
+    cx.vm.count_exit(cx.me.vcpu(), Cause::Fault);
     *place = inject::synchronous(*place, abort.guest_syndrome(place.is_el0()), Some(abort.far));
     Answer::Stay
 }

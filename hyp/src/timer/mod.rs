@@ -1,5 +1,11 @@
 //! Timer: when things are due. The hardware behind it is `arch::timer`.
 
+mod clock;
 pub mod deadlines;
+mod due;
+mod schedule;
 
+pub use clock::{nanoseconds, ticks_of};
 pub use deadlines::{Deadlines, NEVER};
+pub use due::Due;
+pub use schedule::Schedule;

@@ -3,7 +3,9 @@
 //! Owns what a vCPU is and which moves between its states are legal. Only the home core changes a run state; others set a
 //! request bit and send an interrupt. Never decides when a vCPU runs.
 
+mod local;
 pub mod state;
+pub mod timers;
 
 use strato_abi::vcpu::RunState;
 
@@ -12,7 +14,10 @@ use crate::arch::el1::{El1, FpState, PSTATE_START, Stage1};
 use crate::arch::frame::Frame;
 use crate::arch::lease::{First, Leased, Second};
 use crate::events::Sink;
+use crate::lock::{CONSOLE, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub use local::Local;
+use timers::Timers;
 
 /// What another core asks a vCPU's home core to do, as bits of [`Public::requests`].
 pub mod request {
@@ -56,6 +61,10 @@ pub struct Context {
     pub fp: FpState,
     /// What the guest translates by.
     pub space: Current,
+    /// Its virtual timer.
+    pub local: Local,
+    /// Whether its guest has asked where its stolen time stands (DEN 0057).
+    pub tells_stolen: bool,
     /// WAIT answers when the vCPU runs again.
     pub is_waiting: bool,
     /// Calls of CORE.NOP.
@@ -72,6 +81,8 @@ impl Context {
         stage1: Stage1::RESET,
         fp: FpState::RESET,
         space: Current::FIRST,
+        local: Local::RESET,
+        tells_stolen: false,
         is_waiting: false,
         nops: 0,
         last_fault: (u64::MAX, 0),
@@ -95,6 +106,8 @@ pub struct Public {
     pub priority: u8,
     /// When its VM is stopped unless it is set anew, in ticks; touched by the home core alone.
     pub watchdog: AtomicU64,
+    // Bits of the handle to the port that the virtual timer raises; 0 is none.
+    local: AtomicU32,
     is_starting: AtomicBool,
     start_entry: AtomicU64,
     start_argument: AtomicU64,
@@ -108,6 +121,8 @@ pub struct Vcpu {
     pub public: Public,
     /// The private half: what only the core that holds the lease touches.
     pub owned: Leased<Frame, Context>,
+    /// Of the first vCPU: the timers of the VM. They stand here because a vCPU's frame has the room.
+    pub timers: Lock<Timers, CONSOLE>,
 }
 
 impl Vcpu {
@@ -122,11 +137,12 @@ impl Vcpu {
             home,
             priority,
             watchdog: AtomicU64::new(u64::MAX),
+            local: AtomicU32::new(0),
             is_starting: AtomicBool::new(false),
             start_entry: AtomicU64::new(0),
             start_argument: AtomicU64::new(0),
         };
-        Self { public, owned: Leased::new(Frame::ZERO, Context::RESET) }
+        Self { public, owned: Leased::new(Frame::ZERO, Context::RESET), timers: Lock::new(Timers::new()) }
     }
 }
 

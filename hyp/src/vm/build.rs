@@ -22,6 +22,7 @@ use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
+use crate::arch::timer;
 use crate::console::{LineBuffer, say};
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
@@ -169,7 +170,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     if !fits || !info::add(info_pages.frames(), &named) {
         return Err(BuildError::Full);
     }
-    let (account, spaces) = (stock.account, Spaces::new(space, window));
+    let (account, spaces, now) = (stock.account, Spaces::new(space, window), timer::now());
     let vm = Vm {
         vcpus: boxes,
         ports,
@@ -192,6 +193,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
         awake: AtomicU32::new(0),
         has_run: AtomicBool::new(false),
     };
+    (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now));
     PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
 }
 

@@ -10,9 +10,10 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+mod ports;
 pub mod raise;
 mod ranges;
-mod records;
+pub mod records;
 pub mod sharing;
 pub mod spaces;
 mod speculation;
@@ -25,14 +26,12 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Group, Ipa};
 
 use crate::allocator::{Account, Allocator};
-use crate::arch::epoch::Epochs;
 use crate::arch::page_box::PageSlice;
 use crate::arch::page_row::PageRow;
 use crate::arch::shared::SharedPages;
 use crate::arch::{self, guest};
 use crate::console::LineBuffer;
-use crate::events::port::End;
-use crate::events::{EventArea, Link, Port};
+use crate::events::{EventArea, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
@@ -240,45 +239,6 @@ impl Vm {
     pub fn lower_line(&self, vcpu: &Vcpu) {
         if vcpu.public.has_upcalls.load(Ordering::Relaxed) {
             self.refresh_line(vcpu);
-        }
-    }
-
-    /// Closes `port` of this VM, and tells the other end, which `peer` finds by its place. The port can be used again once
-    /// `epochs` have moved on. The caller holds the VM's lock.
-    pub fn close<'v>(&self, port: u16, epochs: &Epochs, peer: impl Fn(u8) -> Option<&'v Self>) {
-        let Some(entry) = self.ports.get(usize::from(port)) else { return };
-        // A peer may connect to an offer, or leave, at this moment: each at most once, so that the third try is the last.
-        for _ in 0..3 {
-            let seen = entry.read();
-            if let Link::Connected(end) = entry.link(seen)
-                && let Some(other) = peer(end.vm).filter(|other| other.incarnation == end.incarnation)
-            {
-                other.lose_peer(end, self.place, port);
-            }
-            if entry.change(seen, Link::Free) {
-                break;
-            }
-        }
-        // A sender may have read the old word; what it still posts is withdrawn when the port is opened again.
-        entry.rest_until(epochs.advance());
-    }
-
-    /// Takes away what late senders left in the records of a port that is opened again.
-    pub fn withdraw(&self, port: u16) {
-        for (number, vcpu) in (0u8..).zip(self.vcpus.iter()) {
-            self.area.withdraw(number, port, &vcpu.public.sink);
-        }
-    }
-
-    /// Marks the port at `end`, in this VM, as having lost its other end, if that is port `port` of the VM in `place`.
-    pub fn lose_peer(&self, end: End, place: u8, port: u16) {
-        let Some(entry) = self.ports.get(usize::from(end.port)) else { return };
-        let seen = entry.read();
-        if let Link::Connected(back) = entry.link(seen)
-            && back.vm == place
-            && back.port == port
-        {
-            entry.change(seen, Link::PeerGone);
         }
     }
 }

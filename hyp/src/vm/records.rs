@@ -1,36 +1,126 @@
 //! vCPU area: what is said about each vCPU to its VM, by a sequence lock that only the vCPU's home core writes.
 
 use core::mem::{offset_of, size_of};
+use core::sync::atomic::AtomicU64;
 
+use strato_abi::addr::VCPU_AREA;
 use strato_abi::vcpu::RunState;
 use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 
 use super::{VCPUS_MAX, Vm};
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
+use crate::timer::nanoseconds;
 
 const WORDS: usize = size_of::<VcpuRecord>() / 8;
 const SEQUENCE: usize = offset_of!(VcpuRecord, sequence) / 8;
 const RUN_STATE: usize = offset_of!(VcpuRecord, run_state) / 8;
 const SINCE: usize = offset_of!(VcpuRecord, since) / 8;
+const RUNNING: usize = offset_of!(VcpuRecord, running) / 8;
+const RUNNABLE: usize = offset_of!(VcpuRecord, runnable) / 8;
+const BLOCKED: usize = offset_of!(VcpuRecord, blocked) / 8;
+const OFF: usize = offset_of!(VcpuRecord, off) / 8;
 const DEADLINE: usize = offset_of!(VcpuRecord, deadline) / 8;
+const EXITS: usize = offset_of!(VcpuRecord, exits) / 8;
+
+/// The stolen time structure of Arm DEN 0057, 64 bytes: revision and attributes, which are zero, and nanoseconds. It stands at the end of
+/// each record.
+const STOLEN: usize = WORDS - 8;
+const STOLEN_NS: usize = STOLEN + 1;
+
+/// Returns the guest-physical address of the stolen time of `vcpu`.
+#[must_use]
+pub const fn stolen_address(vcpu: u8) -> u64 {
+    VCPU_AREA + vcpu as u64 * VCPU_RECORD_STRIDE + STOLEN as u64 * 8
+}
 
 const _: () = assert!(VCPU_RECORD_STRIDE == size_of::<VcpuRecord>() as u64 && VCPUS_MAX * WORDS <= FRAME_SIZE / 8);
 
+/// Why a guest left, as the record counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A call that was not answered on the spot.
+    Call = 0,
+    /// An interrupt of the machine.
+    Interrupt = 1,
+    /// An access that stage 2 refused.
+    Fault = 2,
+    /// An instruction that traps.
+    Instruction = 3,
+}
+
+/// Returns the word that counts the time spent in the state of number `state`: four bits for each.
+#[inline(always)]
+const fn account_of(state: u64) -> usize {
+    const ACCOUNTS: u64 = (OFF | RUNNABLE << 4 | RUNNING << 8 | BLOCKED << 12) as u64;
+    (ACCOUNTS >> (state % 4 * 4) & 0xf) as usize
+}
+
+type Record = [AtomicU64; WORDS];
+
+/// Returns word `index` of a record, which is taken modulo how many there are.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+fn word(record: &Record, index: usize) -> &AtomicU64 {
+    &record[index % WORDS]
+}
+
 impl Vm {
+    /// Returns the record of `vcpu`. Looked up once by each user: what is stored in between hides from the compiler where it is.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "a page has more records than a VM has vCPUs")]
+    fn record(&self, vcpu: u8) -> &Record {
+        let [_, records] = &self.pages;
+        let (records, _) = records.first().as_chunks::<WORDS>();
+        &records[usize::from(vcpu) % VCPUS_MAX]
+    }
+
+    #[inline(always)]
+    fn record_word(&self, vcpu: u8, index: usize) -> &AtomicU64 {
+        word(self.record(vcpu), index)
+    }
+
+    /// Says that `vcpu` is off since `now`, the VM's first moment. The sequence stays zero: nothing was written.
+    pub fn note_birth(&self, vcpu: u8, now: u64) {
+        self.record_word(vcpu, SINCE).store(now, Ordering::Relaxed);
+    }
+
     /// Says that `vcpu` is in `state` since `now`, and waits until `deadline` if it waits (both in ticks).
     #[inline]
-    #[allow(clippy::indexing_slicing, reason = "the product of the two moduli is the length of a page")]
     pub fn note_state(&self, vcpu: u8, state: RunState, now: u64, deadline: u64) {
-        let [_, records] = &self.pages;
-        let record = usize::from(vcpu) % VCPUS_MAX * WORDS;
-        let word = |index: usize| &records.first()[record + index % WORDS];
+        let record = self.record(vcpu);
+        let word = |index: usize| word(record, index);
         let before = word(SEQUENCE).load(Ordering::Relaxed);
         word(SEQUENCE).store(before.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release); // a reader that sees a new field sees the odd number first
+        let account = word(account_of(word(RUN_STATE).load(Ordering::Relaxed)));
+        let spent = now.wrapping_sub(word(SINCE).load(Ordering::Relaxed));
+        account.store(account.load(Ordering::Relaxed).wrapping_add(spent), Ordering::Relaxed);
         word(RUN_STATE).store(state as u64, Ordering::Relaxed);
         word(SINCE).store(now, Ordering::Relaxed);
         word(DEADLINE).store(deadline, Ordering::Relaxed);
         word(SEQUENCE).store(before.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Counts an exit of `vcpu`, which is on this core.
+    #[inline(always)]
+    pub fn count_exit(&self, vcpu: u8, cause: Cause) {
+        let count = self.record_word(vcpu, EXITS + cause as usize);
+        // One writer; each count is a word of its own, so no sequence says when it changes.
+        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Returns how many ticks `vcpu`, which is on this core, has run until `now`.
+    #[must_use]
+    pub fn time_run(&self, vcpu: u8, now: u64) -> u64 {
+        let word = |index: usize| self.record_word(vcpu, index).load(Ordering::Relaxed);
+        word(RUNNING).wrapping_add(now.wrapping_sub(word(SINCE)))
+    }
+
+    /// Says in nanoseconds how long `vcpu` has been ready while its core was busy, by a counter of `hz` ticks a second.
+    #[cold]
+    pub fn tell_stolen(&self, vcpu: u8, hz: u64) {
+        let ticks = self.record_word(vcpu, RUNNABLE).load(Ordering::Relaxed);
+        self.record_word(vcpu, STOLEN_NS).store(nanoseconds(ticks, hz), Ordering::Relaxed);
     }
 }

@@ -152,3 +152,25 @@ fn a_manifest_that_denies_a_call_denies_its_psci_name_too() {
     }
     s.close();
 }
+
+#[test]
+fn stolen_time_is_told_to_a_guest_that_asks_and_to_no_other() {
+    const FEATURES: u64 = 0xc500_0020;
+    const STOLEN: u64 = 0xc500_0021;
+    let mut s = Story::new(&System::pair(Guest::new("a"), Guest::new("b")));
+    assert_eq!(s.service(A, 0x8000_0001, &[FEATURES], false)[0], 0);
+    for (id, answer) in [(FEATURES, 0), (STOLEN, 0), (0xc500_0022, u64::MAX), (0, u64::MAX)] {
+        assert_eq!(s.service(A, FEATURES, &[id], false)[0], answer);
+    }
+    let address = s.service(A, STOLEN, &[], false)[0];
+    assert_eq!(address, strato_abi::addr::VCPU_AREA + 192);
+    let word =
+        |s: &mut Story, place| s.vm(place, |vm| vm.pages[1].word(25).unwrap().load(strato_hyp::sync::Ordering::SeqCst));
+    let runnable = |s: &mut Story| s.vm(0, |vm| vm.pages[1].word(4).unwrap().load(strato_hyp::sync::Ordering::SeqCst));
+    let before = word(&mut s, 0);
+    s.turns(9);
+    assert!(word(&mut s, 0) > before, "the other had the core for a while");
+    assert!(word(&mut s, 0) <= runnable(&mut s) * 16, "62.5 MHz");
+    assert_eq!(word(&mut s, 1), 0, "it has not asked");
+    s.close();
+}

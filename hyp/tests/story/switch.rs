@@ -23,11 +23,11 @@ fn at_el1(s: &mut Story, who: Who, with: impl FnOnce(&mut El1) + 'static) {
 }
 
 fn mark(s: &mut Story, who: Who, value: u64) {
-    at_el1(s, who, move |el1| (el1.tpidr_el1, el1.cntv_cval) = (value, !value));
+    at_el1(s, who, move |el1| (el1.tpidr_el1, el1.cntkctl) = (value, !value));
 }
 
 fn is_marked(s: &mut Story, who: Who, value: u64) {
-    at_el1(s, who, move |el1| assert_eq!((el1.tpidr_el1, el1.cntv_cval), (value, !value)));
+    at_el1(s, who, move |el1| assert_eq!((el1.tpidr_el1, el1.cntkctl), (value, !value)));
 }
 
 fn both_are_marked(s: &mut Story) {

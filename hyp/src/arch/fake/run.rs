@@ -75,6 +75,12 @@ pub fn run<'l, B, C>(
                     return (exit, frame);
                 }
             }
+            Deed::Exit(exit) if exit.vector == 1 && !frame.place().is_aarch32() => {
+                // SAFETY: as for a call below.
+                if (answers.irq)(unsafe { &mut *context }) == Answer::Leave {
+                    return (exit, frame);
+                }
+            }
             Deed::Exit(exit) => return (exit, frame),
             Deed::End => return (RawExit { vector: STORY_END, ..RawExit::default() }, frame),
             Deed::Hvc => {

@@ -78,6 +78,8 @@ pub const FIGURES: &[Figure] = &[
     figure("preempt_to_first_instruction", Unit::Instructions, Some(380), From::Guest),
     figure("yield_alone", Unit::Instructions, Some(60), From::Guest),
     figure("yield_round_trip_two_vms_one_core", Unit::Instructions, Some(500), From::Guest),
+    figure("timer_to_handler", Unit::Instructions, Some(200), From::Guest),
+    figure("local_timer_to_handler", Unit::Instructions, Some(150), From::Guest),
     figure("map_4k", Unit::Instructions, Some(190), From::Guest),
     figure("map_4k_batch", Unit::Instructions, Some(18), From::Guest),
     figure("unmap_4k", Unit::Instructions, Some(220), From::Guest),

@@ -1,0 +1,76 @@
+//! Due: what a deadline is for, and the place where it stands among those of a core. Pure.
+
+use strato_abi::time::TIMERS_PER_VM;
+
+/// vCPUs of the machine.
+const VCPUS: u16 = 512;
+/// VMs of the machine.
+const VMS: u16 = 64;
+const TIMERS: u16 = TIMERS_PER_VM as u16;
+const LOCALS_AT: u16 = VCPUS;
+const TIMERS_AT: u16 = LOCALS_AT + VCPUS;
+/// Places for deadlines: of every wait, every local timer and every timer of every VM.
+pub(super) const PLACES: usize = (TIMERS_AT + VMS * TIMERS) as usize;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The wait of the vCPU of this number.
+    Wait(u16),
+    /// The local timer of the vCPU of this number, while it is not on the core.
+    Local(u16),
+    /// A timer.
+    Timer {
+        /// Place of its VM, below 64.
+        vm: u8,
+        /// Its slot there, below 32.
+        slot: u8,
+    },
+}
+
+impl Due {
+    /// Returns where such a deadline stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Wait(vcpu) => (vcpu % VCPUS) as usize,
+            Self::Local(vcpu) => (LOCALS_AT + vcpu % VCPUS) as usize,
+            Self::Timer { vm, slot } => (TIMERS_AT + (vm as u16 % VMS) * TIMERS + slot as u16 % TIMERS) as usize,
+        }
+    }
+
+    /// Returns what the deadline at `place`, below [`PLACES`], is for.
+    #[inline(always)]
+    #[must_use]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "places are below 2^12, and each part is taken modulo its number"
+    )]
+    pub const fn at(place: usize) -> Self {
+        let place = place as u16;
+        if place < LOCALS_AT {
+            Self::Wait(place)
+        } else if place < TIMERS_AT {
+            Self::Local(place - LOCALS_AT)
+        } else {
+            let number = place - TIMERS_AT;
+            Self::Timer { vm: (number / TIMERS % VMS) as u8, slot: (number % TIMERS) as u8 }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_for_one_thing() {
+        for place in 0..PLACES {
+            assert_eq!(Due::at(place).place(), place);
+        }
+        assert_eq!(Due::at(511), Due::Wait(511));
+        assert_eq!(Due::at(512), Due::Local(0));
+        assert_eq!(Due::at(PLACES - 1), Due::Timer { vm: 63, slot: 31 });
+    }
+}

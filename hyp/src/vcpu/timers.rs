@@ -1,0 +1,126 @@
+//! Timers of a VM: which port each raises, when, and which core has it among its deadlines.
+//!
+//! Owns the slots, which stand in the frame of the VM's first vCPU. Called by the calls of group TIME and by the core at which one is due. Never raises a port itself.
+//! A core's deadline of a timer that has moved or ended since is found to be old when it comes: nobody is asked to take it away.
+
+use strato_abi::Handle;
+use strato_abi::time::TIMERS_PER_VM;
+
+use crate::timer::Schedule;
+
+/// Timers of a VM.
+pub const TIMERS: usize = TIMERS_PER_VM as usize;
+
+/// One that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Timer {
+    port: Handle,
+    /// Whose deadline it is.
+    core: u8,
+    schedule: Schedule,
+}
+
+/// The timers of a VM.
+#[derive(Debug)]
+pub struct Timers {
+    slots: [Option<Timer>; TIMERS],
+}
+
+/// What a timer that is due raises, and when it is due again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The port.
+    pub port: Handle,
+    /// The moment of its next deadline.
+    pub next: Option<u64>,
+}
+
+impl Timers {
+    /// Returns timers of which none is set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { slots: [None; TIMERS] }
+    }
+
+    /// Sets the timer of `port`, in place of one that it has, among the deadlines of `core`. Returns its slot, or `None` when all
+    /// are in use.
+    #[inline]
+    pub fn set(&mut self, port: Handle, core: u8, schedule: Schedule) -> Option<u8> {
+        let at = self.find(port).or_else(|| self.slots.iter().position(Option::is_none))?;
+        *self.slots.get_mut(at)? = Some(Timer { port, core, schedule });
+        u8::try_from(at).ok()
+    }
+
+    /// Ends the timer of `port`. Returns whether there was one.
+    #[inline]
+    pub fn cancel(&mut self, port: Handle) -> bool {
+        let slot = self.find(port).and_then(|at| self.slots.get_mut(at));
+        slot.and_then(Option::take).is_some()
+    }
+
+    /// Returns what the timer of `slot` raises whose deadline of `core` has come, at `now`. `None` when that deadline is an old one.
+    #[inline]
+    pub fn expire(&mut self, slot: u8, core: u8, now: u64) -> Option<Expiry> {
+        let slot = self.slots.get_mut(usize::from(slot))?;
+        let Timer { port, schedule, .. } = slot.filter(|timer| timer.core == core && timer.schedule.moment() <= now)?;
+        let next = schedule.after(now);
+        *slot = next.map(|schedule| Timer { port, core, schedule });
+        Some(Expiry { port, next: next.map(|schedule| schedule.moment()) })
+    }
+
+    #[inline(always)]
+    fn find(&self, port: Handle) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.is_some_and(|timer| timer.port == port))
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(deadline: u64, period: u64) -> Schedule {
+        Schedule { deadline, period, slack: 0 }
+    }
+
+    fn port(index: u16) -> Handle {
+        Handle::new(index, 1)
+    }
+
+    #[test]
+    fn a_timer_is_due_once_and_a_periodic_one_again() {
+        let mut timers = Timers::new();
+        let slot = timers.set(port(3), 0, at(100, 0)).unwrap();
+        assert_eq!(timers.expire(slot, 0, 99), None);
+        assert_eq!(timers.expire(slot, 0, 100), Some(Expiry { port: port(3), next: None }));
+        assert_eq!(timers.expire(slot, 0, 200), None);
+        let slot = timers.set(port(3), 0, at(100, 10)).unwrap();
+        assert_eq!(timers.expire(slot, 0, 135), Some(Expiry { port: port(3), next: Some(140) }));
+    }
+
+    #[test]
+    fn a_deadline_of_a_core_that_no_longer_has_the_timer_is_an_old_one() {
+        let mut timers = Timers::new();
+        let slot = timers.set(port(3), 0, at(100, 0)).unwrap();
+        assert_eq!(timers.set(port(3), 1, at(50, 0)), Some(slot), "a port has one timer");
+        assert_eq!(timers.expire(slot, 0, 100), None);
+        assert!(timers.expire(slot, 1, 100).is_some());
+    }
+
+    #[test]
+    fn there_are_so_many_and_each_ends_once() {
+        let mut timers = Timers::new();
+        let all = 0..TIMERS as u16;
+        assert!(all.clone().all(|index| timers.set(port(index), 0, at(1, 0)).is_some()));
+        assert_eq!(timers.set(port(99), 0, at(1, 0)), None);
+        assert!(timers.set(port(5), 0, at(2, 0)).is_some(), "one that is there is replaced");
+        assert!(all.clone().all(|index| timers.cancel(port(index))));
+        assert!(all.clone().all(|index| !timers.cancel(port(index))));
+        assert!(!timers.cancel(Handle::new(0, 2)), "another owner of the number");
+    }
+}

@@ -1,0 +1,101 @@
+//! Timers of the VM that has the core, served from the vector: the guest goes on without having been left.
+
+use strato_abi::Call;
+use strato_hyp::arch::{gic_cpu, guest, timer};
+use strato_hyp::sync::Ordering;
+
+use crate::event_calls::pair;
+use crate::plan::{CODE, Guest, SLICE, System};
+use crate::stage::Story;
+use crate::talk::A;
+
+const NEVER: u64 = u64::MAX;
+const HYP_TIMER: u32 = 26;
+const VIRTUAL_TIMER: u32 = 27;
+
+fn pending(s: &mut Story, vcpu: usize) -> u64 {
+    s.vm(0, |vm| vm.area.pages().word(vcpu * 64).unwrap().load(Ordering::SeqCst))
+}
+
+/// Interrupts that the guest of vCPU 0 of the first VM was counted for.
+fn interrupts(s: &mut Story) -> u64 {
+    s.vm(0, |vm| vm.pages[1].word(12).unwrap().load(Ordering::SeqCst))
+}
+
+/// A VM in upcall mode with a port of its own, and nobody else on the core.
+fn listener() -> (Story, u64) {
+    let mut s = Story::new(&System::one(1));
+    s.pace = 1;
+    let port = s.call(A, Call::EvtOffer, &[0])[0];
+    s.call(A, Call::EvtMode, &[0, 1]);
+    (s, port)
+}
+
+#[test]
+fn a_timer_that_is_due_raises_the_line_of_the_guest_that_runs() {
+    let (mut s, port) = listener();
+    let deadline = timer::now() + 6500;
+    s.call(A, Call::TimeTimerSet, &[port, deadline, 6250, 0]);
+    timer::set_now(deadline - 1); // a turn takes a tick, and the deadline is found by the interrupt alone
+    gic_cpu::take_ended();
+    gic_cpu::pend(HYP_TIMER);
+    let before = interrupts(&mut s);
+    s.turns(1);
+    assert!(guest::line());
+    assert_eq!(pending(&mut s, 0), 1 << (port & 63));
+    assert_eq!(timer::armed(), Some(deadline + 6250), "its next deadline");
+    assert!(gic_cpu::take_ended().contains(&HYP_TIMER));
+    assert!(interrupts(&mut s) > before, "it is counted");
+    s.close();
+}
+
+#[test]
+fn a_virtual_timer_raises_the_line_and_one_that_was_turned_off_nothing() {
+    let (mut s, port) = listener();
+    s.call(A, Call::TimeLocal, &[port]);
+    gic_cpu::pend(VIRTUAL_TIMER);
+    s.turns(1);
+    assert_eq!((guest::line(), pending(&mut s, 0)), (false, 0));
+    timer::load_local(timer::LOCAL_ENABLE, timer::now());
+    gic_cpu::pend(VIRTUAL_TIMER);
+    s.turns(1);
+    assert_eq!((guest::line(), pending(&mut s, 0)), (true, 1 << (port & 63)));
+    assert_eq!(timer::local().0, timer::LOCAL_ENABLE | timer::LOCAL_MASK);
+    s.close();
+}
+
+#[test]
+fn a_timer_for_a_sibling_that_waits_leaves_the_guest_to_wake_it() {
+    let mut s = Story::new(&System::new([Guest { vcpus: 2, ..Guest::new("a") }]));
+    s.pace = 1;
+    let sibling = (0, 1);
+    let port = s.call(A, Call::EvtOffer, &[0])[0];
+    s.call(A, Call::EvtBindVcpu, &[port, 1]);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.begin(sibling, Call::VcpuWait, &[NEVER]);
+    s.pace = SLICE;
+    s.turns(4);
+    s.pace = 1;
+    let deadline = timer::now() + 100;
+    s.call(A, Call::TimeTimerSet, &[port, deadline, 0, 0]);
+    timer::set_now(deadline - 1);
+    gic_cpu::pend(HYP_TIMER);
+    s.turns(1);
+    s.pace = SLICE;
+    s.until_seen(sibling).unwrap();
+    assert_eq!(s.answer(sibling, Call::VcpuWait).unwrap()[1], 1);
+    s.close();
+}
+
+#[test]
+fn the_end_of_a_slice_is_left_to_the_loop_and_timers_of_others_too() {
+    let mut s = Story::new(&pair());
+    s.turns(2);
+    s.pace = 1;
+    s.ran();
+    timer::set_now(timer::now() + SLICE);
+    gic_cpu::pend(HYP_TIMER);
+    s.turns(2);
+    assert_eq!(s.ran().iter().collect::<std::collections::HashSet<_>>().len(), 2, "the other has the core now");
+    s.close();
+}
