@@ -76,13 +76,21 @@ impl Instant {
     /// Returns the moment `duration` later; the last there is when that is beyond it.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(ticks_in(duration, counter_hz())))
+        self.after_at(duration, counter_hz())
+    }
+
+    const fn after_at(self, duration: Duration, hz: u64) -> Self {
+        Self(self.0.saturating_add(ticks_in(duration, hz)))
     }
 
     /// Returns how long after `earlier` this is; zero when it is before it.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        duration_of(self.0.saturating_sub(earlier.0), counter_hz())
+        self.since_at(earlier, counter_hz())
+    }
+
+    const fn since_at(self, earlier: Self, hz: u64) -> Duration {
+        duration_of(self.0.saturating_sub(earlier.0), hz)
     }
 
     /// Returns how long ago this was.
@@ -150,7 +158,8 @@ mod tests {
     fn moments_are_ordered_and_never_wrap() {
         let (early, late) = (Instant::from_ticks(5), Instant::from_ticks(9));
         assert!(early < late);
-        assert_eq!(early.since(late), Duration::ZERO);
-        assert_eq!(Instant::from_ticks(u64::MAX).after(Duration::MAX).ticks(), u64::MAX);
+        assert_eq!(late.since_at(early, 1_000_000_000), Duration::from_nanos(4));
+        assert_eq!(early.since_at(late, 1_000_000_000), Duration::ZERO);
+        assert_eq!(Instant::from_ticks(u64::MAX).after_at(Duration::MAX, 54_000_000).ticks(), u64::MAX);
     }
 }

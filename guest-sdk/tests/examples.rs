@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Guests that are read to learn from.
-const EXAMPLES: [&str; 12] = [
+const EXAMPLES: [&str; 13] = [
     "address_spaces",
     "balloon",
     "demand_paging",
@@ -16,6 +16,7 @@ const EXAMPLES: [&str; 12] = [
     "ping_pong",
     "rtc_driver",
     "shared_ring",
+    "ticker",
     "two_worlds",
     "yielder",
 ];

@@ -85,15 +85,6 @@ macro_rules! wrapper_tests {
 }
 
 wrapper_tests! {
-    a_timer_is_set_with_its_three_times: TimeTimerSet [] time::timer_set(PORT, 7, 8, 9) == (), [PORT_BITS, 7, 8, 9];
-    a_timer_is_cancelled: TimeTimerCancel [1] time::timer_cancel(PORT) == true, [PORT_BITS];
-    a_clock_is_read: TimeClock [5, 6, 7] time::clock(ClockKind::Run) == Reading { ns: 5, counter: 6, epoch: 7 }, [2];
-    a_local_timer_has_a_port: TimeLocal [] time::local(Some(PORT)) == (), [PORT_BITS];
-    a_local_timer_is_given_back: TimeLocal [] time::local(None) == (), [0];
-    a_port_of_ones_own_has_no_peer: EvtOffer [PORT_BITS, 0] event::own_port() == PORT, [0];
-}
-
-wrapper_tests! {
     core_info_tells_who_asks: CoreInfo [1 << 16, 77, 3 << 32 | 2, 0x3fe0_0000] core::info() ==
         core::Identity { abi_version: 1 << 16, build_id: 77, vm: 3, vcpu: 2, info_page: ipa(0x3fe0_0000) }, [];
     core_group_tells_version_and_calls: CoreGroup [1 << 16, 0x3f] core::group(5) ==
@@ -166,6 +157,12 @@ wrapper_tests! {
         [10, u64::from_le_bytes(*b"01234567"), u64::from_le_bytes(*b"89\0\0\0\0\0\0")];
     con_read_returns_the_bytes_typed: ConRead [9, u64::from_le_bytes(*b"01234567"), 0x38] console::read() ==
         console::Typed::new(b"012345678"), [];
+    a_timer_is_set_with_its_three_times: TimeTimerSet [] time::timer_set(PORT, 7, 8, 9) == (), [PORT_BITS, 7, 8, 9];
+    a_timer_is_cancelled: TimeTimerCancel [1] time::timer_cancel(PORT) == true, [PORT_BITS];
+    a_clock_is_read: TimeClock [5, 6, 7] time::clock(ClockKind::Run) == Reading { ns: 5, counter: 6, epoch: 7 }, [2];
+    a_local_timer_has_a_port: TimeLocal [] time::local(Some(PORT)) == (), [PORT_BITS];
+    a_local_timer_is_given_back: TimeLocal [] time::local(None) == (), [0];
+    a_port_of_ones_own_has_no_peer: EvtOffer [PORT_BITS, 0] event::own_port() == PORT, [0];
 }
 
 #[test]

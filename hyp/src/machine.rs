@@ -2,26 +2,23 @@
 //!
 //! Owns no policy. Made by boot; handed down by the dispatcher; nothing is reached through a global.
 
+mod cpu;
 mod select;
 
-use strato_abi::regs::Regs;
+pub use cpu::Cpu;
 
 use crate::allocator::{Account, Allocator, Audit, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
-use crate::arch::epoch::{Epochs, Retired, Slot, Stay};
-use crate::arch::frame::Results;
+use crate::arch::epoch::{Epochs, Slot, Stay};
 use crate::arch::page_box::PageBox;
-use crate::arch::timer;
 use crate::board::Devices;
 use crate::console::Console;
 use crate::gic::{Gic, Lines};
 use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
-use crate::scheduler::{RunQueue, Turn, VcpuRef};
+use crate::scheduler::VcpuRef;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::timer::{Deadlines, Due, NEVER};
-use crate::trace::Tracer;
 use crate::vcpu::{ContextLease, Vcpu};
-use crate::vm::{Speculation, Vm};
+use crate::vm::Vm;
 
 /// Places for VMs.
 pub const VM_PLACES: usize = 64;
@@ -115,38 +112,6 @@ impl Mail {
     }
 }
 
-/// What one core has to itself.
-pub struct Cpu {
-    /// Which core this is.
-    pub index: CoreIndex,
-    /// vCPUs that are ready.
-    pub queue: PageBox<RunQueue>,
-    /// What is due here.
-    pub deadlines: PageBox<Deadlines>,
-    /// Who has the core.
-    pub turn: Option<Turn>,
-    /// Whose EL1 state is in the registers: the vCPU, and the incarnation of its VM.
-    pub resident: Option<(VcpuRef, u32)>,
-    /// The generation of VMIDs since which nothing older is left in this core's TLB.
-    pub vmid_generation: u64,
-    /// Places of VMs that this core gives back, one bit each.
-    pub reaping: u64,
-    /// The VM that was taken out of its place and that other cores may still use.
-    pub retired: Option<Retired<Vm>>,
-    /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](Lines).
-    pub came: u64,
-    /// Which VMs the vectors of this core are right for, once they were chosen.
-    pub vectors: Option<Speculation>,
-    /// Deadline that the timer is armed for, in ticks.
-    pub armed: u64,
-    /// What is recorded of this core, if anything is.
-    pub tracer: Option<PageBox<Tracer>>,
-    /// Results of a call that left, x1 to x15, until they are written.
-    pub reply: Regs,
-    /// Results of a call that did not leave, x0 to x3, until the vector takes them.
-    pub results: Results,
-}
-
 /// What a handler of a trap is given.
 pub struct Cx<'s> {
     /// What all cores share.
@@ -216,58 +181,6 @@ pub enum Next {
     Crash,
     /// The VM is stopped for what it did; the report is out.
     Stop,
-}
-
-impl Cpu {
-    /// Returns the core's number.
-    #[inline(always)]
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "below MAX_CORES")]
-    pub const fn number(&self) -> u8 {
-        self.index.index() as u8
-    }
-
-    /// Sets a deadline in ticks. The timer is armed for it when it is the first, so that the guest need not be left.
-    #[inline]
-    pub fn expect(&mut self, due: Due, moment: u64) {
-        self.deadlines.set(due.place(), moment);
-        if moment < self.armed {
-            self.arm(moment);
-        }
-    }
-
-    /// Arms the core's timer for `deadline`, unless it is armed for it already.
-    #[inline]
-    pub fn arm(&mut self, deadline: u64) {
-        if self.armed == deadline {
-            return;
-        }
-        self.armed = deadline;
-        if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
-    }
-
-    /// Arms the core's timer for the end of a slice, unless it is armed for an earlier time: when that comes, it is armed for the
-    /// slice of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
-    #[inline]
-    pub fn arm_slice(&mut self, end: u64) {
-        if end < self.armed {
-            self.armed = end;
-            timer::arm(end);
-        }
-    }
-
-    /// Keeps the first four words of what follows.
-    pub fn keep(&mut self, words: [u64; 4]) {
-        if let Some(first) = self.reply.first_chunk_mut::<4>() {
-            *first = words;
-        }
-    }
-
-    /// Returns the first four words that were kept.
-    #[must_use]
-    pub fn kept(&self) -> [u64; 4] {
-        self.reply.first_chunk::<4>().copied().unwrap_or_default()
-    }
 }
 
 impl Machine {

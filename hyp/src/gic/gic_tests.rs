@@ -41,7 +41,8 @@ fn numbers_are_told_apart() {
     assert_eq!(gic.classify(15), Irq::Sgi(15));
     assert_eq!(gic.classify(3 << 10 | 15), Irq::Sgi(15));
     assert_eq!(gic.classify(26), Irq::HypTimer);
-    assert_eq!(gic.classify(27), Irq::Other(IntId(27)));
+    assert_eq!(gic.classify(27), Irq::VirtualTimer);
+    assert_eq!(gic.classify(28), Irq::Other(IntId(28)));
     assert_eq!(gic.classify(33), Irq::Uart);
     assert_eq!(gic.classify(34), Irq::Other(IntId(34)));
     for special in [1020, 1021, 1022, 1023] {
@@ -82,7 +83,7 @@ fn version_2_gives_the_sender_of_an_sgi_back_when_it_ends() {
     gic.init_core(CoreIndex::BOOT).unwrap();
     assert_eq!((read(0x100d0), read(0x100dc)), (0, 0), "no priority is left active");
     assert_eq!(read(0x10000), 1 << 9 | 1);
-    assert_eq!(read(0x100), 1 << 26 | 0xffff);
+    assert_eq!(read(0x100), 1 << 27 | 1 << 26 | 0xffff);
     write(0x1000c, 1 << 10);
     let (irq, token) = gic.acknowledge();
     assert_eq!(irq, Irq::Sgi(0));
@@ -150,7 +151,7 @@ fn version_3_finds_each_core_its_redistributor_and_refuses_a_core_without() {
     gic.init_core(CoreIndex::BOOT).unwrap();
     assert_eq!(crate::arch::mmio::peek(base + 0x2_0000), 0, "no LPI is left on");
     let enabled = crate::arch::mmio::peek(base + 0x3_0100);
-    assert_eq!(enabled, 1 << 26, "each write sets its own bit; memory keeps the last");
+    assert_eq!(enabled, 1 << 27, "each write sets its own bit; memory keeps the last");
     gic.init_core(CoreIndex::new(1).unwrap()).unwrap();
     assert_eq!(gic.init_core(CoreIndex::new(2).unwrap()), Err(GicError::NoInterface));
 }

@@ -6,6 +6,7 @@ use strato_abi::time::TIMERS_PER_VM;
 const VCPUS: u16 = 512;
 /// VMs of the machine.
 const VMS: u16 = 64;
+#[allow(clippy::cast_possible_truncation, reason = "32")]
 const TIMERS: u16 = TIMERS_PER_VM as u16;
 const LOCALS_AT: u16 = VCPUS;
 const TIMERS_AT: u16 = LOCALS_AT + VCPUS;

@@ -9,6 +9,7 @@ use strato_abi::time::TIMERS_PER_VM;
 use crate::timer::Schedule;
 
 /// Timers of a VM.
+#[allow(clippy::cast_possible_truncation, reason = "32")]
 pub const TIMERS: usize = TIMERS_PER_VM as usize;
 
 /// One that is set.
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn there_are_so_many_and_each_ends_once() {
         let mut timers = Timers::new();
-        let all = 0..TIMERS as u16;
+        let all = 0..u16::try_from(TIMERS).unwrap();
         assert!(all.clone().all(|index| timers.set(port(index), 0, at(1, 0)).is_some()));
         assert_eq!(timers.set(port(99), 0, at(1, 0)), None);
         assert!(timers.set(port(5), 0, at(2, 0)).is_some(), "one that is there is replaced");

@@ -6,30 +6,25 @@ use core::fmt;
 
 use heapless::{String, Vec};
 use log::Level;
-use strato_abi::Call;
 use strato_abi::addr::{INFO_PAGES_MAX, PAGE_SIZE, RAM_BASE};
 use strato_abi::handle::{Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{CreateVm, VM_JIT};
+use strato_abi::plan::CreateVm;
 
 use super::handles::{Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
-use super::spaces::{self, Spaces, Window};
-use super::stop::Stage;
-use super::{Inner, Speculation, VCPUS_MAX, Vm};
+use super::parts::Parts;
+use super::spaces::{self, Window};
+use super::{VCPUS_MAX, Vm};
 use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner};
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use crate::arch::shared::SharedPages;
-use crate::arch::timer;
-use crate::console::{LineBuffer, say};
-use crate::events::{EventArea, Port};
-use crate::lock::Lock;
-use crate::memory::descriptor::RamAttrs;
+use crate::console::say;
+use crate::events::Port;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, SpaceError};
-use crate::sync::{AtomicBool, AtomicU32};
 use crate::vcpu::Vcpu;
 
 /// Why something cannot be built.
@@ -133,6 +128,7 @@ fn order_of(bytes: usize) -> u32 {
 ///
 /// # Errors
 /// [`BuildError`]; everything taken is given back then.
+#[inline(never)] // what it has on the stack is gone when the rest of the plan is carried out
 pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> Result<PageBox<Vm>, BuildError> {
     let vcpus = usize::from(record.vcpus);
     let layout = info::Layout::new(site.command_line.len(), site.named.saturating_add(1));
@@ -170,31 +166,18 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     if !fits || !info::add(info_pages.frames(), &named) {
         return Err(BuildError::Full);
     }
-    let (account, spaces, now) = (stock.account, Spaces::new(space, window), timer::now());
-    let vm = Vm {
+    let parts = Parts {
         vcpus: boxes,
         ports,
-        place: site.place,
-        incarnation: site.incarnation,
         label,
-        flags: record.flags,
-        attrs: RamAttrs::new(record.flags & VM_JIT != 0),
-        handle_limit: record.handles,
-        area: EventArea::new(area),
         pages: [info_pages, records],
-        inner: Lock::new(Inner { spaces, account, handles, stage: Stage::Ports(0), work: None }),
-        line: Lock::new(LineBuffer::new()),
-        calls: record.calls,
-        is_open: is_open(&record.calls),
-        speculation: Speculation::of(record.flags),
-        is_ending: AtomicBool::new(false),
-        ending: Lock::new(None),
-        attached: AtomicU32::new(u32::from(record.vcpus)),
-        awake: AtomicU32::new(0),
-        has_run: AtomicBool::new(false),
+        area,
+        space,
+        window,
+        account: stock.account,
+        handles,
     };
-    (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now));
-    PageBox::new(own, vm).map_err(|_| BuildError::Record("expected a VM that fits its frames"))
+    parts.assemble(own, record, &site).map_err(|()| BuildError::Record("expected a VM that fits its frames"))
 }
 
 /// Makes vCPUs at `homes`. By itself, so that no vCPU stands on the stack beside the VM.
@@ -206,25 +189,6 @@ fn make_vcpus<'h>(
 ) -> PageRow<Vcpu, VCPUS_MAX> {
     // The room is there: at most VCPUS_MAX of exactly one frame each.
     homes.filter_map(|home| PageBox::new(stock.next(), Vcpu::new(*home, priority)).ok()).collect()
-}
-
-/// Returns whether `calls`, a bitmap per group, has every call that there is.
-fn is_open(calls: &[u32; 8]) -> bool {
-    const EVERY: [u32; 8] = {
-        let mut every = [0; 8];
-        let mut n = 0;
-        while n < Call::ALL.len() {
-            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-            let call = Call::ALL[n];
-            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-            {
-                every[call.group() as usize] |= 1u32 << call.op();
-            }
-            n += 1;
-        }
-        every
-    };
-    calls.iter().zip(EVERY).all(|(calls, every)| every & !calls == 0)
 }
 
 /// Takes everything a VM is made of, in the reverse order of use; returns its memory.

@@ -10,6 +10,7 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+mod parts;
 mod ports;
 pub mod raise;
 mod ranges;

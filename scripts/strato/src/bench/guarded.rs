@@ -36,6 +36,8 @@ pub const GUARDED: &[Guarded] = &[
     guarded("preempt_to_first_instruction_guarded", "preempt_to_first_instruction", 1),
     guarded("yield_alone_guarded", "yield_alone", 1),
     guarded("yield_round_trip_two_vms_one_core_guarded", "yield_round_trip_two_vms_one_core", 2),
+    guarded("timer_to_handler_guarded", "timer_to_handler", 1),
+    guarded("local_timer_to_handler_guarded", "local_timer_to_handler", 1),
     guarded("map_4k_guarded", "map_4k", 1),
     guarded("map_4k_batch_guarded", "map_4k_batch", 1),
     guarded("unmap_4k_guarded", "unmap_4k", 1),
