@@ -23,7 +23,10 @@ fn ticker(_: &'static Info) -> Result<(), Failure> {
     while due < first.after(PERIOD * TICKS) {
         timer.wait()?;
         let now = Instant::now();
-        ensure(now >= due, "a timer is never early")?;
+        ensure(now.after(PERIOD) >= due, "a timer is never early")?;
+        if now < due {
+            continue; // for a moment that came between the event before and the look at the clock, and was counted there
+        }
         // Events that were not taken in time are one: the grid tells which moment this one is for.
         while due.after(PERIOD) <= now {
             due = due.after(PERIOD);
