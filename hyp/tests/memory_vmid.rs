@@ -1,6 +1,6 @@
 //! VMIDs: generations through the real allocator on one thread, and every interleaving of a core that selects with one that
 //! begins a generation, with a TLB that a core may fill at any moment; mutants leave out what the protocol needs. What two
-//! cores see of each other's stores is loom's (`loom_vmid.rs`).
+//! cores see of each other's stores is loom's (`models/tests/vmid.rs`).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod memory_common;

@@ -12,8 +12,8 @@ use strato_abi::{Call, Handle as AbiHandle, PeerHandle, PortHandle};
 use super::{CallError, Handle, Handler, Outcome, decode, irq, reply};
 use crate::arch::frame::Answered;
 use crate::arch::{self, get_bounded, guest};
+use crate::events::Link;
 use crate::events::port::End;
-use crate::events::{Link, Posted};
 use crate::machine::{Cx, Machine, Next, Wakes};
 use crate::sync::{Ordering, fence};
 use crate::vm::Vm;
@@ -112,17 +112,11 @@ impl Handle for EvtUnmask {
 impl Handle for EvtBindVcpu {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtBindVcpuReply>, CallError> {
         let (index, _) = decode::port(cx, self.port, 1)?;
-        let (number, target) = decode::vcpu(cx.vm, self.vcpu, 2)?;
-        let Some(port) = cx.vm.ports.get(usize::from(index)) else { return Err(CallError::bare(Code::Internal)) };
+        let (number, _) = decode::vcpu(cx.vm, self.vcpu, 2)?;
         let (_inner, mut held) = cx.vm.inner.lock(&mut cx.locks); // one binding at a time
-        let before = port.binding().vcpu();
-        port.bind(number);
+        let is_told = cx.vm.rebind(index, number);
         irq::follow(cx.machine, cx.vm, index, &mut held);
-        if let Some(old) = cx.vm.vcpu(before)
-            && before != number
-            && cx.vm.area.withdraw(before, index, &old.public.sink)
-            && matches!(cx.vm.area.post(number, index, &target.public.sink), Posted::First | Posted::Again)
-        {
+        if is_told {
             cx.wakes = Wakes { place: cx.me.vm(), vcpus: 1 << number };
         }
         Ok(Outcome::Reply(EvtBindVcpuReply {}))
@@ -231,6 +225,9 @@ impl Handle for EvtMode {
         fence(Ordering::SeqCst); // a sender sees the mode, or we see its line below; pairs with `Vm::post`
         if number == cx.me.vcpu() {
             cx.vm.refresh_line(target);
+        } else if target.public.state_behind_fence() != RunState::Off {
+            // A sibling started it meanwhile: it may have been entered by the old mode, and is made to look again.
+            cx.wakes.set(cx.me.vm(), 1 << number);
         }
         Ok(Outcome::Reply(EvtModeReply {}))
     }

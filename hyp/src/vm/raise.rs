@@ -73,6 +73,20 @@ impl Vm {
         self.post(self.ports.get(usize::from(port))?.binding().vcpu(), port)
     }
 
+    /// Binds port `index` to vCPU `to` and takes along what is pending. Returns whether `to` has to be told. The caller holds
+    /// the VM's lock: one binding at a time.
+    pub fn rebind(&self, index: u16, to: u8) -> bool {
+        let (Some(port), Some(target)) = (self.ports.get(usize::from(index)), self.vcpu(to)) else { return false };
+        let before = port.binding().vcpu();
+        port.bind(to);
+        // Pairs with the fence of a sender between its post and its second look: we find its bit in the old record, or it finds
+        // the port bound anew.
+        fence(Ordering::SeqCst);
+        let Some(old) = self.vcpu(before).filter(|_| before != to) else { return false };
+        self.area.withdraw(before, index, &old.public.sink)
+            && matches!(self.area.post(to, index, &target.public.sink), Posted::First | Posted::Again)
+    }
+
     #[inline(always)]
     fn post(&self, number: u8, port: u16) -> Option<u8> {
         let public = &self.vcpu(number)?.public;

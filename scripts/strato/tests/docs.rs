@@ -35,6 +35,7 @@ fn what_holds_a_promise_exists() {
     let table = text.split("## Which promise is held by what").nth(1).unwrap().split("\n## ").next().unwrap();
     let folders = [
         "hyp/src",
+        "hyp/models/tests",
         "hyp/tests",
         "abi/tests",
         "guest-sdk/src",

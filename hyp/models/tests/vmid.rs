@@ -1,5 +1,5 @@
-//! Loom: a core that selects an address space and one that begins a generation of VMIDs (`allocator/vmid.rs`): the number is
-//! kept, or the core learns that it is not. With mutants, as in `loom.rs`.
+//! Loom: a core that selects an address space and one that begins a generation of VMIDs (`allocator/vmid.rs`, which this mirrors): the number is
+//! kept, or the core learns that it is not. With mutants, as in the others.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use loom::sync::Arc;
