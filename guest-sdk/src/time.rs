@@ -100,6 +100,14 @@ impl Instant {
     }
 }
 
+/// Returns the time since 1970, by no call: the vCPU area says it. `None` on a machine without a clock that is set.
+#[must_use]
+pub fn since_1970() -> Option<Duration> {
+    let record = crate::vcpu_area::record(0).filter(|record| record.wall_base != 0)?;
+    let since = Instant::now().since(Instant::from_ticks(record.wall_counter));
+    Some(Duration::from_nanos(record.wall_base).saturating_add(since))
+}
+
 /// Returns `duration` in ticks of a counter of `hz` ticks a second, rounded down; the most there is when it does not fit.
 #[must_use]
 pub const fn ticks_in(duration: Duration, hz: u64) -> u64 {

@@ -19,6 +19,7 @@ use crate::gic::{Gic, Lines};
 use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
 use crate::scheduler::VcpuRef;
 use crate::sync::{AtomicBool, AtomicU32};
+use crate::timer::Wall;
 use crate::vcpu::{ContextLease, Vcpu};
 use crate::vm::Vm;
 
@@ -58,6 +59,8 @@ pub struct Machine {
     pub ended: [AtomicU32; 2],
     /// Length of a turn among equals, in ticks.
     pub slice_ticks: u64,
+    /// What time it is, if the machine has a clock.
+    pub wall: Option<Wall>,
     /// Identity of the packed system.
     pub build_id: u64,
     /// Whether the plan is carried out: cores may take part.

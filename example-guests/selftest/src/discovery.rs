@@ -1,11 +1,14 @@
 //! Cases: what calls and info page say agrees, refusals read as they should, and `log` prints.
 
+use ::core::time::Duration;
+
 use strato_guest::abi::limit::LimitKey;
 use strato_guest::abi::vcpu::RunState;
 use strato_guest::abi::version::{ABI_VERSION, UID};
 use strato_guest::abi::{Code, Group, Handle, Ipa, PortHandle};
 use strato_guest::memory::{self, READ};
-use strato_guest::{Failure, Hvc, Info, core, ensure, ensure_equal, event, println, smccc, vcpu, vcpu_area};
+use strato_guest::time::ClockKind;
+use strato_guest::{Failure, Hvc, Info, core, ensure, ensure_equal, event, println, smccc, time, vcpu, vcpu_area};
 
 /// Asks for everything that the info page says as well.
 pub(crate) fn discovery(info: &Info) -> Result<(), Failure> {
@@ -37,7 +40,10 @@ pub(crate) fn discovery(info: &Info) -> Result<(), Failure> {
     ensure(vcpu::state(0)? == Some(RunState::Running), "I am not running")?;
     let record = vcpu_area::record(0).ok_or("no vCPU record")?;
     ensure_equal("my state in the vCPU area", record.run_state, RunState::Running as u64)?;
-    Ok(())
+    // The machines of the tests have a clock; the call and the area say the same of it, the call a moment later.
+    let (now, told) = (time::since_1970().ok_or("no wall clock")?, time::clock(ClockKind::Wall)?);
+    let later = Duration::from_nanos(told.ns).checked_sub(now).ok_or("the wall clock goes back")?;
+    ensure(now.as_secs() > 1_700_000_000 && later < Duration::from_secs(10), "the wall clock is not that of today")
 }
 
 /// Makes calls that must be refused and prints what the library makes of the refusals.

@@ -94,6 +94,7 @@ mod tests {
             method: CoreMethod::None,
             gic: GicInfo::V3 { distributor: Region::new(0x0800_0000, 0x1_0000), redistributors: none },
             uart: UartInfo { registers: Region::new(0x0900_0000, 0x1000), intid: 33 },
+            clock: None,
         })
     }
 

@@ -100,6 +100,8 @@ pub struct BoardInfo {
     pub gic: GicInfo,
     /// The console's UART.
     pub uart: UartInfo,
+    /// Registers of a PL031, which knows the date. Read once; a VM may have it then.
+    pub clock: Option<Region>,
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ struct Found {
     has_psci: bool,
     gic: Option<GicInfo>,
     uart: Option<UartInfo>,
+    clock: Option<Region>,
 }
 
 impl Found {
@@ -149,18 +150,19 @@ impl Found {
         let _ = if is_boot { self.cores.insert(0, affinity) } else { self.cores.push(affinity) };
     }
 
-    /// Looks at a node that may be the interrupt controller or the UART. The first of each counts.
+    /// Looks at a node that may be the interrupt controller, the UART or the clock. The first of each counts.
     fn device(&mut self, node: &Node<'_>, path: &[Node<'_>]) {
-        let (mut is_gic2, mut is_gic3, mut is_uart) = (false, false, false);
+        let (mut is_gic2, mut is_gic3, mut is_uart, mut is_clock) = (false, false, false, false);
         for name in strings(node.compatible) {
             match name {
                 b"arm,cortex-a15-gic" | b"arm,gic-400" => is_gic2 = true,
                 b"arm,gic-v3" => is_gic3 = true,
                 b"arm,pl011" => is_uart = true,
+                b"arm,pl031" => is_clock = true,
                 _ => {}
             }
         }
-        if !(is_gic2 || is_gic3 || is_uart) {
+        if !(is_gic2 || is_gic3 || is_uart || is_clock) {
             return;
         }
         let (Ok(Some(first)), Ok(second)) = (node.register(path, 0), node.register(path, 1)) else { return };
@@ -170,6 +172,7 @@ impl Found {
                 let info = || shared_interrupt(node.interrupts).map(|intid| UartInfo { registers, intid });
                 self.uart = self.uart.or_else(info);
             }
+            _ if is_clock => self.clock = self.clock.or(Some(first)),
             (None, Some(cpu)) if is_gic2 => self.gic = Some(GicInfo::V2 { distributor: first, cpu }),
             (None, Some(redistributors)) => self.gic = Some(GicInfo::V3 { distributor: first, redistributors }),
             _ => {}
@@ -192,6 +195,7 @@ impl Found {
             method: if self.has_psci { CoreMethod::PsciSmc } else { CoreMethod::None },
             gic: self.gic.ok_or(TreeError::NoGic)?,
             uart: self.uart.ok_or(TreeError::NoUart)?,
+            clock: self.clock,
         })
     }
 }

@@ -76,6 +76,9 @@ impl Virt {
             tree.root.add_child(uart(0x0904_0000, 8, "disabled"));
         }
         tree.root.add_child(uart(0x0900_0000, 1, "okay"));
+        let clock =
+            [("compatible", b"arm,pl031\0arm,primecell\0".to_vec()), ("reg", cells(&[0, 0x0901_0000, 0, 0x1000]))];
+        tree.root.add_child(node("pl031@9010000", &clock));
         tree.to_dtb()
     }
 
@@ -107,6 +110,7 @@ fn a_virt_machine_is_read_whole() {
     let distributor = Region::new(0x0800_0000, 0x10000);
     assert_eq!(board.gic, GicInfo::V3 { distributor, redistributors: Region::new(0x080a_0000, 0xf6_0000) });
     assert_eq!(board.uart, UartInfo { registers: Region::new(0x0900_0000, 0x1000), intid: 33 });
+    assert_eq!(board.clock, Some(Region::new(0x0901_0000, 0x1000)));
 }
 
 #[test]

@@ -8,17 +8,20 @@ use core::fmt;
 
 use heapless::Vec;
 use log::{Level, LevelFilter};
+use safe_mmio::fields::ReadPure;
 use strato_abi::plan::{PAYLOAD_MAGIC, PayloadHeader};
 use zerocopy::FromBytes;
 
 use crate::arch::install::{Carved, Cores, Installed, MAX_FREE};
-use crate::arch::layout::{Layout, LayoutError};
+use crate::arch::layout::{Layout, LayoutError, MAX_DEVICES};
+use crate::arch::mmio::Device;
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
-use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled};
+use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, timer};
 use crate::board::{BoardInfo, CoreMethod, GicInfo};
 use crate::console::{Console, say};
 use crate::gic::Gic;
+use crate::timer::Wall;
 
 mod assign;
 pub mod device_tree;
@@ -51,6 +54,8 @@ pub struct Parts {
     pub cores: Cores,
     /// Where the cores' stacks and the tables of the EL2 map stand.
     pub carved: Carved,
+    /// What time it is, if the machine has a clock.
+    pub wall: Option<Wall>,
     /// The counter when the first instruction ran.
     pub started_ticks: u64,
 }
@@ -67,17 +72,23 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     }
     let payload = payload_length(&entry::payload_header());
     let (gic_first, gic_second) = gic_frames(&board);
-    let devices = [gic_first, gic_second, board.uart.registers];
+    let devices = [gic_first, gic_second, board.uart.registers].into_iter().chain(board.clock);
+    let devices: Vec<Region, MAX_DEVICES> = devices.collect();
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(&layout_text(error)));
     errata::note(arch::midr());
     let is_stock_stub = board.known.has_stock_stub && board.method == CoreMethod::None;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
+    let needed = devices.len();
     let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
 
-    let Ok([gic_first, gic_second, uart]) = devices.into_array() else {
-        refuse(&"a device of the hypervisor lies beyond 512 GiB")
+    if devices.len() != needed {
+        refuse(&"a device of the hypervisor lies beyond 512 GiB");
+    }
+    let mut devices = devices.into_iter();
+    let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
+        unreachable!("the interrupt controller has two frames, the UART one")
     };
     arch::panic::set_uart(uart.address());
     if !console.attach(uart, board.known.uart_clock_hz) {
@@ -88,10 +99,17 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     greet(&board, &gic);
+    let wall = devices.next().and_then(wall);
     if entry::drain_serror() {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
-    Parts { board, console, gic, free, payload, cores, carved, started_ticks }
+    Parts { board, console, gic, free, payload, cores, carved, wall, started_ticks }
+}
+
+/// Returns what time it is by a PL031 (Arm DDI 0224, RTCDR). Its page stays in the map, but nobody has the registers any more: the
+/// manifest may assign them to a VM.
+fn wall(clock: Device) -> Option<Wall> {
+    Wall::of(clock.unique::<ReadPure<u32>>()?.read(), timer::now())
 }
 
 /// Returns the bytes of the payload that this header starts: 0 if it is none. Whether the payload is whole is checked

@@ -162,7 +162,15 @@ impl<'a> Builder<'a, '_> {
         let homes = record.cores.map(|core| self.home(core));
         let command_line = self.plan.bytes(n, record.command_line, u64::from(record.command_line_len))?;
         let named = self.plan.named_handles(record.header.vm, self.machine.board);
-        let site = Site { place, incarnation: 1, homes, named, counter_hz: timer::frequency(), command_line };
+        let site = Site {
+            place,
+            incarnation: 1,
+            homes,
+            named,
+            counter_hz: timer::frequency(),
+            wall: self.machine.wall,
+            command_line,
+        };
         let vm = {
             let (mut pool, _held) = self.machine.memory.lock(none);
             build::create(record, site, &mut pool.allocator).map_err(|error| StartError::Build(n, error))?

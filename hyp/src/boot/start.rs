@@ -58,6 +58,7 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
         living: AtomicU32::new(plan.header.vms),
         ended: [AtomicU32::new(0), AtomicU32::new(0)],
         slice_ticks: slice(&plan.header),
+        wall: parts.wall,
         build_id: plan.header.build_id,
         is_ready: AtomicBool::new(false),
         has_started: AtomicBool::new(false),

@@ -42,13 +42,16 @@ impl Handle for TimeTimerCancel {
 impl Handle for TimeClock {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<TimeClockReply>, CallError> {
         let counter = timer::now();
-        let ticks = match self.kind {
-            ClockKind::Monotonic => counter,
-            ClockKind::Run => cx.vm.time_run(cx.me.vcpu(), counter),
-            // Nobody tells the hypervisor what time it is.
-            ClockKind::Wall => return Err(CallError::of(Code::State, 1, Reason::None, 0)),
+        let hz = timer::frequency();
+        let ns = match self.kind {
+            ClockKind::Monotonic => nanoseconds(counter, hz),
+            ClockKind::Run => nanoseconds(cx.vm.time_run(cx.me.vcpu(), counter), hz),
+            ClockKind::Wall => {
+                let wall = cx.machine.wall.ok_or(CallError::of(Code::State, 1, Reason::None, 0))?;
+                wall.at(counter, hz)
+            }
         };
-        Ok(Outcome::Reply(TimeClockReply { ns: nanoseconds(ticks, timer::frequency()), counter, epoch: 0 }))
+        Ok(Outcome::Reply(TimeClockReply { ns, counter, epoch: 0 }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clock: ticks and nanoseconds. Pure.
+//! Clock: ticks and nanoseconds, and what time it is. Pure.
 
 const BILLION: u64 = 1_000_000_000;
 
@@ -21,6 +21,29 @@ const fn scale(value: u64, from: u64, to: u64) -> u64 {
     whole.saturating_mul(to).saturating_add(rest.saturating_mul(to) / from)
 }
 
+/// What time it was once, as the machine's clock said it at boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wall {
+    /// Nanoseconds since 1970.
+    pub ns: u64,
+    /// The counter then, in ticks.
+    pub counter: u64,
+}
+
+impl Wall {
+    /// Returns the time by a clock that shows `seconds` since 1970 at `counter`, or `None` for one that was never set.
+    #[must_use]
+    pub fn of(seconds: u32, counter: u64) -> Option<Self> {
+        (seconds != 0).then(|| Self { ns: u64::from(seconds).saturating_mul(BILLION), counter })
+    }
+
+    /// Returns the nanoseconds since 1970 at `counter`, of `hz` ticks a second.
+    #[must_use]
+    pub const fn at(self, counter: u64, hz: u64) -> u64 {
+        self.ns.saturating_add(nanoseconds(counter.saturating_sub(self.counter), hz))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +55,15 @@ mod tests {
             let exact = u128::from(ticks) * 1_000_000_000 / u128::from(hz);
             prop_assert_eq!(nanoseconds(ticks, hz), u64::try_from(exact).unwrap_or(u64::MAX));
         }
+    }
+
+    #[test]
+    fn the_time_goes_on_from_what_the_clock_said() {
+        assert_eq!(Wall::of(0, 5), None);
+        let wall = Wall::of(u32::MAX, 1000).unwrap();
+        assert_eq!(wall.at(1000, 62_500_000), 4_294_967_295_000_000_000);
+        assert_eq!(wall.at(1000 + 62_500_000, 62_500_000) - wall.at(1000, 62_500_000), 1_000_000_000);
+        assert_eq!(wall.at(u64::MAX, 1), u64::MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod deadlines;
 mod due;
 mod schedule;
 
-pub use clock::{nanoseconds, ticks_of};
+pub use clock::{Wall, nanoseconds, ticks_of};
 pub use deadlines::{Deadlines, NEVER};
 pub use due::Due;
 pub use schedule::Schedule;

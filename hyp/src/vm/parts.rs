@@ -73,7 +73,7 @@ impl Parts {
             has_run: AtomicBool::new(false),
         };
         let now = timer::now();
-        (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now));
+        (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now, site.wall));
         PageBox::new(own, vm).map_err(|_| ())
     }
 }

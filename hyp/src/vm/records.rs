@@ -10,7 +10,7 @@ use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 use super::{VCPUS_MAX, Vm};
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
-use crate::timer::nanoseconds;
+use crate::timer::{Wall, nanoseconds};
 
 const WORDS: usize = size_of::<VcpuRecord>() / 8;
 const SEQUENCE: usize = offset_of!(VcpuRecord, sequence) / 8;
@@ -20,6 +20,8 @@ const RUNNING: usize = offset_of!(VcpuRecord, running) / 8;
 const RUNNABLE: usize = offset_of!(VcpuRecord, runnable) / 8;
 const BLOCKED: usize = offset_of!(VcpuRecord, blocked) / 8;
 const OFF: usize = offset_of!(VcpuRecord, off) / 8;
+const WALL_BASE: usize = offset_of!(VcpuRecord, wall_base) / 8;
+const WALL_COUNTER: usize = offset_of!(VcpuRecord, wall_counter) / 8;
 const DEADLINE: usize = offset_of!(VcpuRecord, deadline) / 8;
 const EXITS: usize = offset_of!(VcpuRecord, exits) / 8;
 
@@ -80,9 +82,13 @@ impl Vm {
         word(self.record(vcpu), index)
     }
 
-    /// Says that `vcpu` is off since `now`, the VM's first moment. The sequence stays zero: nothing was written.
-    pub fn note_birth(&self, vcpu: u8, now: u64) {
+    /// Says that `vcpu` is off since `now`, the VM's first moment, and what time it is. The sequence stays zero: nothing was written.
+    pub fn note_birth(&self, vcpu: u8, now: u64, wall: Option<Wall>) {
         self.record_word(vcpu, SINCE).store(now, Ordering::Relaxed);
+        if let Some(Wall { ns, counter }) = wall {
+            self.record_word(vcpu, WALL_BASE).store(ns, Ordering::Relaxed);
+            self.record_word(vcpu, WALL_COUNTER).store(counter, Ordering::Relaxed);
+        }
     }
 
     /// Says that `vcpu` is in `state` since `now`, and waits until `deadline` if it waits (both in ticks).

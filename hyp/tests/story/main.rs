@@ -41,6 +41,7 @@ mod space_calls;
 mod space_sync;
 mod switch;
 mod time_calls;
+mod time_clocks;
 mod time_local;
 mod time_vector;
 mod traced;

@@ -14,6 +14,7 @@ use strato_hyp::board::{self, BoardInfo, CoreMethod, GicInfo, UartInfo};
 use strato_hyp::boot::Parts;
 use strato_hyp::console::Console;
 use strato_hyp::gic::Gic;
+use strato_hyp::timer::Wall;
 use zerocopy::IntoBytes;
 
 /// Ticks of a slice: `SLICE_US` at 62.5 MHz.
@@ -63,11 +64,21 @@ pub(crate) struct System {
     pub(crate) powers_off: bool,
     /// Flags of the header.
     pub(crate) flags: u32,
+    /// What time it is.
+    pub(crate) wall: Option<Wall>,
 }
 
 impl System {
     pub(crate) fn new(guests: impl Into<Vec<Guest>>) -> Self {
-        Self { guests: guests.into(), records: Vec::new(), count: 0, frames: 512, powers_off: false, flags: 0 }
+        Self {
+            guests: guests.into(),
+            records: Vec::new(),
+            count: 0,
+            frames: 512,
+            powers_off: false,
+            flags: 0,
+            wall: None,
+        }
     }
 
     /// One VM with this many vCPUs.
@@ -237,6 +248,7 @@ impl System {
             method: CoreMethod::None,
             gic: GicInfo::V3 { distributor: none, redistributors: none },
             uart: UartInfo { registers: none, intid: 33 },
+            clock: None,
         };
         let distributor = Device::simulated_with(0x1_0000, &[(4, 1)]); // GICD_TYPER: 64 interrupts
         let gic = Gic::new(&board, distributor, Device::simulated(0x2_0000)).expect("frames are large enough");
@@ -244,6 +256,6 @@ impl System {
         let mut free = heapless::Vec::new();
         free.push(backing::ram(self.frames, 1)).expect("there is room");
         let (payload, cores) = (self.payload(), Cores::simulated());
-        Parts { board, console, gic, free, payload, cores, carved: carved(), started_ticks: 0 }
+        Parts { board, console, gic, free, payload, cores, carved: carved(), wall: self.wall, started_ticks: 0 }
     }
 }

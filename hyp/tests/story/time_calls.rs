@@ -265,19 +265,3 @@ fn a_vm_that_ends_takes_its_timers_along() {
     assert_eq!(timer::armed(), None);
     s.close();
 }
-
-#[test]
-fn clocks_go_on_and_agree_with_the_counter() {
-    let mut s = slow(&pair());
-    let [ns, counter, epoch] = s.call(A, Call::TimeClock, &[0]);
-    assert_eq!((ns, epoch), (counter * 16, 0), "62.5 MHz");
-    let [before, ..] = s.call(A, Call::TimeClock, &[2]);
-    s.pace = SLICE;
-    s.turns(9);
-    let [after, now, _] = s.call(A, Call::TimeClock, &[2]);
-    let wall = (now - counter) * 16;
-    assert!(after > before && after - before < wall, "half of it was the other's: {after} {before} {wall}");
-    assert_eq!(s.refused(A, Call::TimeClock, &[1]), (Code::State, 1, Reason::None));
-    assert_eq!(s.refused(A, Call::TimeClock, &[3]), (Code::Invalid, 1, Reason::UnknownValue));
-    s.close();
-}

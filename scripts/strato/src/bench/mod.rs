@@ -90,7 +90,7 @@ pub const FIGURES: &[Figure] = &[
     figure("share_relinquish", Unit::Instructions, Some(450), From::Guest),
     figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
     figure("longest_masked_memory", Unit::Instructions, Some(10_000), From::Longest),
-    figure("boot_to_first_guest", Unit::Instructions, Some(600_000), From::Boot),
+    figure("boot_to_first_guest", Unit::Instructions, Some(300_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
     figure("vm_overhead_bytes", Unit::Bytes, Some(48 << 10), From::Vm),
