@@ -89,6 +89,12 @@ fn contiguous(meter: &Meter, ram: MemHandle) -> Result<()> {
     meter.case("128 pages, four tables");
     map_on(meter, ram, BLOCK, around(), UNITS, READ_WRITE)?;
     protect_on(meter, around(), UNITS, READ)?;
+    unmap_on(meter, around(), UNITS)?;
+    meter.case("128 pages with rights by turns, four tables");
+    map_on(meter, ram, BLOCK, around(), UNITS, READ_WRITE)?;
+    for n in 0..UNITS / 2 {
+        protect_on(meter, at(around().bytes() + 2 * n * PAGE_SIZE), 1, READ)?;
+    }
     unmap_on(meter, around(), UNITS)
 }
 

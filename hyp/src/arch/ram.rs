@@ -26,6 +26,9 @@ const FRAME_SHIFT: u32 = FRAME_SIZE.trailing_zeros();
 pub struct Pa(u64);
 
 impl Pa {
+    /// The bits of a table entry that hold an address: 47:12.
+    pub const ENTRY_BITS: u64 = 0x0000_ffff_ffff_f000;
+
     /// Returns the address, or `None` when `bytes` does not fit [`PA_BITS`].
     #[must_use]
     #[inline]
@@ -37,7 +40,7 @@ impl Pa {
     #[must_use]
     #[inline]
     pub const fn of_entry(bits: u64) -> Self {
-        Self(bits & 0x0000_ffff_ffff_f000)
+        Self(bits & Self::ENTRY_BITS)
     }
 
     /// Returns the address as a number of bytes.

@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 mod counted;
+mod row;
 
 pub use counted::Counted;
 
@@ -175,17 +176,6 @@ impl<'a> Edit<'a> {
     pub fn set_leaf(&mut self, index: usize, leaf: u64) {
         debug_assert!(!owns(self.entry(index)), "a leaf over an owned table");
         self.store(index, leaf & !CHILD, Ordering::Relaxed);
-    }
-
-    /// Writes all entries, which are 0: `leaf`, the next higher by `step`, and so on.
-    #[inline]
-    pub fn fill(&mut self, leaf: u64, step: u64) {
-        let mut leaf = leaf & !CHILD;
-        for (index, entry) in self.0.0.iter().enumerate() {
-            watch::written(address(self.0), index, entry, leaf);
-            entry.store(leaf, Ordering::Relaxed);
-            leaf = leaf.wrapping_add(step) & !CHILD;
-        }
     }
 
     /// Makes entry `index` own and lead to `child`, `used` of whose entries are in use. What was written to the child

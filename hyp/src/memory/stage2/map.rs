@@ -205,14 +205,10 @@ fn is_empty(table: Look<'_>, run: Run) -> bool {
 #[inline(always)]
 fn fill(table: &mut Edit<'_>, run: Run, pa: u64, attr: Attr, pace: &mut Pace, source: &mut impl TableSource) -> usize {
     let mut leaf = encode(pa, attr, run.level);
-    for unit in 0..run.count {
-        table.set_leaf(run.index(unit), leaf);
-        leaf = leaf.wrapping_add(run.level.bytes());
-        if !pace.go_on(source) {
-            return unit.wrapping_add(1);
-        }
-    }
-    run.count
+    pace.change(run.count, source, |unit, count| {
+        table.write_leaves(run.index(unit), count, leaf, run.level.bytes());
+        leaf = leaf.wrapping_add((count as u64) << run.level.shift());
+    })
 }
 
 /// Returns the level of the largest leaf that starts at `address` (guest and physical address, or-ed) and fits `pages`.

@@ -4,7 +4,7 @@
 use strato_abi::addr::Ipa;
 use strato_abi::address_space::Attributes;
 
-use super::run::{Budget, Pace, Run, Runs};
+use super::run::{Budget, Pace, Run, Runs, Unsearched};
 use super::{AddressSpace, SpaceError, check_range};
 use crate::arch::stage2::Scope;
 use crate::arch::table::Edit;
@@ -47,7 +47,7 @@ impl AddressSpace {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
         let pages = self.split_around(start, pages, &mut budget, source)?;
-        let runs = self.mapped_runs(start, pages, budget, |_, _| false)?;
+        let runs = self.mapped_runs(start, pages, budget, &mut Unsearched)?;
         self.check_leaves(&runs, attr)?;
         Ok(runs)
     }
@@ -97,12 +97,6 @@ impl AddressSpace {
 }
 
 fn rewrite(table: &mut Edit<'_>, run: Run, attr: Attr, pace: &mut Pace, source: &mut impl TableSource) -> usize {
-    for unit in 0..run.count {
-        let index = run.index(unit);
-        table.set_leaf(index, table.entry(index) & !PERMISSIONS | attr.bits() & PERMISSIONS);
-        if !pace.go_on(source) {
-            return unit.wrapping_add(1);
-        }
-    }
-    run.count
+    let rights = attr.bits() & PERMISSIONS;
+    pace.change(run.count, source, |unit, count| table.change_leaves(run.index(unit), count, !PERMISSIONS, rights))
 }

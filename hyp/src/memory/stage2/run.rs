@@ -51,6 +51,23 @@ pub(super) fn searches(runs: &[Run]) -> usize {
     runs.iter().fold(0, |sum, run| run.jumps.saturating_mul(JUMP).saturating_add(sum))
 }
 
+/// What says for which leaves the ledger has to search.
+pub(super) trait Searches {
+    /// Returns whether it has to for the leaf in entry `first` of `table`, and how many leaves from this one on, `most` at most, go
+    /// with that search.
+    fn next(&mut self, table: Look<'_>, level: Level, first: usize, most: usize) -> (bool, usize);
+}
+
+/// Of a change that the ledger does not hear of.
+pub(super) struct Unsearched;
+
+impl Searches for Unsearched {
+    #[inline(always)]
+    fn next(&mut self, table: Look<'_>, _: Level, first: usize, most: usize) -> (bool, usize) {
+        (false, table.leaves(first, most))
+    }
+}
+
 /// Which leaves make the ledger search: those that are no neighbors in memory of the one before, and those of another extent.
 pub(super) struct Pieces<'a, S> {
     source: &'a mut S,
@@ -70,7 +87,7 @@ impl<'a, S: TableSource> Pieces<'a, S> {
 
     /// Returns whether the ledger has to search for the leaf at `pa`. Not for the first, whose search each call has.
     #[inline(always)]
-    pub(super) fn is_jump(&mut self, pa: u64, level: Level) -> bool {
+    fn is_jump(&mut self, pa: u64, level: Level) -> bool {
         let (before, next) = (self.before, self.next);
         (self.before, self.next) = (pa, pa.wrapping_add(level.bytes()));
         if next == pa {
@@ -91,6 +108,24 @@ impl<'a, S: TableSource> Pieces<'a, S> {
     }
 }
 
+impl<S: TableSource> Searches for Pieces<'_, S> {
+    #[inline(always)]
+    fn next(&mut self, table: Look<'_>, level: Level, first: usize, most: usize) -> (bool, usize) {
+        let leaf = table.entry(first);
+        let pa = Pa::of_entry(leaf).bytes();
+        let is_jump = self.is_jump(pa, level);
+        // Of the ones behind the leaf nothing is known before somebody looks where its extent ends.
+        let inside = usize::try_from(self.end.saturating_sub(pa) >> level.shift()).unwrap_or(ENTRIES);
+        if inside <= 1 {
+            return (is_jump, 1);
+        }
+        let leaves = table.in_row(first, inside.min(most), leaf, level.bytes());
+        self.next = pa.wrapping_add((leaves as u64) << level.shift());
+        self.before = self.next.wrapping_sub(level.bytes());
+        (is_jump, leaves)
+    }
+}
+
 /// Units that a call may still use: so a call that has to complete others, to split and to search does less.
 pub(super) struct Budget(usize);
 
@@ -105,11 +140,16 @@ impl Budget {
         self.0 = self.0.saturating_sub(blocks.saturating_mul(SPLIT)).max(LEAST);
     }
 
-    /// Takes `units` off, if that many are left.
-    fn take(&mut self, units: usize) -> bool {
-        let left = self.0.checked_sub(units);
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
+    /// Takes off what `leaves` leaves cost, the first with a search of the ledger if `is_jump`, and returns how many of them that
+    /// is enough for.
+    #[inline(always)]
+    fn take(&mut self, is_jump: bool, leaves: usize) -> usize {
+        let search = if is_jump { JUMP - 1 } else { 0 };
+        let enough = leaves.min(self.0.saturating_sub(search));
+        if enough != 0 {
+            self.0 = self.0.saturating_sub(search.wrapping_add(enough));
+        }
+        enough
     }
 }
 
@@ -121,14 +161,26 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Counts one leaf; returns whether the call may go on to the next.
+    /// Makes `change` of `count` leaves, so many at a time as go without a look for interrupts: it is given the first, and how
+    /// many. Returns how many were changed before one waited.
     #[inline(always)]
-    pub(super) fn go_on(&mut self, source: &mut impl TableSource) -> bool {
-        self.units = self.units.wrapping_add(1);
-        if self.units.is_multiple_of(UNITS_PER_LOOK) {
-            self.stopped = source.interrupt_pending();
+    pub(super) fn change(
+        &mut self,
+        count: usize,
+        source: &mut impl TableSource,
+        mut change: impl FnMut(usize, usize),
+    ) -> usize {
+        let mut done = 0;
+        while done < count && !self.stopped {
+            let some = (UNITS_PER_LOOK - self.units % UNITS_PER_LOOK).min(count.wrapping_sub(done));
+            change(done, some);
+            done = done.wrapping_add(some);
+            self.units = self.units.wrapping_add(some);
+            if self.units.is_multiple_of(UNITS_PER_LOOK) {
+                self.stopped = source.interrupt_pending();
+            }
         }
-        !self.stopped
+        done
     }
 }
 
@@ -142,8 +194,7 @@ pub(super) fn clip(wanted: u64, first: usize) -> usize {
 }
 
 impl AddressSpace {
-    /// Returns the mapped leaves of `pages` pages from `start` on, as far as the budget reaches: at least one. `is_jump` says of
-    /// each whether it is one.
+    /// Returns the mapped leaves of `pages` pages from `start` on, as far as the budget reaches: at least one.
     ///
     /// # Errors
     /// [`SpaceError::NotMapped`] when there is a hole.
@@ -152,11 +203,11 @@ impl AddressSpace {
         start: u64,
         pages: u64,
         mut budget: Budget,
-        mut is_jump: impl FnMut(u64, Level) -> bool,
+        searches: &mut impl Searches,
     ) -> Result<Runs, SpaceError> {
         let (mut runs, mut at, mut left) = (Runs::new(), start, pages);
         while left != 0 {
-            let run = self.mapped_run(at, left, &mut budget, &mut is_jump)?;
+            let run = self.mapped_run(at, left, &mut budget, searches)?;
             if run.count == 0 || runs.push(run).is_err() {
                 break;
             }
@@ -172,7 +223,7 @@ impl AddressSpace {
         ipa: u64,
         pages: u64,
         budget: &mut Budget,
-        is_jump: &mut impl FnMut(u64, Level) -> bool,
+        searches: &mut impl Searches,
     ) -> Result<Run, SpaceError> {
         let (table, level) = self.leaf_table(ipa);
         let first = level.index(ipa);
@@ -189,11 +240,13 @@ impl AddressSpace {
             if entry & VALID == 0 {
                 return Err(SpaceError::NotMapped);
             }
-            let is_jump = is_jump(Pa::of_entry(entry).bytes(), level);
-            if !budget.take(if is_jump { JUMP } else { 1 }) {
+            let most = most.wrapping_sub(count).min(budget.0);
+            let (is_jump, leaves) = searches.next(table, level, first.wrapping_add(count), most);
+            let taken = budget.take(is_jump, leaves);
+            if taken == 0 {
                 break;
             }
-            (count, jumps) = (count.wrapping_add(1), jumps.wrapping_add(usize::from(is_jump)));
+            (count, jumps) = (count.wrapping_add(taken), jumps.wrapping_add(usize::from(is_jump)));
         }
         Ok(Run { ipa, level, count, jumps })
     }

@@ -68,7 +68,7 @@ impl AddressSpace {
 fn replace(parent: &mut Edit<'_>, index: usize, mut table: Table, below: Level, vttbr: stage2::Vttbr) -> Option<Table> {
     let entry = parent.entry(index);
     let Some((pa, attr)) = decode(entry).filter(|_| !owns(entry)) else { return Some(table) };
-    table.edit().fill(encode(pa.bytes(), attr, below), below.bytes());
+    table.edit().write_leaves(0, ENTRIES, encode(pa.bytes(), attr, below), below.bytes());
     parent.set_leaf(index, 0);
     stage2::invalidate(vttbr, Scope::All);
     let unused = parent.link(index, table, ENTRIES).err();

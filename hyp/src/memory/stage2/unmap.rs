@@ -53,8 +53,7 @@ impl AddressSpace {
         let start = check_range(ipa, pages)?;
         self.check_alive()?;
         let pages = self.split_around(start, pages, &mut budget, source)?;
-        let mut pieces = Pieces::new(source);
-        self.mapped_runs(start, pages, budget, |pa, level| pieces.is_jump(pa, level))
+        self.mapped_runs(start, pages, budget, &mut Pieces::new(source))
     }
 
     /// Makes the leaves of `runs` invalid; returns those that were before an interrupt waited.
@@ -142,34 +141,12 @@ fn drop_used(parent: &mut Edit<'_>, index: usize, removed: usize, emptied: &mut 
 }
 
 fn break_leaves(table: &mut Edit<'_>, run: Run, pace: &mut Pace, source: &mut impl TableSource) -> usize {
-    for unit in 0..run.count {
-        let index = run.index(unit);
-        table.set_leaf(index, table.entry(index) & !VALID);
-        if !pace.go_on(source) {
-            return unit.wrapping_add(1);
-        }
-    }
-    run.count
+    pace.change(run.count, source, |unit, count| table.change_leaves(run.index(unit), count, !VALID, 0))
 }
 
-/// Clears the leaves of `run` and tells the source of them, neighbors in one word.
+/// Clears the leaves of `run` and tells the source of them, neighbors in memory in one word.
 fn sweep_leaves(table: &mut Edit<'_>, run: Run, source: &mut impl TableSource) {
-    let mut gone: Option<(Pa, u64)> = None;
-    for unit in 0..run.count {
-        let pa = Pa::of_entry(table.entry(run.index(unit)));
-        table.set_leaf(run.index(unit), 0);
-        match &mut gone {
-            Some((first, pages)) if first.bytes().wrapping_add(*pages << 12) == pa.bytes() => {
-                *pages = pages.saturating_add(run.level.pages());
-            }
-            _ => {
-                if let Some((first, pages)) = gone.replace((pa, run.level.pages())) {
-                    source.unmapped(first, pages);
-                }
-            }
-        }
-    }
-    if let Some((first, pages)) = gone {
-        source.unmapped(first, pages);
-    }
+    table.clear_leaves(run.index(0), run.count, run.level.bytes(), |leaf, count| {
+        source.unmapped(Pa::of_entry(leaf), Run { count, ..run }.pages());
+    });
 }

@@ -46,7 +46,6 @@ pub const ACCEPTED: &[Miss] = &[
     },
     Miss { name: "signal_wait_round_trip", ceiling: 1_400, why: "as the one before, with two calls" },
     Miss { name: "preempt_to_first_instruction", ceiling: 740, why: "an interrupt leaves by the long way" },
-    Miss { name: "longest_masked_memory", ceiling: 10_080, why: "AS.UNMAP of blocks and pages" },
     Miss {
         name: "text_bytes",
         ceiling: 220 << 10,
