@@ -9,6 +9,8 @@
 #   STRATO_SETUP=off     look at nothing
 #   STRATO_QEMU=path     use this qemu-system-aarch64 and leave the installed one alone
 #   STRATO_NEED=host     no QEMU and no target is needed (scripts/test --quick)
+#
+# scripts/test sets setup_wants_spin=yes: spin, the model checker, is installed too where that is known how.
 
 . scripts/setup/probe.sh
 . scripts/setup/plan.sh

@@ -57,6 +57,12 @@ setup_plan_qemu() {
     setup_add_packages "$setup_why" "$setup_package" qemu-system-aarch64-core qemu-system-aarch64 qemu-arm qemu
 }
 
+setup_plan_spin() { # scripts/test can do without: one try, where the package is known and can be installed
+    [ "${setup_wants_spin:-}$setup_manager$setup_pass" = yesapt-get1 ] || return 0
+    [ -z "$setup_sudo" ] || command -v sudo >/dev/null 2>&1 || return 0
+    setup_has_spin || setup_add_packages 'spin, the model checker' spin '' '' '' ''
+}
+
 setup_plan_host() { # the linker, and what a download needs
     if ! setup_has_linker; then
         case $(uname -s) in
@@ -109,5 +115,6 @@ setup_look() { # the plan that makes this machine ready; empty when it is
         setup_plan_qemu
     fi
     setup_plan_host
+    setup_plan_spin
     setup_has_rust || setup_plan_rust
 }

@@ -60,4 +60,8 @@ setup_has_qemu() { # EL2 with a fixed device tree on the virt machine is all tha
     "$setup_qemu" -M virt,help 2>/dev/null </dev/null | grep -q dtb-randomness
 }
 
+setup_has_spin() { # the model checker; other programs have the name too
+    spin -V 2>/dev/null </dev/null | grep -q '^Spin Version' && command -v cc >/dev/null 2>&1
+}
+
 setup_qemu_mark() { echo "$(command -v "$setup_qemu"), $("$setup_qemu" --version 2>/dev/null | head -n 1)"; }
