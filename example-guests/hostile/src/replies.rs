@@ -17,6 +17,7 @@ use crate::puppet::Puppet;
 use crate::raw::{are_zero, junk, prepare, trap};
 use crate::scratch::{CODE, READ_EXECUTE, Scratch, ipa};
 use crate::shares::{DONATE, FORCE, HERE, LEND, R, REVOKED, RW, THERE, peer_of};
+use crate::timers;
 
 const ASK: u64 = 0;
 const OWNED: u64 = MemState::OWNED.bits();
@@ -121,7 +122,7 @@ pub(crate) fn lk02_calls_leave_results_and_zeros(info: &Info, scratch: &Scratch)
             Call::EvtBindVcpu | Call::EvtMode => [&[port, 0], &[0, 0], &[0, 1], &[0, 0], &[]],
             Call::VcpuWait => [&[0], &[1], &[2], &[0], &[1]],
             Call::VcpuSignalWait => [&[port, 0], &[ram, 0], &[0, 0], &[peer, 0], &[port, 1]],
-            Call::EvtOffer => [&[port], &[ram], &[0], &[], &[0xffff]],
+            Call::EvtOffer => [&[port], &[ram], &[peer + (1 << 16)], &[1], &[0xffff]],
             // Not so short that it runs out.
             Call::VcpuWatchdog => [&[1 << 40], &[u64::MAX], &[1 << 40], &[], &[0]],
             Call::ConWrite => [&[0], &[113], &[0], &[u64::MAX], &[1 << 32]],
@@ -202,6 +203,7 @@ pub(crate) fn lk02s_shares_leave_results_and_zeros(info: &Info, scratch: &Scratc
     borrows(puppet, peer)?;
     ports(puppet, peer)?;
     irqs::served(info)?;
+    timers::served()?;
     puppet.end()?;
     for &call in Call::ALL.iter().filter(|&&call| returns(call)) {
         let word = SUCCEEDED.get(call as usize / 64).map_or(0, |word| word.load(Ordering::Relaxed));

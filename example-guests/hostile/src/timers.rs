@@ -9,6 +9,7 @@ use strato_guest::vcpu::Stack;
 use strato_guest::{Error, Failure, Info, LocalTimer, ensure, ensure_equal, event, time, vcpu};
 
 use crate::raw::{Random, refused};
+use crate::replies::tells;
 use crate::scratch::Scratch;
 use crate::storms::is_over;
 use crate::words::{mrs, msr, register};
@@ -35,6 +36,21 @@ fn own() -> Result<PortHandle, Error> {
             other => return other,
         }
     }
+}
+
+/// A timer is set and ended, the clocks are read, the vCPU's own timer is asked for and given back: for LK02.
+pub(crate) fn served() -> Result<(), Failure> {
+    let port = own()?;
+    let bits = u64::from(port.0.bits());
+    tells(Call::TimeTimerSet, &[bits, HALF, 0, 0], &[])?;
+    tells(Call::TimeTimerCancel, &[bits], &[1])?;
+    tells(Call::TimeTimerCancel, &[bits], &[0])?;
+    for kind in 0..3 {
+        tells(Call::TimeClock, &[kind], &[])?;
+    }
+    tells(Call::TimeLocal, &[bits], &[])?;
+    tells(Call::TimeLocal, &[0], &[])?;
+    Ok(event::close(port)?)
 }
 
 fn came(port: PortHandle, microseconds: u64) -> Result<bool, Error> {
