@@ -8,7 +8,9 @@ use crate::core::ExitKind;
 use crate::error::{Error, Reason};
 use crate::event::{DeliveryMode, IrqFlags};
 use crate::group::Group;
-use crate::handle::{AddressSpaceHandle, Handle, IrqHandle, MemHandle, PeerHandle, PortHandle, ShareHandle};
+use crate::handle::{
+    AddressSpaceHandle, Handle, IrqHandle, MemHandle, PeerHandle, PortHandle, SchedHandle, ShareHandle,
+};
 use crate::mem::MemoryType;
 use crate::regs::{self, Argument, Reader, Regs, Reply, Request, Writer};
 use crate::share::{RevokePolicy, Steps, Terms};
@@ -90,6 +92,12 @@ calls! { ($)
     ///
     /// In: x1 one bit per vCPU. Errors: `INVALID` no bit, or one without a vCPU. Blocks: never. Spec: VCPU.KICK.
     VcpuKick = (Vcpu, 6) "VCPU.KICK" (vcpus: u64) -> VcpuKickReply();
+    /// Makes this vCPU run by a scheduling handle, at once: on the handle's core, by its budget and at a priority up to its own.
+    ///
+    /// In: x1 Sched handle, 0 for none: on the core where it is, in what is left; x2 priority, x3 ticks of CNTVCT_EL0 in each period and x4 ticks of
+    /// a period, 0 for those of the handle. Errors: `INVALID`; `DENIED` more than the handle or the manifest allows; handle errors.
+    /// Blocks: never, but the vCPU may have used up its budget. Spec: VCPU.SCHED_SET.
+    VcpuSchedSet = (Vcpu, 7) "VCPU.SCHED_SET" (sched: SchedHandle, priority: u64, budget: u64, period: u64) -> VcpuSchedSetReply();
     /// Sets, renews or ends the watchdog of this vCPU: when it runs out, the VM is stopped with a report.
     ///
     /// In: x1 ticks of CNTVCT_EL0 from now, 0 to end it. Errors: none. Blocks: never. Spec: VCPU.WATCHDOG.

@@ -37,7 +37,7 @@ groups! {
     /// Discovery and the end of a VM.
     Core = 0, "CORE", 1, 1;
     /// Virtual CPUs.
-    Vcpu = 1, "VCPU", 1, 1;
+    Vcpu = 1, "VCPU", 1, 2;
     /// Memory objects.
     Mem = 2, "MEM", 1, 0;
     /// Address spaces: the guest's MMU.

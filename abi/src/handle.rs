@@ -84,6 +84,8 @@ typed! {
     ShareHandle;
     /// A handle to a device interrupt that the manifest assigns.
     IrqHandle;
+    /// A handle to a share of a core's time that the manifest reserves; [`SchedHandle::NONE`] means what is left of it.
+    SchedHandle;
 }
 
 impl AddressSpaceHandle {
@@ -91,6 +93,11 @@ impl AddressSpaceHandle {
     pub const CURRENT: Self = Self(Handle::from_bits(0));
     /// The address space that a VM begins with. It is in no entry of the table: the index is past the end of every one.
     pub const FIRST: Self = Self(Handle::new(0xfffe, 1));
+}
+
+impl SchedHandle {
+    /// No share of its own: the vCPU runs in what those with one leave.
+    pub const NONE: Self = Self(Handle::from_bits(0));
 }
 
 /// What a handle names.

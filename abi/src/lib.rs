@@ -11,6 +11,7 @@ pub mod address_space;
 pub mod board;
 pub mod call;
 mod calls;
+mod checksum;
 pub mod console;
 pub mod core;
 pub mod error;
@@ -35,5 +36,7 @@ pub use addr::Ipa;
 pub use call::Call;
 pub use error::{Code, Detail, Error, Reason};
 pub use group::Group;
-pub use handle::{AddressSpaceHandle, Handle, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Rights, ShareHandle};
+pub use handle::{
+    AddressSpaceHandle, Handle, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Rights, SchedHandle, ShareHandle,
+};
 pub use regs::{Argument, Regs, Reply, Request};

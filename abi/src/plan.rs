@@ -7,6 +7,7 @@ use ::core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use crate::checksum::checksum;
 use crate::info_page::{LABEL_LEN, NAME_LEN};
 
 /// First eight bytes of a payload.
@@ -205,6 +206,23 @@ records! {
         /// Name of both handles, padded with zeros.
         name: [u8; NAME_LEN],
     }
+    /// Gives a VM a scheduling handle: a share of one core's time.
+    GrantSched = 10, KIND_GRANT_SCHED {
+        /// Microseconds of each period, at least 1.
+        budget_us: u32,
+        /// Microseconds of a period, at least the budget.
+        period_us: u32,
+        /// The core, as [`CreateVm::cores`] counts them.
+        core: u8,
+        /// The highest priority of those that run by it, 0 to 31.
+        priority: u8,
+        /// vCPUs that run by it from the start, at that priority: a bit each. Their home is its core.
+        vcpus: u8,
+        /// Zero.
+        reserved: [u8; 5],
+        /// Name of the handle, padded with zeros.
+        name: [u8; NAME_LEN],
+    }
 }
 
 /// Bytes of a board's name, padded with zeros.
@@ -246,49 +264,4 @@ const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);
 const _: () = assert!(size_of::<GrantRegion>() == 64 && size_of::<Peer>() == 56 && size_of::<Channel>() == 96);
 const _: () = assert!(size_of::<GrantDevice>() == 88 && size_of::<GrantInterrupt>() == 72);
-
-/// Returns the checksum of `bytes`, whose length counts in whole 8-byte words; a rest is taken as if followed by zeros.
-///
-/// Two running sums over little-endian words (Fletcher's construction): it finds damaged and swapped words, costs less
-/// than an instruction per byte, and is no protection against an attacker, who could replace the whole image anyway.
-#[must_use]
-pub fn checksum(bytes: &[u8]) -> u64 {
-    let (mut low, mut high) = (0x5354_5241_544f_u64, 0_u64);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        low = low.wrapping_add(u64::from_le_bytes(*word));
-        high = high.wrapping_add(low);
-    }
-    if !rest.is_empty() {
-        let mut last = [0u8; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        low = low.wrapping_add(u64::from_le_bytes(last));
-        high = high.wrapping_add(low);
-    }
-    low ^ high.rotate_left(32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_checksum_finds_a_flipped_bit_and_swapped_words() {
-        let mut bytes = [0u8; 64];
-        bytes.iter_mut().zip(1..).for_each(|(byte, n)| *byte = n);
-        let good = checksum(&bytes);
-        for at in 0..64 {
-            bytes[at] ^= 0x10;
-            assert_ne!(checksum(&bytes), good);
-            bytes[at] ^= 0x10;
-        }
-        let mut swapped = bytes;
-        swapped[..16].rotate_left(8);
-        assert_ne!(checksum(&swapped), good);
-    }
-
-    #[test]
-    fn a_short_rest_counts_like_a_zero_padded_word() {
-        assert_eq!(checksum(&[1, 2, 3]), checksum(&[1, 2, 3, 0, 0, 0, 0, 0]));
-    }
-}
+const _: () = assert!(size_of::<GrantSched>() == 64);

@@ -50,5 +50,8 @@ impl RunState {
     }
 }
 
+/// Scheduling handles of one core, of all VMs together.
+pub const SCHED_PER_CORE: usize = 32;
+
 /// The deadline of WAIT that never comes.
 pub const NO_DEADLINE: u64 = u64::MAX;

@@ -6,7 +6,7 @@ use ::core::ops::Range;
 use strato_abi::handle::Kind;
 use strato_abi::info_page::{GroupEntry, HandleEntry, InfoPage, MAGIC, TableRef};
 use strato_abi::version::{ABI_VERSION, major};
-use strato_abi::{Group, Handle, Ipa, IrqHandle, MemHandle, PeerHandle, PortHandle, Rights};
+use strato_abi::{Group, Handle, Ipa, IrqHandle, MemHandle, PeerHandle, PortHandle, Rights, SchedHandle};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// What a VM is told about itself: the header of the info page with the tables behind it.
@@ -99,6 +99,17 @@ pub fn get() -> &'static Info {
 fn text(padded: &[u8]) -> &str {
     let end = padded.iter().position(|&byte| byte == 0).unwrap_or(padded.len());
     padded.get(..end).and_then(|bytes| ::core::str::from_utf8(bytes).ok()).unwrap_or("")
+}
+
+/// A share of a core's time that the manifest reserves for this VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sched {
+    /// Its handle.
+    pub handle: SchedHandle,
+    /// Ticks of CNTVCT_EL0 in each period.
+    pub budget_ticks: u64,
+    /// Ticks of a period.
+    pub period_ticks: u64,
 }
 
 impl Info {
@@ -243,6 +254,16 @@ impl Info {
     /// The manifest gives this VM no such interrupt on this board.
     pub fn irq<'n>(&self, name: &'n str) -> Result<IrqHandle, Missing<'n>> {
         self.find(Kind::Irq, name).map(|entry| IrqHandle(Handle::from_bits(entry.handle)))
+    }
+
+    /// Returns the share of a core's time of this name.
+    ///
+    /// # Errors
+    /// The manifest gives this VM no such share.
+    pub fn sched<'n>(&self, name: &'n str) -> Result<Sched, Missing<'n>> {
+        let entry = self.find(Kind::Sched, name)?;
+        let handle = SchedHandle(Handle::from_bits(entry.handle));
+        Ok(Sched { handle, budget_ticks: entry.size, period_ticks: entry.address })
     }
 
     /// Returns the peer of this name.

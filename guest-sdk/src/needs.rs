@@ -233,7 +233,7 @@ mod tests {
         golden.extend([7, 0, 0, 0, 184, 0, 0, 0, 1, 0, 0, 0]);
         golden.extend(*b"Strato\0\0");
         golden.extend([2, 0, 1, 0, 1, 0, 0, 0, 8, 0, 2, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]);
-        for (group, minor) in [(0, 1), (1, 1), (2, 0), (3, 1), (4, 0), (5, 2), (6, 0), (7, 0)] {
+        for (group, minor) in [(0, 1), (1, 2), (2, 0), (3, 1), (4, 0), (5, 2), (6, 0), (7, 0)] {
             golden.extend([group, 0, 1, 0, minor, 0, 0, 0]);
         }
         for (kind, name) in [(1, "to_pong"), (2, "shared")] {

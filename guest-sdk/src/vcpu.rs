@@ -2,9 +2,11 @@
 
 use ::core::fmt;
 
-use strato_abi::call::{VcpuKick, VcpuSignalWait, VcpuStart, VcpuState, VcpuStop, VcpuWait, VcpuWatchdog, VcpuYield};
+use strato_abi::call::{
+    VcpuKick, VcpuSchedSet, VcpuSignalWait, VcpuStart, VcpuState, VcpuStop, VcpuWait, VcpuWatchdog, VcpuYield,
+};
 use strato_abi::vcpu::{RunState, YieldHint};
-use strato_abi::{Ipa, PortHandle};
+use strato_abi::{Ipa, PortHandle, SchedHandle};
 
 pub use crate::arch::Stack;
 use crate::conduit::wrappers;
@@ -59,6 +61,13 @@ wrappers! {
     /// # Errors
     /// `INVALID` no bit, or one without a vCPU.
     fn kick(vcpus: u64) -> () = VcpuKick { vcpus }, |_| ();
+    /// Makes this vCPU run by `sched`, on its core, at `priority`, for `budget_ticks` of CNTVCT_EL0 in each `period_ticks`; 0 means what
+    /// the handle has (VCPU.SCHED_SET). With [`SchedHandle::NONE`] it runs in the time that is left, where it is.
+    ///
+    /// # Errors
+    /// `INVALID` no priority, or a budget without a handle; `DENIED` more than the handle allows; handle errors.
+    fn sched_set(sched: SchedHandle, priority: u8, budget_ticks: u64, period_ticks: u64) -> () =
+        VcpuSchedSet { sched, priority: priority.into(), budget: budget_ticks, period: period_ticks }, |_| ();
     /// Has the VM stopped with a report unless this vCPU calls again within `timeout_ticks` of CNTVCT_EL0; 0 ends that
     /// (VCPU.WATCHDOG).
     ///

@@ -12,7 +12,7 @@ use strato_guest::abi::share::{RevokePolicy, ShareState, Steps, Terms, Verb};
 use strato_guest::abi::vcpu::{RunState, YieldHint};
 use strato_guest::abi::{
     AddressSpaceHandle, Code, Handle, Ipa, IrqHandle, Kind, MemHandle, PeerHandle, PortHandle, Reason, Regs, Rights,
-    ShareHandle,
+    SchedHandle, ShareHandle,
 };
 use strato_guest::time::{ClockKind, Reading};
 use strato_guest::{Recorder, address_space, console, core, event, mem, share, smccc, time, vcpu};
@@ -24,6 +24,8 @@ const HERE: AddressSpaceHandle = AddressSpaceHandle::CURRENT;
 const SHARE: ShareHandle = ShareHandle(Handle::new(6, 1));
 const SPACE: AddressSpaceHandle = AddressSpaceHandle(Handle::new(7, 1));
 const IRQ: IrqHandle = IrqHandle(Handle::new(8, 1));
+const SCHED: SchedHandle = SchedHandle(Handle::new(9, 1));
+const SCHED_BITS: u64 = 9 | 1 << 16;
 const IRQ_BITS: u64 = 0x1_0008;
 const PORT_BITS: u64 = 0x1_0003;
 const MEM_BITS: u64 = 0x1_0004;
@@ -130,6 +132,7 @@ wrapper_tests! {
     vcpu_start_carries_entry_and_argument: VcpuStart [] vcpu::start(1, ipa(0x4000_0000), 9) == (), [1, 0x4000_0000, 9];
     vcpu_stop_has_no_argument: VcpuStop [] vcpu::stop() == (), [];
     vcpu_kick_names_vcpus_by_bits: VcpuKick [] vcpu::kick(0b101) == (), [0b101];
+    vcpu_sched_set_carries_all_four: VcpuSchedSet [] vcpu::sched_set(SCHED, 9, 100, 1_000) == (), [SCHED_BITS, 9, 100, 1_000];
     vcpu_watchdog_carries_its_time: VcpuWatchdog [] vcpu::watchdog(7_000) == (), [7_000];
     vcpu_state_is_typed: VcpuState [3] vcpu::state(1) == Some(RunState::Blocked), [1];
     as_map_carries_all_six: AsMap [3, 2]

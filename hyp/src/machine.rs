@@ -140,6 +140,8 @@ pub enum Next {
     Wait(u64),
     /// The vCPU waits for an event; the guest goes on behind its WFI.
     Halt,
+    /// The vCPU runs by another reservation, or by none: that, the core, the level, budget and period stand in [`Cpu::reply`].
+    Schedule,
     /// The vCPU turns itself off.
     Off,
     /// The VM ends itself with this code.

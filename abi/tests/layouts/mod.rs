@@ -85,5 +85,6 @@ pub(crate) fn boot_plan() -> Vec<Layout> {
         plan::Start { header }
         plan::GrantDevice { header, board, address, size, flags, reserved, name }
         plan::GrantInterrupt { header, board, intid, flags, name }
+        plan::GrantSched { header, budget_us, period_us, core, priority, vcpus, reserved, name }
     }
 }

@@ -1,13 +1,16 @@
-//! Assign: a record gives a VM registers or the interrupt of a device, after what the host tool checked was checked again.
+//! Assign: a record gives a VM registers or the interrupt of a device, or a share of a core's time, after what the host tool checked was checked again.
 //! Called by `replay`.
 
-use strato_abi::plan::{DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, INTERRUPT_EDGE};
+use strato_abi::plan::{DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantSched, INTERRUPT_EDGE};
 
+use crate::arch::timer;
 use crate::board::ClaimError;
 use crate::gic::{self, IntId, Owner};
 use crate::lock::Held;
 use crate::machine::Machine;
+use crate::scheduler::{RESERVED, VcpuRef};
 use crate::vm::build::BuildError;
+use crate::vm::handles::SchedRef;
 use crate::vm::{Vm, attach};
 
 /// Gives `vm` the registers of `record`.
@@ -56,4 +59,40 @@ pub(super) fn interrupt(
         })
     })?;
     attach::interrupt(vm, &mut vm.inner.lock(none).0, line, record.name)
+}
+
+/// Gives `vm` the share of the time of `core` that `record` is about, and makes the vCPUs that begin with it run by it.
+///
+/// # Errors
+/// [`BuildError`].
+pub(super) fn sched(
+    machine: &Machine,
+    vm: &Vm,
+    record: &GrantSched,
+    core: u8,
+    none: &mut Held<'_, 0>,
+) -> Result<(), BuildError> {
+    if record.budget_us == 0 || record.period_us < record.budget_us || record.priority > 31 {
+        return Err(BuildError::Record("expected budget, period or priority of a share of a core's time"));
+    }
+    // Exact up to 4 GHz, and at least one: a counter is not slower than 1 MHz (Arm ARM DDI 0487).
+    let ticks = |us: u32| (timer::frequency().saturating_mul(u64::from(us)) / 1_000_000).max(1);
+    let (budget, period, priority) = (ticks(record.budget_us), ticks(record.period_us), record.priority);
+    let place = {
+        let mut cpu = machine.cpus.get(usize::from(core)).ok_or(BuildError::Full)?.lock_leaf();
+        let cpu = cpu.as_mut().ok_or(BuildError::Record("expected a core that runs no guest yet"))?;
+        let place = cpu.reserved.add(vm.place, budget, period);
+        let place = place.ok_or(BuildError::Record("a core's time is cut into too many shares"))?;
+        for number in (0..8).filter(|number| record.vcpus & 1 << number != 0) {
+            let vcpu = vm.vcpu(number).zip(VcpuRef::new(vm.place, number));
+            let (vcpu, who) = vcpu.ok_or(BuildError::Record("expected vCPUs of a share of a core's time"))?;
+            let level = priority.wrapping_add(RESERVED);
+            vcpu.public.orders.settle(core);
+            vcpu.public.run_by(Some(place), level);
+            cpu.reserved.join(place, who, level);
+        }
+        place
+    };
+    let sched = SchedRef { core, place, priority, budget, period };
+    attach::sched(vm, &mut vm.inner.lock(none).0, sched, record.name)
 }

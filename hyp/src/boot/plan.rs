@@ -6,9 +6,9 @@ use core::mem::size_of;
 use strato_abi::info_page::{GroupEntry, InfoPage};
 use strato_abi::plan::{
     BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, GrantDevice, GrantInterrupt, GrantRegion,
-    HEADER_FLAGS, INTERRUPT_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_DEVICE,
-    KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
-    PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
+    GrantSched, HEADER_FLAGS, INTERRUPT_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_DEVICE,
+    KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_GRANT_SCHED, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC,
+    PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
 };
 use strato_abi::version::{ABI_VERSION, major, minor};
 use zerocopy::FromBytes;
@@ -94,6 +94,8 @@ pub enum Record<'p> {
     GrantDevice(&'p GrantDevice),
     /// Gives the interrupt of a device to a VM.
     GrantInterrupt(&'p GrantInterrupt),
+    /// Gives a share of a core's time to a VM.
+    GrantSched(&'p GrantSched),
     /// Starts a VM.
     Start(&'p Start),
 }
@@ -111,6 +113,7 @@ impl Record<'_> {
             Self::Channel(record) => record.header.vm,
             Self::GrantDevice(record) => record.header.vm,
             Self::GrantInterrupt(record) => record.header.vm,
+            Self::GrantSched(record) => record.header.vm,
             Self::Start(record) => record.header.vm,
         }
     }
@@ -126,7 +129,7 @@ impl Record<'_> {
             Self::GrantDevice(record) => is_it(&record.board),
             Self::GrantInterrupt(record) => is_it(&record.board),
             Self::CreateVm(_) | Self::Load(_) | Self::CreateRegion(_) | Self::GrantRegion(_) => true,
-            Self::Peer(_) | Self::Channel(_) | Self::Start(_) => true,
+            Self::Peer(_) | Self::Channel(_) | Self::GrantSched(_) | Self::Start(_) => true,
         }
     }
 }
@@ -199,7 +202,9 @@ impl<'p> Plan<'p> {
             .filter_map(Result::ok)
             .filter(|(_, record)| record.is_for(board))
             .map(|(_, record)| match record {
-                Record::GrantRegion(_) | Record::Peer(_) | Record::GrantDevice(_) => usize::from(record.vm() == vm),
+                Record::GrantRegion(_) | Record::Peer(_) | Record::GrantDevice(_) | Record::GrantSched(_) => {
+                    usize::from(record.vm() == vm)
+                }
                 // It comes with a port.
                 Record::GrantInterrupt(_) => 2 * usize::from(record.vm() == vm),
                 Record::Channel(channel) => usize::from(record.vm() == vm) + usize::from(channel.peer == vm),
@@ -232,6 +237,7 @@ fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
             let record = GrantInterrupt::ref_from_bytes(record).ok()?;
             (record.flags & !INTERRUPT_FLAGS == 0).then_some(Record::GrantInterrupt(record))?
         }
+        KIND_GRANT_SCHED => Record::GrantSched(GrantSched::ref_from_bytes(record).ok()?),
         KIND_START => Record::Start(Start::ref_from_bytes(record).ok()?),
         _ => return None,
     };

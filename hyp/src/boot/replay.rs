@@ -108,6 +108,10 @@ impl<'a> Builder<'a, '_> {
             Record::GrantInterrupt(record) => {
                 assign::interrupt(self.machine, vm, record, none).map_err(failed)?;
             }
+            Record::GrantSched(record) => {
+                let core = self.home(record.core);
+                assign::sched(self.machine, vm, record, core, none).map_err(failed)?;
+            }
             Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => {
                 let (mut inner, mut held) = vm.inner.lock(none);
                 let (mut pool, _held) = self.machine.memory.lock(&mut held);
@@ -151,7 +155,7 @@ impl<'a> Builder<'a, '_> {
                 attach::grant(vm, inner, record, id, allocator)
             }
             Record::CreateVm(_) | Record::Peer(_) | Record::Channel(_) | Record::Start(_) => Ok(()),
-            Record::GrantDevice(_) | Record::GrantInterrupt(_) => Ok(()),
+            Record::GrantDevice(_) | Record::GrantInterrupt(_) | Record::GrantSched(_) => Ok(()),
         };
         done.map_err(|error| StartError::Build(n, error))
     }
@@ -200,7 +204,7 @@ impl<'a> Builder<'a, '_> {
             Record::CreateVm(record) => Some(record).filter(|record| record.header.vm == u16::from(vm.place)),
             Record::Load(_) | Record::CreateRegion(_) | Record::GrantRegion(_) => None,
             Record::Peer(_) | Record::Channel(_) | Record::Start(_) => None,
-            Record::GrantDevice(_) | Record::GrantInterrupt(_) => None,
+            Record::GrantDevice(_) | Record::GrantInterrupt(_) | Record::GrantSched(_) => None,
         });
         let record = record.ok_or(PlanError::Order(n))?;
         let entry = Ipa::new(record.entry).ok_or(PlanError::Bounds(n))?;
@@ -213,7 +217,7 @@ impl<'a> Builder<'a, '_> {
         attach::publish(vm);
         vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
         if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {
-            self.machine.send_mail(vcpu.public.home, who);
+            self.machine.send_mail(vcpu.public.orders.home(), who);
         }
         Ok(())
     }

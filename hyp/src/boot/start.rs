@@ -19,7 +19,7 @@ use crate::dispatcher;
 use crate::gic::Lines;
 use crate::lock::Lock;
 use crate::machine::{Cpu, Machine, Mail, Pool};
-use crate::scheduler::RunQueue;
+use crate::scheduler::{Reservations, RunQueue};
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::timer::{Deadlines, NEVER};
 use crate::trace::Tracer;
@@ -94,19 +94,25 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
         let tracer = tracer(header, pool, index);
         let Pool { allocator, own, .. } = &mut *pool;
         let queue = allocator.take(PageBox::<RunQueue>::ORDER, Kind::Object, own).ok();
+        let reserved = allocator.take(PageBox::<Reservations>::ORDER, Kind::Object, own).ok();
         let deadlines = allocator.take(PageBox::<Deadlines>::ORDER, Kind::Object, own).ok();
         let queue = queue.and_then(|pages| PageBox::zeroed(pages).ok());
         let deadlines = deadlines.and_then(|pages| PageBox::zeroed(pages).ok());
-        let Some((queue, deadlines)) = queue.zip(deadlines) else { refuse(&"no memory for a core's queue") };
+        let reserved = reserved.and_then(|pages| PageBox::zeroed(pages).ok());
+        let Some(((queue, deadlines), reserved)) = queue.zip(deadlines).zip(reserved) else {
+            refuse(&"no memory for a core's queue")
+        };
         let cpu = Cpu {
             index,
             queue,
+            reserved,
             deadlines,
             turn: None,
             resident: None,
             vmid_generation: 0,
             reaping: 0,
             retired: None,
+            departing: None,
             came: 0,
             vectors: None,
             armed: NEVER,

@@ -2,7 +2,7 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::{leave, service, timers};
+use super::{leave, reserve, service, timers};
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
 use crate::machine::Cx;
@@ -19,6 +19,8 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
             evict(cx);
         }
         load(cx);
+    } else if cx.context.is_special {
+        reserve::begin(cx);
     }
     finish(cx, frame, turn, now);
 }
@@ -45,8 +47,8 @@ pub fn load(cx: &mut Cx<'_>) {
     if cx.context.local.is_used {
         timers::load_local(cx.cpu, cx.me, &mut cx.context);
     }
-    if cx.context.is_native {
-        select_native(cx);
+    if cx.context.is_special {
+        load_special(cx);
     } else {
         cx.select_space();
     }
@@ -83,9 +85,19 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     }
 }
 
-/// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.
+/// The rest of [`load`] for a vCPU that is native or runs by a reservation.
 #[cold]
 #[inline(never)]
+fn load_special(cx: &mut Cx<'_>) {
+    if cx.context.is_native {
+        select_native(cx);
+    } else {
+        cx.select_space();
+    }
+    reserve::begin(cx);
+}
+
+/// Selects the address space of a vCPU that runs stage 1 itself, and what that translates by.
 fn select_native(cx: &mut Cx<'_>) {
     let closed = native::close();
     cx.select_space();

@@ -2,7 +2,7 @@
 
 use strato_abi::vcpu::RunState;
 
-use super::{reaper, service, timers};
+use super::{reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
@@ -15,6 +15,9 @@ use crate::vcpu::Context;
 /// where they belong without looking it up again.
 #[inline(always)]
 pub fn settle(cx: &mut Cx<'_>) {
+    if cx.context.is_special {
+        return reserve::settle(cx);
+    }
     if cx.cpu.resident.is_none() {
         return; // it turned itself off, and may be asked to start again, for which its lease must be back
     }
@@ -39,6 +42,7 @@ pub fn end(cx: &mut Cx<'_>, now: u64) {
 /// Chooses who has this core when nobody had it.
 #[inline(never)]
 pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    reserve::depart(machine, cpu, stay);
     choose(machine, cpu, stay);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
         log::info!("first guest instruction at {} ticks", timer::now());
@@ -47,7 +51,7 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 
 /// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
 #[inline(always)]
-fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
+pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     service::requests(machine, cpu, stay);
     service::deadlines(machine, cpu, stay);
     reaper::step(machine, cpu, stay);

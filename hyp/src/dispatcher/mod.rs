@@ -10,6 +10,7 @@ pub mod leave;
 pub mod next;
 pub mod pass;
 pub mod reaper;
+pub mod reserve;
 pub mod service;
 pub mod timers;
 pub mod traced;

@@ -4,7 +4,7 @@ use core::sync::atomic::fence;
 
 use strato_abi::vcpu::RunState;
 
-use super::service;
+use super::{reserve, service};
 use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
@@ -26,6 +26,7 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::YieldTo(target) => give_way_to(cx, target),
         Next::Wait(deadline) => wait(cx, deadline, timer::now()),
         Next::Halt => block(cx, NEVER, timer::now()),
+        Next::Schedule => reserve::schedule(cx),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
         Next::Crash => {
@@ -59,6 +60,8 @@ pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
     let Some(turn) = &mut cx.cpu.turn else { return };
     if !scheduler::hand_over(&mut cx.cpu.queue, turn, target, may_lift) {
         give_way(cx);
+    } else if cx.context.is_special && turn.is_lent() {
+        reserve::lend(cx, target);
     }
 }
 

@@ -65,6 +65,6 @@ fn is_quiet(cx: &Cx<'_>, now: u64) -> bool {
     !cx.machine.mail_of(cx.cpu).is_full()
         && now < cx.cpu.deadlines.earliest().0
         && cx.cpu.reaping == 0
-        && !cx.context.is_native
+        && !cx.context.is_special
         && guest::fp_traps()
 }

@@ -6,16 +6,16 @@ use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use super::{irq, timers};
+use super::{irq, reserve, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::console::say;
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
-use crate::scheduler::{Turn, VcpuRef};
+use crate::scheduler::{RESERVED, Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vcpu::{Vcpu, request, reset};
+use crate::vcpu::{Vcpu, orders, reset};
 use crate::vm::{Ending, Vm};
 
 /// Deadlines served in one turn; the timer is due again at once when there are more.
@@ -34,17 +34,19 @@ pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Opti
 pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, who: VcpuRef) {
     let Some(vcpu) = vm.vcpu(who.vcpu()) else { return };
     let public = &vcpu.public;
-    if usize::from(public.home) == cpu.index.index() {
-        // A request comes with mail, which is read after it was set; most wakes carry none.
-        if public.requests.load(Ordering::Acquire) != 0 || vm.is_ending() {
-            serve(machine, cpu, vm, vcpu, who);
-        } else if public.wake() {
+    // A request comes with mail, which is read after it was set; most wakes carry none.
+    if public.orders.is_quiet_at(cpu.number()) && !vm.is_ending() {
+        if public.wake() {
             make_ready(machine, cpu, vm, vcpu, who);
         }
         return;
     }
-    public.requests.fetch_or(request::WAKE, Ordering::Release);
-    machine.send_mail(public.home, who);
+    let home = public.orders.ask(orders::WAKE);
+    if home == cpu.number() {
+        serve(machine, cpu, vm, vcpu, who);
+    } else {
+        machine.send_mail(home, who);
+    }
 }
 
 /// Does what stands in this core's letter box.
@@ -73,14 +75,17 @@ fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
 }
 
-/// Does what is asked of a vCPU at home on this core.
+/// Does what is asked of a vCPU, if it is at home on this core; it may have moved since the letter was written, and then what is
+/// asked has moved with it.
 #[inline(never)]
 fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let public = &vcpu.public;
-    let requests = public.requests.swap(0, Ordering::AcqRel);
-    if requests & request::STOP != 0 || vm.is_ending() {
+    let Some(requests) = public.orders.take(cpu.number()) else { return };
+    if requests & orders::STOP != 0 || vm.is_ending() {
         detach(machine, cpu, vm, vcpu, who);
-    } else if requests & request::START != 0 && public.state() == RunState::Off {
+    } else if requests & orders::MOVE != 0 {
+        reserve::arrive(machine, cpu, vm, vcpu, who);
+    } else if requests & orders::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
         public.enter(RunState::Runnable);
         make_ready(machine, cpu, vm, vcpu, who);
@@ -93,14 +98,17 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
 #[inline(always)]
-fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+pub fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     cpu.deadlines.set(Due::Wait(who.number()).place(), vcpu.public.watchdog.load(Ordering::Relaxed));
-    let (now, priority) = (timer::now(), vcpu.public.priority);
-    let comes_first = cpu.turn.is_none() && cpu.queue.rivals(priority.into()) == 0;
-    cpu.queue.push(who, priority, false);
+    let (now, level) = (timer::now(), vcpu.public.level.load(Ordering::Relaxed));
+    if level >= RESERVED && !reserve::admits(cpu, vm, &vcpu.public, who, now) {
+        return;
+    }
+    let comes_first = cpu.turn.is_none() && cpu.queue.rivals(level.into()) == 0;
+    cpu.queue.push(who, level, false);
     if comes_first {
         // The core is free: its turn begins, and what is said of it next is that it runs.
-        cpu.turn = Some(Turn::new(who, priority, now, machine.slice_ticks));
+        cpu.turn = Some(Turn::new(who, level, now, machine.slice_ticks));
     } else {
         vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
     }
@@ -122,6 +130,7 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
         context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
     context.is_native = vm.flags & VM_NATIVE != 0;
+    context.is_special = reserve::is_special(context.is_native, &vcpu.public);
     frame.end(context);
 }
 
@@ -133,6 +142,7 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     cpu.queue.remove(who);
     cpu.deadlines.set(Due::Wait(who.number()).place(), NEVER);
     cpu.deadlines.set(Due::Local(who.number()).place(), NEVER); // its timers are found to be old when they come
+    reserve::forget(cpu, &vcpu.public, who);
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
     }
@@ -169,8 +179,7 @@ pub fn end_vm(machine: &Machine, vm: &Vm, ending: Ending) {
     }
     for number in 0..vm.vcpu_count() {
         if let (Some(vcpu), Some(who)) = (vm.vcpu(number), VcpuRef::new(vm.place, number)) {
-            vcpu.public.requests.fetch_or(request::STOP, Ordering::Release);
-            machine.send_mail(vcpu.public.home, who);
+            machine.send_mail(vcpu.public.orders.ask(orders::STOP), who);
         }
     }
 }
@@ -202,6 +211,7 @@ fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         match Due::at(place) {
             Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
             Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
+            Due::Reservation(place) => reserve::renew(cpu, place, now),
             Due::Wait(number) => {
                 cpu.deadlines.set(place, NEVER);
                 wake(machine, cpu, stay, number, now);

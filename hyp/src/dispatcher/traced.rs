@@ -117,6 +117,7 @@ fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
         Next::Yield | Next::YieldTo(_) => (Decision::Yield, [0; 4]),
         Next::Wait(deadline) => (Decision::Wait, [deadline, 0, 0, 0]),
         Next::Halt => (Decision::Halt, [0; 4]),
+        Next::Schedule => (Decision::Yield, [0; 4]),
         Next::Off => (Decision::Off, [0; 4]),
         Next::Exit(code) => (Decision::Exit, [code, 0, 0, 0]),
         Next::Crash => (Decision::Crash, kept),

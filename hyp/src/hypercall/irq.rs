@@ -15,7 +15,7 @@ use crate::vm::Vm;
 /// Returns the core of the vCPU that the port of `index` is bound to.
 fn core_of(vm: &Vm, index: u16) -> Option<CoreIndex> {
     let bound = vm.ports.get(usize::from(index))?.binding().vcpu();
-    CoreIndex::new(usize::from(vm.vcpu(bound)?.public.home))
+    CoreIndex::new(usize::from(vm.vcpu(bound)?.public.orders.home()))
 }
 
 /// Sends the interrupts that raise the port of `index` to the core of the vCPU that it is bound to by now.
@@ -25,6 +25,24 @@ pub(super) fn follow(machine: &Machine, vm: &Vm, index: u16, held: &mut Held<'_,
     for line in machine.lines.iter() {
         let (mut line, _held) = line.lock(held);
         if line.owner() == me && line.port().is_some_and(|port| port.index() == index) {
+            line.reroute(&machine.gic, core);
+        }
+    }
+}
+
+/// Sends the interrupts that raise ports of vCPU `number`, which has moved, to the core where it is now.
+pub fn follow_vcpu(machine: &Machine, vm: &Vm, number: u8) {
+    let mut none = Held::mint();
+    // Locked, so that no port is bound to another vCPU meanwhile.
+    let (_inner, mut held) = vm.inner.lock(&mut none);
+    let me = Some(Owner { place: vm.place, incarnation: vm.incarnation });
+    for line in machine.lines.iter() {
+        let (mut line, _held) = line.lock(&mut held);
+        let port = line.port().filter(|_| line.owner() == me);
+        let bound = port.and_then(|port| vm.ports.get(usize::from(port.index()))).map(|port| port.binding().vcpu());
+        if bound == Some(number)
+            && let Some(core) = port.and_then(|port| core_of(vm, port.index()))
+        {
             line.reroute(&machine.gic, core);
         }
     }

@@ -16,12 +16,14 @@ mod irq;
 mod mem;
 mod page;
 pub mod reply;
+mod schedule;
 mod share;
 mod space;
 mod time;
 mod vcpu;
 mod withdraw;
 
+pub use irq::follow_vcpu;
 use strato_abi::Call;
 use strato_abi::error::{Code, Detail, Error, Reason};
 use strato_abi::regs::Request;

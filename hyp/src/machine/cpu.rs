@@ -7,7 +7,7 @@ use crate::arch::epoch::Retired;
 use crate::arch::frame::Results;
 use crate::arch::page_box::PageBox;
 use crate::arch::timer;
-use crate::scheduler::{RunQueue, Turn, VcpuRef};
+use crate::scheduler::{Reservations, RunQueue, Turn, VcpuRef};
 use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
 use crate::vm::{Speculation, Vm};
@@ -18,6 +18,8 @@ pub struct Cpu {
     pub index: CoreIndex,
     /// vCPUs that are ready.
     pub queue: PageBox<RunQueue>,
+    /// Time that is reserved for some of them.
+    pub reserved: PageBox<Reservations>,
     /// What is due here.
     pub deadlines: PageBox<Deadlines>,
     /// Who has the core.
@@ -30,6 +32,8 @@ pub struct Cpu {
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
+    /// The vCPU that goes to another core, and which, once it is given back here.
+    pub departing: Option<(VcpuRef, u8)>,
     /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](Lines).
     pub came: u64,
     /// Which VMs the vectors of this core are right for, once they were chosen.

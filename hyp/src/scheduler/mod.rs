@@ -4,8 +4,10 @@
 //! Never touches a vCPU's registers and never sends an interrupt.
 
 pub mod queue;
+pub mod reserve;
 
-pub use queue::RunQueue;
+pub use queue::{RESERVED, RunQueue};
+pub use reserve::Reservations;
 
 /// A vCPU as queues and deadlines name it: place of its VM and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +67,7 @@ const OWN_SHIFT: u32 = 9;
 pub struct Turn {
     /// The vCPU.
     pub vcpu: VcpuRef,
-    /// The priority that it runs with; above bit 8, which says that it is lent, its own. As wide as `vcpu`, so that a turn has no
+    /// The priority (a level of the queue) that it runs with; above bit 8, which says that it is lent, its own. As wide as `vcpu`, so that a turn has no
     /// padding and is copied in registers.
     pub priority: u32,
     /// End of its slice in ticks; it counts only while an equal waits.
@@ -79,9 +81,16 @@ impl Turn {
         Self { vcpu, priority: priority as u32, until: now.saturating_add(slice) }
     }
 
+    /// Returns whether the vCPU runs with a priority that another one has lent it.
+    #[inline]
+    #[must_use]
+    pub const fn is_lent(&self) -> bool {
+        self.priority & LENT != 0
+    }
+
     fn own_priority(&self) -> u8 {
         let shift = if self.priority & LENT == 0 { 0 } else { OWN_SHIFT };
-        u8::try_from(self.priority >> shift & 31).unwrap_or(31)
+        u8::try_from(self.priority >> shift & 63).unwrap_or(0)
     }
 }
 
@@ -136,7 +145,7 @@ pub fn hand_over(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, may_lift: b
     }
     queue.pass(turn.priority);
     queue.remove(to);
-    queue.push(to, u8::try_from(turn.priority).unwrap_or(31), true);
+    queue.push(to, u8::try_from(turn.priority).unwrap_or(0), true);
     turn.vcpu = to;
     if own != turn.priority {
         turn.priority |= LENT | own << OWN_SHIFT;

@@ -10,8 +10,11 @@ use zerocopy::FromZeros;
 
 use super::VcpuRef;
 
-/// Priorities; 31 is the highest.
-pub const PRIORITIES: usize = 32;
+/// Levels: the 32 priorities of what runs in the time that is left, and above them those of what has [time of its
+/// own](super::reserve).
+pub const LEVELS: usize = 64;
+/// The lowest level of those with time of their own.
+pub const RESERVED: u8 = 32;
 /// vCPUs of the whole machine: 64 VMs of 8.
 pub const VCPUS: usize = 512;
 
@@ -27,12 +30,12 @@ struct Links {
 #[derive(Debug, FromZeros)]
 #[repr(C)]
 pub struct RunQueue {
-    // Bit `p`: something waits at priority `p`.
-    occupied: u32,
+    // Bit `p`: something waits at level `p`.
+    occupied: u64,
     // The first of each ring, when it is occupied.
-    first: [u16; PRIORITIES],
+    first: [u16; LEVELS],
     links: [Links; VCPUS],
-    // Priority + 1, or 0 when not queued.
+    // Level + 1, or 0 when not queued.
     queued: [u8; VCPUS],
 }
 
@@ -41,15 +44,15 @@ impl RunQueue {
     #[inline]
     #[must_use]
     pub const fn highest(&self) -> Option<u8> {
-        #[allow(clippy::cast_possible_truncation, reason = "below 32")]
-        if self.occupied == 0 { None } else { Some((31 - self.occupied.leading_zeros()) as u8) }
+        #[allow(clippy::cast_possible_truncation, reason = "below 64")]
+        if self.occupied == 0 { None } else { Some((63 - self.occupied.leading_zeros()) as u8) }
     }
 
-    /// Returns who is ready beside somebody of `priority` (at most 31) who is: 1 at most equals, more than that somebody higher.
+    /// Returns who is ready beside somebody of level `priority` (at most 63) who is: 1 at most equals, more than that somebody higher.
     #[inline]
     #[must_use]
-    pub const fn rivals(&self, priority: u32) -> u32 {
-        self.occupied >> (priority & 31)
+    pub const fn rivals(&self, priority: u32) -> u64 {
+        self.occupied >> (priority & 63)
     }
 
     /// Returns whether an equal is ready beside `vcpu`, which is queued.
@@ -64,7 +67,7 @@ impl RunQueue {
     #[must_use]
     pub fn first(&self) -> Option<(VcpuRef, u8)> {
         let priority = self.highest()?;
-        Some((VcpuRef::from_masked(self.first[usize::from(priority) % PRIORITIES]), priority))
+        Some((VcpuRef::from_masked(self.first[usize::from(priority) % LEVELS]), priority))
     }
 
     /// Returns whether `vcpu` is queued.
@@ -89,25 +92,25 @@ impl RunQueue {
     /// Puts `vcpu` behind those that are ready at `priority`, or before them when `first`. Does nothing when it is queued.
     #[inline]
     pub fn push(&mut self, vcpu: VcpuRef, priority: u8, first: bool) {
-        let level = priority.min(31);
+        let level = priority & 63;
         let at = vcpu.number();
         if self.contains(vcpu) {
             return;
         }
         self.queued[usize::from(at) % VCPUS] = level.wrapping_add(1);
-        if self.occupied & 1 << level != 0 {
+        if self.occupied >> level & 1 != 0 {
             return self.push_beside(at, level.into(), first);
         }
         self.occupied |= 1 << level;
-        self.first[usize::from(level) % PRIORITIES] = at;
+        self.first[usize::from(level) % LEVELS] = at;
         *self.links(at) = Links { next: at, previous: at };
     }
 
     #[inline(never)]
     fn push_beside(&mut self, at: u16, level: usize, first: bool) {
-        let next = self.first[level % PRIORITIES];
+        let next = self.first[level % LEVELS];
         if first {
-            self.first[level % PRIORITIES] = at;
+            self.first[level % LEVELS] = at;
         }
         let previous = self.links(next).previous;
         *self.links(at) = Links { next, previous };
@@ -115,10 +118,10 @@ impl RunQueue {
         self.links(next).previous = at;
     }
 
-    /// Puts the first of those at `priority` (at most 31, and somebody is there) behind the others. Returns who is first now.
+    /// Puts the first of those at `priority` (at most 63, and somebody is there) behind the others. Returns who is first now.
     #[inline]
     pub fn pass(&mut self, priority: u32) -> VcpuRef {
-        let first = &mut self.first[priority as usize % PRIORITIES];
+        let first = &mut self.first[priority as usize % LEVELS];
         *first = self.links[usize::from(*first) % VCPUS].next;
         VcpuRef::from_masked(*first)
     }
@@ -131,7 +134,7 @@ impl RunQueue {
         if queued == 0 {
             return false;
         }
-        let level = queued.wrapping_sub(1) & 31;
+        let level = queued.wrapping_sub(1) & 63;
         if self.is_shared(vcpu) {
             self.remove_beside(at, level.into());
         } else {
@@ -145,7 +148,7 @@ impl RunQueue {
         let Links { next, previous } = *self.links(at);
         self.links(previous).next = next;
         self.links(next).previous = previous;
-        let first = &mut self.first[level % PRIORITIES];
+        let first = &mut self.first[level % LEVELS];
         if *first == at {
             *first = next;
         }

@@ -1,6 +1,7 @@
 //! Due: what a deadline is for, and the place where it stands among those of a core. Pure.
 
 use strato_abi::time::TIMERS_PER_VM;
+use strato_abi::vcpu::SCHED_PER_CORE;
 
 /// vCPUs of the machine.
 const VCPUS: u16 = 512;
@@ -8,10 +9,13 @@ const VCPUS: u16 = 512;
 const VMS: u16 = 64;
 #[allow(clippy::cast_possible_truncation, reason = "32")]
 const TIMERS: u16 = TIMERS_PER_VM as u16;
+#[allow(clippy::cast_possible_truncation, reason = "32")]
+const RESERVATIONS: u16 = SCHED_PER_CORE as u16;
 const LOCALS_AT: u16 = VCPUS;
 const TIMERS_AT: u16 = LOCALS_AT + VCPUS;
-/// Places for deadlines: of every wait, every local timer and every timer of every VM.
-pub(super) const PLACES: usize = (TIMERS_AT + VMS * TIMERS) as usize;
+const RESERVATIONS_AT: u16 = TIMERS_AT + VMS * TIMERS;
+/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core.
+pub(super) const PLACES: usize = (RESERVATIONS_AT + RESERVATIONS) as usize;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub enum Due {
         /// Its slot there, below 32.
         slot: u8,
     },
+    /// The next budget of the reservation in this place of the core, or the end of the one that is being used.
+    Reservation(u8),
 }
 
 impl Due {
@@ -38,6 +44,7 @@ impl Due {
             Self::Wait(vcpu) => (vcpu % VCPUS) as usize,
             Self::Local(vcpu) => (LOCALS_AT + vcpu % VCPUS) as usize,
             Self::Timer { vm, slot } => (TIMERS_AT + (vm as u16 % VMS) * TIMERS + slot as u16 % TIMERS) as usize,
+            Self::Reservation(place) => (RESERVATIONS_AT + place as u16 % RESERVATIONS) as usize,
         }
     }
 
@@ -54,6 +61,8 @@ impl Due {
             Self::Wait(place)
         } else if place < TIMERS_AT {
             Self::Local(place - LOCALS_AT)
+        } else if place >= RESERVATIONS_AT {
+            Self::Reservation((place - RESERVATIONS_AT) as u8)
         } else {
             let number = place - TIMERS_AT;
             Self::Timer { vm: (number / TIMERS % VMS) as u8, slot: (number % TIMERS) as u8 }
@@ -72,6 +81,7 @@ mod tests {
         }
         assert_eq!(Due::at(511), Due::Wait(511));
         assert_eq!(Due::at(512), Due::Local(0));
-        assert_eq!(Due::at(PLACES - 1), Due::Timer { vm: 63, slot: 31 });
+        assert_eq!(Due::at(3071), Due::Timer { vm: 63, slot: 31 });
+        assert_eq!(Due::at(PLACES - 1), Due::Reservation(31));
     }
 }

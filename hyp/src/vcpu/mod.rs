@@ -4,6 +4,8 @@
 //! request bit and send an interrupt. Never decides when a vCPU runs.
 
 mod local;
+pub mod orders;
+mod share;
 pub mod state;
 pub mod timers;
 
@@ -17,17 +19,8 @@ use crate::events::Sink;
 use crate::lock::{CONSOLE, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub use local::Local;
+pub use orders::Orders;
 use timers::Timers;
-
-/// What another core asks a vCPU's home core to do, as bits of [`Public::requests`].
-pub mod request {
-    /// Something came for it: wake it if it blocks, refresh its line if it runs.
-    pub const WAKE: u32 = 1;
-    /// Start it at the entry that stands in the public half.
-    pub const START: u32 = 2;
-    /// Its VM ends: take it off the core for good.
-    pub const STOP: u32 = 4;
-}
 
 /// The guest's general registers, while this core has them.
 pub type FrameLease<'l> = First<'l, Frame, Context>;
@@ -55,7 +48,10 @@ pub struct Context {
     pub el1: El1,
     /// Whether the guest runs stage 1 of the translation itself, so that `stage1` goes with it.
     pub is_native: bool,
-    /// What such a vCPU translates by while it is not resident on its core.
+    /// Whether it takes more than the short ways do to give it the core or to take it away: it is native, or what it runs is
+    /// charged to somebody.
+    pub is_special: bool,
+    /// What a native one a vCPU translates by while it is not resident on its core.
     pub stage1: Stage1,
     /// FP registers while they are not loaded.
     pub fp: FpState,
@@ -78,6 +74,7 @@ impl Context {
     pub const RESET: Self = Self {
         el1: El1::RESET,
         is_native: false,
+        is_special: false,
         stage1: Stage1::RESET,
         fp: FpState::RESET,
         space: Current::FIRST,
@@ -96,14 +93,17 @@ pub struct Public {
     /// Line and overflow of its events. First, since every sender is after it.
     pub sink: Sink,
     state: AtomicU8,
-    /// What others want, see [`request`].
-    pub requests: AtomicU32,
+    /// Which core alone changes the run state, and what others want of it.
+    pub orders: Orders,
     /// Whether VI is used: upcall mode.
     pub has_upcalls: AtomicBool,
-    /// Core that alone changes the run state.
-    pub home: u8,
-    /// Scheduling priority.
-    pub priority: u8,
+    /// Level at which it is queued: its priority, and [`RESERVED`](crate::scheduler::RESERVED) more with a reservation. Like
+    /// the next, changed by the home core alone.
+    pub level: AtomicU8,
+    /// Place of its reservation among those of the home core, plus one.
+    reservation: AtomicU8,
+    /// Budget and period of its reservation, which it takes to the core to which it moves.
+    pub supply: [AtomicU64; 2],
     /// When its VM is stopped unless it is set anew, in ticks; touched by the home core alone.
     pub watchdog: AtomicU64,
     // Bits of the handle to the port that the virtual timer raises; 0 is none.
@@ -131,11 +131,12 @@ impl Vcpu {
     pub fn new(home: u8, priority: u8) -> Self {
         let public = Public {
             state: AtomicU8::new(state::number(RunState::Off)),
-            requests: AtomicU32::new(0),
+            orders: Orders::new(home),
             has_upcalls: AtomicBool::new(false),
             sink: Sink::default(),
-            home,
-            priority,
+            level: AtomicU8::new(priority),
+            reservation: AtomicU8::new(0),
+            supply: [const { AtomicU64::new(0) }; 2],
             watchdog: AtomicU64::new(u64::MAX),
             local: AtomicU32::new(0),
             is_starting: AtomicBool::new(false),

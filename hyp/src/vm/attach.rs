@@ -8,7 +8,7 @@ use strato_abi::info_page::NAME_LEN;
 use strato_abi::plan::{CreateRegion, GrantDevice, GrantRegion, Load, VM_JIT, VM_NATIVE};
 
 use super::build::BuildError;
-use super::handles::{DeviceRef, Flags, MemRef, Object};
+use super::handles::{DeviceRef, Flags, MemRef, Object, SchedRef};
 use super::info::{self, Named};
 use super::spaces::{self, Spaces};
 use super::{Inner, Vm};
@@ -145,6 +145,15 @@ pub fn interrupt(vm: &Vm, inner: &mut Inner, line: u8, name: [u8; NAME_LEN]) -> 
     let port = port(vm, inner, 0, name)?;
     connect(vm, port, vm, port);
     Ok(())
+}
+
+/// Gives the VM a handle to a share of a core's time, for which there is a reservation on that core.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn sched(vm: &Vm, inner: &mut Inner, sched: SchedRef, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
+    let handle = inner.handles.insert(Object::Sched(sched), vm.handle_limit).map_err(|_| BuildError::Full)?;
+    announce(vm, Named { handle, kind: HandleKind::Sched, rights: 0, size: sched.budget, address: sched.period, name })
 }
 
 /// Takes a port of the VM for a channel; [`connect`] gives it its other end.

@@ -14,7 +14,7 @@ use super::ranges::Ranges;
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
 
-pub use object::{DeviceRef, Far, Flags, MemRef, Object, ShareRef};
+pub use object::{DeviceRef, Far, Flags, MemRef, Object, SchedRef, ShareRef};
 
 /// Registers are never executed.
 #[allow(clippy::cast_possible_truncation, reason = "rights have four bits")]
@@ -43,6 +43,7 @@ pub(super) struct Entry {
     /// Borrowed: the owner's share. Share: the borrower's handle. Peer: its VM.
     pub(super) link: u64,
     /// Borrowed: ranges of addresses at which it is mapped. Share: tag, terms below the cursor, handle to the memory below the state.
+    /// Sched: budget, period, priority; `index` is its core below its place there.
     pub(super) words: [u64; 3],
 }
 
@@ -81,6 +82,11 @@ impl Entry {
             Object::Irq(line) => Self { kind: Kind::Irq as u8, index: u16::from(line), ..free },
             Object::Device(DeviceRef { base, pages }) => {
                 Self { kind: Kind::Device as u8, rights: DEVICE_RIGHTS, base: base.bytes(), pages, ..free }
+            }
+            Object::Sched(SchedRef { core, place, priority, budget, period }) => {
+                let index = u16::from_le_bytes([core, place]);
+                let words = [budget, period, u64::from(priority)];
+                Self { kind: Kind::Sched as u8, index, words, ..free }
             }
             Object::Peer { place, incarnation } => {
                 Self { kind: Kind::Peer as u8, link: Far { place, incarnation, index: 0 }.pack(), ..free }
@@ -179,6 +185,12 @@ impl Entry {
 
     pub(super) fn irq(&self) -> Option<u8> {
         if self.is(Kind::Irq) { u8::try_from(self.index).ok() } else { None }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a priority is below 32")]
+    pub(super) fn sched(&self) -> Option<SchedRef> {
+        let ([core, place], [budget, period, priority]) = (self.index.to_le_bytes(), self.words);
+        self.is(Kind::Sched).then_some(SchedRef { core, place, priority: priority as u8, budget, period })
     }
 
     pub(super) fn device(&self) -> Option<DeviceRef> {

@@ -10,7 +10,7 @@ use strato_abi::share::ShareState;
 mod found;
 
 use super::entry::Entry;
-pub use super::entry::{DeviceRef, Far, Flags, MemRef, Object, ShareRef};
+pub use super::entry::{DeviceRef, Far, Flags, MemRef, Object, SchedRef, ShareRef};
 use super::index_set::{CountedSet, IndexSet};
 pub use super::ranges::{Range, Ranges};
 use super::spaces::FIRST;
@@ -118,7 +118,7 @@ impl HandleTable {
             }
             Object::Peer { .. } => self.peers.set(index, true),
             Object::Port | Object::Mem(_) | Object::Borrowed(..) | Object::Space(_) => {}
-            Object::Irq(_) | Object::Device(_) => {}
+            Object::Irq(_) | Object::Device(_) | Object::Sched(_) => {}
         }
         Some(Handle::new(index, generation))
     }

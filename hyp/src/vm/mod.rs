@@ -37,7 +37,7 @@ use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
-use crate::vcpu::{Vcpu, request};
+use crate::vcpu::{Vcpu, orders};
 use handles::HandleTable;
 use spaces::Spaces;
 pub use speculation::Speculation;
@@ -93,6 +93,8 @@ pub struct Vm {
     pub label: String<31>,
     /// `VM_*` of the plan.
     pub flags: u32,
+    /// The highest priority of its vCPUs in time that is not reserved.
+    pub priority: u8,
     /// How it may map RAM.
     pub attrs: RamAttrs,
     /// Entries of the handle table that it may use.
@@ -215,7 +217,7 @@ impl Vm {
             return Err(StartError::NotOff(public.state()));
         }
         self.awake.fetch_add(1, Ordering::AcqRel);
-        public.requests.fetch_or(request::START, Ordering::Release);
+        public.orders.ask(orders::START);
         Ok(number)
     }
 

@@ -42,6 +42,8 @@ pub enum Object {
     Irq(u8),
     /// Registers of a device.
     Device(DeviceRef),
+    /// A share of a core's time.
+    Sched(SchedRef),
     /// The VM in a place, in one incarnation.
     Peer {
         /// Place of the VM.
@@ -73,6 +75,21 @@ pub struct DeviceRef {
     pub base: Pa,
     /// Pages.
     pub pages: u32,
+}
+
+/// A share of a core's time, and the most that those who run by it may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedRef {
+    /// The core.
+    pub core: u8,
+    /// Its place among the reservations of that core.
+    pub place: u8,
+    /// The highest priority.
+    pub priority: u8,
+    /// The largest budget, in ticks.
+    pub budget: u64,
+    /// The shortest period, in ticks.
+    pub period: u64,
 }
 
 /// An entry in the table of another VM.

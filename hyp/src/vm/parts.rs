@@ -51,6 +51,7 @@ impl Parts {
             incarnation: site.incarnation,
             label: self.label,
             flags: record.flags,
+            priority: record.priority,
             attrs: RamAttrs::new(record.flags & VM_JIT != 0),
             handle_limit: record.handles,
             area: EventArea::new(self.area),

@@ -47,3 +47,5 @@ mod time_vector;
 mod traced;
 mod vcpu_calls;
 mod vcpu_kicks;
+mod vcpu_moves;
+mod vcpu_schedule;

@@ -2,8 +2,8 @@
 
 use strato_abi::addr::RAM_BASE;
 use strato_abi::plan::{
-    Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
-    PayloadHeader, Peer, Start, checksum,
+    Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, GrantSched, Load, PAYLOAD_MAGIC,
+    PAYLOAD_VERSION, PayloadHeader, Peer, Start, checksum,
 };
 use strato_abi::version::ABI_VERSION;
 use strato_hyp::arch::backing;
@@ -20,6 +20,8 @@ use zerocopy::IntoBytes;
 /// Ticks of a slice: `SLICE_US` at 62.5 MHz.
 pub(crate) const SLICE: u64 = 62_500;
 const SLICE_US: u32 = 1000;
+/// The highest priority of those that run by a handle of [`System::sched`].
+pub(crate) const SCHED_PRIORITY: u8 = 20;
 /// Where every guest's code is, one page that can be read and executed.
 pub(crate) const CODE: u64 = RAM_BASE;
 /// Where every guest's data is, one page that can be read and written. Between the two nothing is mapped.
@@ -150,6 +152,13 @@ impl System {
     pub(crate) fn interrupt(&mut self, vm: u16, intid: u32) -> &mut Self {
         let (header, board) = (GrantInterrupt::header(vm), board_name("qemu-virt"));
         self.add(GrantInterrupt { header, board, intid, flags: 0, name: name("rtc") }.as_bytes())
+    }
+
+    /// Reserves time of a core for a VM, in microseconds, for those of the mask from the start.
+    pub(crate) fn sched(&mut self, vm: u16, core: u8, budget_us: u32, period_us: u32, vcpus: u8) -> &mut Self {
+        let (header, name) = (GrantSched::header(vm), name("sched"));
+        let priority = SCHED_PRIORITY;
+        self.add(GrantSched { header, budget_us, period_us, core, priority, vcpus, reserved: [0; 5], name }.as_bytes())
     }
 
     /// One VM that drives the real-time clock: its registers are handle 1, its interrupt is handle 2, its port 3.

@@ -72,7 +72,7 @@ fn general(call: Call) -> Seen {
     let mut all = Seen::from([entry(call, "DENIED", "NotAllowed")]);
     for argument in call.arguments() {
         match *argument {
-            "port" | "peer" | "mem" | "space" | "share" | "irq" => {
+            "port" | "peer" | "mem" | "space" | "share" | "irq" | "sched" => {
                 all.extend(["BAD_HANDLE", "STALE", "WRONG_KIND"].map(|code| entry(call, code, "*")));
             }
             "handle" => all.extend(["BAD_HANDLE", "STALE"].map(|code| entry(call, code, "*"))), // of any kind

@@ -7,7 +7,7 @@ use strato_hyp::arch::errata::Guard;
 use strato_hyp::arch::{Deed, guest, selected_vectors};
 use strato_hyp::scheduler::VcpuRef;
 use strato_hyp::sync::Ordering;
-use strato_hyp::vcpu::request;
+use strato_hyp::vcpu::orders;
 
 use crate::plan::{CODE, Guest, SLICE, System};
 use crate::stage::{INTERRUPT, Story, Who};
@@ -116,7 +116,7 @@ fn a_vcpu_that_is_asked_to_start_while_it_turns_itself_off_starts() {
         let stay = sibling.begin();
         let vm = machine.vms[0].get(&stay).unwrap();
         vm.awake.fetch_add(1, Ordering::AcqRel);
-        vm.vcpu(1).unwrap().public.requests.fetch_or(request::START, Ordering::Release);
+        vm.vcpu(1).unwrap().public.orders.ask(orders::START);
         machine.send_mail(0, VcpuRef::new(0, 1).unwrap());
         fill(frame, Call::VcpuStop.function_id().into(), &[]);
         Deed::Hvc

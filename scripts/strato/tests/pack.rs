@@ -23,6 +23,7 @@ memory = "1MiB"
 vcpus = 3
 cores = [1, 4]
 command_line = "role=ping"
+sched = [{ name = "often", core = 3, budget_us = 20, period_us = 100, priority = 9, vcpus = [0, 2] }]
 calls_denied = ["CON.READ"]
 [[vm]]
 name = "pong"
@@ -98,8 +99,22 @@ fn the_header_asks_for_what_it_is_told_to_ask_for() {
 #[test]
 fn records_come_in_the_order_that_boot_replays() {
     let kinds: Vec<(u16, u16)> = records(&payload(None)).iter().map(|(header, _)| (header.kind, header.vm)).collect();
-    let expected =
-        [(1, 0), (1, 1), (2, 0), (2, 0), (2, 1), (2, 1), (3, 0), (4, 0), (4, 1), (5, 1), (6, 0), (7, 0), (7, 1)];
+    let expected = [
+        (1, 0),
+        (1, 1),
+        (2, 0),
+        (2, 0),
+        (2, 1),
+        (2, 1),
+        (3, 0),
+        (4, 0),
+        (4, 1),
+        (5, 1),
+        (6, 0),
+        (10, 0),
+        (7, 0),
+        (7, 1),
+    ];
     assert_eq!(kinds, expected);
 }
 
@@ -126,6 +141,15 @@ fn a_vm_record_carries_every_key_of_the_vm() {
 fn home_cores_wrap_when_the_board_has_fewer() {
     let vms: Vec<CreateVm> = all(&payload(Some(2)), KIND_CREATE_VM);
     assert_eq!(vms[0].cores[..3], [1, 0, 1]);
+}
+
+#[test]
+fn a_share_of_a_core_carries_every_key_of_the_entry() {
+    for (cores, core) in [(None, 3), (Some(2), 1)] {
+        let share: &GrantSched = &all(&payload(cores), KIND_GRANT_SCHED)[0];
+        assert_eq!((share.header.vm, share.core, share.priority, share.vcpus), (0, core, 9, 0b101));
+        assert_eq!((share.budget_us, share.period_us, &share.name[..6]), (20, 100, b"often\0".as_slice()));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use strato_abi::handle::Handle;
 use strato_abi::share::{BORROWED_OBJECTS, OPEN_OFFERS, Steps};
 
-use super::{DeviceRef, Entry, Far, Flags, HandleError, HandleTable, MemRef, Range, Ranges};
+use super::{DeviceRef, Entry, Far, Flags, HandleError, HandleTable, MemRef, Range, Ranges, SchedRef};
 use crate::allocator::MemId;
 use crate::arch::ram::Pa;
 
@@ -149,6 +149,14 @@ impl HandleTable {
     /// [`HandleError`] when it names none.
     pub fn irq(&self, handle: Handle) -> Result<u8, HandleError> {
         self.entry(handle)?.irq().ok_or(HandleError::WrongKind)
+    }
+
+    /// Returns the share of a core's time that `handle` names.
+    ///
+    /// # Errors
+    /// [`HandleError`] when it names none.
+    pub fn sched(&self, handle: Handle) -> Result<SchedRef, HandleError> {
+        self.entry(handle)?.sched().ok_or(HandleError::WrongKind)
     }
 
     /// Returns the registers of a device that `handle` names.

@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
+use crate::system::sched;
 use crate::system::size;
 
 /// Builds the hypervisor and what `system` needs.
@@ -100,6 +101,9 @@ fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -
     let mut hypervisor = hypervisor::flatten(&file)?;
     if let Some((function, code)) = ready.system.damage.and_then(Damage::code) {
         hypervisor.overwrite(&file, function, code)?;
+    }
+    if let Some(refused) = cores.and_then(|cores| sched::admit(&ready.system, cores)) {
+        anyhow::bail!("{}: {refused}", ready.system.name);
     }
     let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
     Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores, flags)?))

@@ -155,6 +155,10 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     let mut cases = Vec::new();
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
         let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
+        // Shares of cores' time that are given on the cores of its file need not be on fewer.
+        let gives =
+            |cores: &u8| ready.as_ref().map_or(true, |ready| system::sched::admit(&ready.system, *cores).is_none());
+        let usual = usual.into_iter().filter(gives).collect();
         for cores in request.cores.map_or(usual, |only| vec![only]) {
             let machine =
                 Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, is_traced: false, gdb_port: None };

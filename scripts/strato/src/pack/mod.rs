@@ -3,7 +3,7 @@
 
 use strato_abi::plan::{
     ANY_CORE, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantRegion,
-    INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
+    GrantSched, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
     VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN, checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
@@ -52,6 +52,7 @@ pub fn payload(system: &System, images: &[Image], cores: Option<u8>, flags: u32)
     }
     links(system, &mut plan)?;
     devices(system, &mut plan)?;
+    scheds(system, cores, &mut plan)?;
     for number in 0..system.vms.len() {
         plan.record(&Start { header: Start::header(u16::try_from(number)?) });
     }
@@ -69,6 +70,7 @@ fn records_len(system: &System, images: &[Image]) -> usize {
         + system.peers.len() * size_of::<Peer>()
         + system.channels.len() * size_of::<Channel>()
         + system.devices.iter().map(|device| device.registers.len()).sum::<usize>() * size_of::<GrantDevice>()
+        + system.vms.iter().map(|vm| vm.scheds.len()).sum::<usize>() * size_of::<GrantSched>()
         + system.devices.iter().map(|device| device.interrupts.len()).sum::<usize>() * size_of::<GrantInterrupt>()
 }
 
@@ -207,6 +209,24 @@ fn devices(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
                 intid: interrupt.intid.value,
                 flags: if interrupt.is_edge { INTERRUPT_EDGE } else { 0 },
                 name: padded(&device.handle_name(n)),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn scheds(system: &System, cores: Option<u8>, plan: &mut Plan) -> anyhow::Result<()> {
+    for (number, vm) in system.vms.iter().enumerate() {
+        for sched in &vm.scheds {
+            plan.record(&GrantSched {
+                header: GrantSched::header(u16::try_from(number)?),
+                budget_us: u32::try_from(sched.budget_us.value)?,
+                period_us: u32::try_from(sched.period_us)?,
+                core: cores.map_or(sched.core, |count| sched.core % count.max(1)),
+                priority: sched.priority,
+                vcpus: sched.vcpus.iter().fold(0, |mask, vcpu| mask | 1 << vcpu),
+                reserved: [0; 5],
+                name: padded(&sched.name.value),
             });
         }
     }

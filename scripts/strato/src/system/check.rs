@@ -10,7 +10,7 @@ use super::names::{self, LABEL_MAX, NAME_MAX};
 use super::problem::{At, Problem, Span};
 use super::reader::Problems;
 use super::size;
-use super::{devices, layout};
+use super::{devices, layout, sched};
 
 /// Bytes of RAM of the boards that a system has to fit without another word.
 pub const BOARD_MEMORY: u64 = 512 << 20;
@@ -40,6 +40,7 @@ pub fn check(system: &System, problems: &Problems) {
     regions(system, problems);
     peers(system, problems);
     devices::check(system, problems);
+    sched::check(system, problems);
     layout::check(system, problems);
     total(system, problems);
 }
@@ -85,7 +86,7 @@ fn memory(vm: &Vm, problems: &Problems) {
     power_of_two(&format!("the memory of `{}`", vm.label.value), &vm.memory, 64 << 10, problems);
 }
 
-// `ram`, then a handle for each region, peer and channel end, and those of devices on the board where it has most of them.
+// `ram`, then a handle for each region, peer, share of time and channel end, and those of devices on the board where it has most of them.
 fn handles(system: &System, number: usize, vm: &Vm, problems: &Problems) {
     let regions =
         system.regions.iter().flat_map(|region| &region.grants).filter(|grant| grant.vm.value == number).count();
@@ -93,7 +94,7 @@ fn handles(system: &System, number: usize, vm: &Vm, problems: &Problems) {
     let ends = system.channels.iter().flat_map(|channel| [&channel.a, &channel.b]).filter(|end| end.value.vm == number);
     let on_board = |board| system.devices_of(number, board).map(super::Device::handles).sum::<usize>();
     let devices = Map::ALL.into_iter().map(on_board).max().unwrap_or(0);
-    let needed = 1 + regions + peers + ends.count() + devices;
+    let needed = 1 + regions + peers + ends.count() + devices + vm.scheds.len();
     if u64::try_from(needed).is_ok_and(|needed| needed > vm.handles.value) {
         problems.add(Problem::new(
             format!("`{}` has no room for its handles", vm.label.value),

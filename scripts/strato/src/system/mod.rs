@@ -15,10 +15,12 @@ pub mod model;
 pub mod names;
 pub mod problem;
 pub mod reader;
+pub mod sched;
 pub mod size;
 
 pub use model::{
-    Channel, Device, End, Expect, Grant, ImageRef, Interrupt, Level, Outcome, Peer, Region, Registers, System, Vm,
+    Channel, Device, End, Expect, Grant, ImageRef, Interrupt, Level, Outcome, Peer, Region, Registers, Sched, System,
+    Vm,
 };
 pub use problem::{Problem, Refused, Source};
 

@@ -114,8 +114,29 @@ pub struct Vm {
     pub calls: [u32; 8],
     /// Whether what is typed on the console is for this VM.
     pub has_console_input: bool,
+    /// Shares of cores' time that are its.
+    pub scheds: Vec<Sched>,
     /// How it has to end.
     pub expect: Outcome,
+}
+
+/// A share of a core's time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sched {
+    /// Name of the handle.
+    pub name: At<String>,
+    /// The core, 0 to 7.
+    pub core: u8,
+    /// Microseconds of each period.
+    pub budget_us: At<u64>,
+    /// Microseconds of a period.
+    pub period_us: u64,
+    /// The highest priority of those that run by it.
+    pub priority: u8,
+    /// vCPUs that run by it from the start.
+    pub vcpus: Vec<u8>,
+    /// Where they stand.
+    pub vcpus_span: Span,
 }
 
 /// How a VM ends.

@@ -1,0 +1,67 @@
+//! A VM with a share of a core's time has something to do in each period, beside neighbors on the same core that never wait, never stop
+//! calling, and have the highest priority. It prints how late it was at worst, and how often it was not done in its period.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use strato_guest::abi::address_space::{Attributes, UnmapFlags};
+use strato_guest::abi::{AddressSpaceHandle, Ipa};
+use strato_guest::memory::Window;
+use strato_guest::{Failure, Info, Needs, address_space, ensure, println, time, vcpu};
+
+strato_guest::entry!(realtime, Needs::new().mem("over"));
+
+/// Ticks of work in each period: a quarter of the budget in `system.toml`.
+const WORK_US: u64 = 50;
+const PERIOD_US: u64 = 1000;
+const HERE: AddressSpaceHandle = AddressSpaceHandle::CURRENT;
+
+fn realtime(info: &'static Info) -> Result<(), Failure> {
+    let shared = info.mem("over")?;
+    let address = shared.address.ok_or("the manifest maps \"over\" nowhere")?;
+    let over = Window::new(address, shared.size).ok_or("\"over\" lies in the image")?;
+    let goes_on = || over.load(0).is_ok_and(|word| word == 0);
+    match info.option("role") {
+        Some("control") => control(info)?,
+        // Interrupts are masked from the first instruction on.
+        Some("spin") => while goes_on() {},
+        Some("wake") => {
+            while goes_on() {
+                vcpu::wait(time::counter() + 1)?;
+            }
+        }
+        Some("map") => {
+            let (ram, at) = (info.mem("ram")?.handle, Ipa::new(0x9000_0000).ok_or("no address")?);
+            while goes_on() {
+                address_space::map(HERE, at, ram, 0, 64, Attributes::READ)?;
+                address_space::unmap(HERE, at, 64, UnmapFlags::empty())?;
+            }
+        }
+        _ => return Err("the role is control, spin, wake or map".into()),
+    }
+    over.store(0, 1)?;
+    println!("realtime: ok");
+    Ok(())
+}
+
+/// Works in each period, and prints how that went.
+fn control(info: &'static Info) -> Result<(), Failure> {
+    let share = info.sched("control")?;
+    let ticks = |us: u64| us * time::counter_hz() / 1_000_000;
+    let (work, period) = (ticks(WORK_US), ticks(PERIOD_US));
+    ensure(share.period_ticks == period && share.budget_ticks >= 2 * work, "the share is enough for the work")?;
+    let periods: u64 = info.option("periods").and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let (mut due, mut misses, mut worst) = (time::counter() + period, 0, 0);
+    for _ in 0..periods {
+        vcpu::wait(due)?;
+        let begun = time::counter();
+        worst = worst.max(begun - due);
+        while time::counter() < begun + work {}
+        due += period;
+        if time::counter() > due {
+            misses += 1;
+            // What was missed is not made up for.
+            due = time::counter() + period;
+        }
+    }
+    println!("{periods} periods of {PERIOD_US} us: {misses} missed, at worst {worst} ticks late");
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Reserve: what a budget means for the vCPUs that run by it. It is charged while one has the core; one that finds nothing left
+//! waits, ready, for the next period. And how a vCPU comes to another reservation, or to another core.
+//!
+//! Called by the loop for vCPUs that are special, and by `service`. Costs those without a reservation nothing.
+
+use strato_abi::vcpu::RunState;
+
+use super::{leave, service};
+use crate::arch::epoch::Stay;
+use crate::arch::timer;
+use crate::hypercall::follow_vcpu;
+use crate::machine::{Cpu, Cx, Machine};
+use crate::scheduler::VcpuRef;
+use crate::sync::Ordering;
+use crate::timer::{Due, NEVER};
+use crate::vcpu::{Public, Vcpu};
+use crate::vm::Vm;
+
+/// Returns where the deadline of a reservation stands.
+fn due(place: u8) -> usize {
+    Due::Reservation(place).place()
+}
+
+/// Charges from now on the vCPU of `cx`, which is about to go on, to its reservation or to what is lent to it.
+#[cold]
+#[inline(never)]
+pub fn begin(cx: &mut Cx<'_>) {
+    let lent = cx.cpu.reserved.lent_to(cx.me);
+    if let Some(place) = lent.or(cx.vcpu.public.reservation()) {
+        let end = cx.cpu.reserved.begin(place, cx.me, timer::now());
+        cx.cpu.deadlines.set(due(place), end);
+    }
+}
+
+/// Charges what has run until `now`. When that was all of the budget, nobody runs by it until the next period.
+fn charge(cpu: &mut Cpu, now: u64) {
+    let Some((place, Some(next))) = cpu.reserved.charge(&mut cpu.queue, now) else { return };
+    cpu.reserved.end();
+    cpu.deadlines.set(due(place), next);
+    if let Some(turn) = &mut cpu.turn {
+        if !cpu.queue.contains(turn.vcpu) {
+            cpu.turn = None;
+        } else if turn.is_lent() {
+            turn.until = 0; // the budget that came with it is used up
+        }
+    }
+}
+
+/// Charges nobody any more.
+fn end(cpu: &mut Cpu) {
+    if let Some(place) = cpu.reserved.end() {
+        cpu.deadlines.set(due(place), NEVER);
+    }
+}
+
+/// The same as [`leave::settle`], for a vCPU that is special.
+#[cold]
+#[inline(never)]
+pub fn settle(cx: &mut Cx<'_>) {
+    charge(cx.cpu, timer::now());
+    if cx.cpu.resident.is_none() {
+        return end(cx.cpu); // it turned itself off, or goes to another core
+    }
+    let now = leave::choose(cx.machine, cx.cpu, cx.stay);
+    let is_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
+    let goes_on = cx.cpu.turn.filter(|turn| turn.vcpu == cx.me);
+    if goes_on.is_some_and(|turn| turn.is_lent() == is_lent) {
+        return;
+    }
+    end(cx.cpu);
+    if is_lent {
+        cx.cpu.reserved.end_loan();
+        cx.context.is_special = is_special(cx.context.is_native, &cx.vcpu.public);
+    }
+    if goes_on.is_some() {
+        return;
+    }
+    leave::end(cx, now);
+    if cx.cpu.turn.is_some() && cx.cpu.resident.take().is_some() {
+        leave::save(cx.cpu, cx.me, &mut cx.context);
+    }
+}
+
+/// Returns whether a vCPU is special with nothing lent to it.
+pub fn is_special(is_native: bool, public: &Public) -> bool {
+    is_native || public.reservation().is_some()
+}
+
+/// Charges `to`, which has just got the turn of the vCPU of `cx` together with its priority, to what the latter runs by.
+pub fn lend(cx: &mut Cx<'_>, to: VcpuRef) {
+    let Some(place) = cx.vcpu.public.reservation() else { return };
+    let Some((frame, mut context)) = cx.vm.vcpu(to.vcpu()).and_then(|vcpu| vcpu.owned.lease()) else { return };
+    context.is_special = true;
+    frame.end(context);
+    cx.cpu.reserved.lend(place, to);
+}
+
+/// Returns whether a vCPU with a reservation, which has become ready at `now`, may be queued; if not, it waits for its budget.
+#[cold]
+#[inline(never)]
+pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -> bool {
+    let held = public.reservation().and_then(|place| Some((place, cpu.reserved.holds(place, who, now)?)));
+    if let Some((place, until)) = held {
+        cpu.deadlines.set(due(place), until);
+        vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
+    }
+    held.is_none()
+}
+
+/// Looks at the reservation whose deadline has come: those that wait for its budget are queued.
+pub fn renew(cpu: &mut Cpu, place: u8, now: u64) {
+    let next = cpu.reserved.renew(place, &mut cpu.queue, now).unwrap_or(NEVER);
+    cpu.deadlines.set(due(place), next);
+}
+
+/// Takes a vCPU that is stopped out of what it ran by.
+pub fn forget(cpu: &mut Cpu, public: &Public, who: VcpuRef) {
+    if let Some(place) = public.reservation() {
+        cpu.reserved.leave(place, who);
+    }
+    if cpu.reserved.lent_to(who).is_some() {
+        cpu.reserved.end_loan();
+    }
+}
+
+/// Makes the vCPU of `cx` run by another reservation, or by none: on this core at once, on another one when it has come there.
+#[cold]
+#[inline(never)]
+pub fn schedule(cx: &mut Cx<'_>) {
+    let [to, level, budget, period] = cx.cpu.kept();
+    #[allow(clippy::cast_possible_truncation, reason = "each is masked to its width")]
+    let [core, place, level] = [to, to >> 8, level].map(|word| (word & 0xff) as u8);
+    let now = timer::now();
+    charge(cx.cpu, now); // what it took is taken of the old one
+    end(cx.cpu);
+    forget(cx.cpu, &cx.vcpu.public, cx.me);
+    cx.cpu.queue.remove(cx.me);
+    cx.cpu.turn = None;
+    let public = &cx.vcpu.public;
+    public.leave();
+    public.run_by(place.checked_sub(1), level);
+    for (word, value) in public.supply.iter().zip([budget, period]) {
+        word.store(value, Ordering::Relaxed);
+    }
+    cx.context.is_special = is_special(cx.context.is_native, public);
+    if core == cx.cpu.number() {
+        join(cx.machine, cx.cpu, cx.vm, cx.vcpu, cx.me);
+        if let Some(place) = place.checked_sub(1) {
+            cx.cpu.reserved.begin(place, cx.me, now); // the rest of this call is taken of the new one
+        }
+        return;
+    }
+    cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
+    leave::save(cx.cpu, cx.me, &mut cx.context);
+    for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
+        cx.cpu.deadlines.set(due.place(), NEVER); // they go along
+    }
+    service::leave_core(cx.machine, cx.cpu, cx.vm);
+    cx.cpu.departing = Some((cx.me, core)); // its registers are still leased here
+}
+
+/// Gives the vCPU that leaves this core to the other one, now that nothing of it is in use here.
+#[inline]
+pub fn depart(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if let Some((who, core)) = cpu.departing.take()
+        && let Some((_, vcpu)) = service::find(machine, stay, who)
+    {
+        vcpu.public.orders.move_to(cpu.number(), core);
+        machine.send_mail(core, who);
+    }
+}
+
+/// Takes in a vCPU that has come from another core.
+#[cold]
+#[inline(never)]
+pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    let Some((frame, mut context)) = vcpu.owned.lease() else { unreachable!("a vCPU moves when no core has it") };
+    context.space.selector = cpu.trusted(context.space.selector);
+    if context.local.is_parked {
+        cpu.deadlines.set(Due::Local(who.number()).place(), context.local.deadline);
+    }
+    frame.end(context);
+    follow_vcpu(machine, vm, who.vcpu());
+    join(machine, cpu, vm, vcpu, who);
+}
+
+/// Queues a vCPU that is at home here from now on, or again.
+fn join(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    let public = &vcpu.public;
+    if let Some(place) = public.reservation() {
+        let [budget, period] = public.supply.each_ref().map(|word| word.load(Ordering::Relaxed));
+        cpu.reserved.set(place, budget, period);
+        cpu.reserved.join(place, who, public.level.load(Ordering::Relaxed));
+    }
+    service::make_ready(machine, cpu, vm, vcpu, who);
+}

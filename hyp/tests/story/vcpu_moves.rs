@@ -1,0 +1,193 @@
+//! A vCPU moves to another core: everything of it goes along, and it is on one core at a time.
+
+use proptest::prelude::*;
+use strato_abi::Call;
+use strato_abi::plan::VM_FP;
+use strato_hyp::arch::{Deed, gic_cpu, guest, timer};
+
+use crate::plan::{CODE, Guest, RTC_INTID, SLICE, System};
+use crate::stage::{INTERRUPT, Story, Who};
+use crate::talk::{A, handle};
+
+const SECOND: Who = (0, 1);
+/// Handles to half of core 0 and half of core 1.
+const HERE: u64 = 1 << 16 | 1;
+const THERE: u64 = 1 << 16 | 2;
+
+/// One VM with two vCPUs on core 0 and half of the time of each of `cores` cores.
+fn system(cores: u8) -> System {
+    let mut system = System::new([Guest { vcpus: 2, flags: VM_FP, ..Guest::new("a") }]);
+    for core in 0..cores {
+        system.sched(0, core, 500, 1000, 0);
+    }
+    system
+}
+
+/// Moves `who` by the handle `to`.
+fn go(s: &mut Story, who: Who, to: u64) {
+    s.call(who, Call::VcpuSchedSet, &[to, 5, 0, 0]);
+}
+
+fn home(s: &mut Story, who: Who) -> u8 {
+    s.vm(who.0, |vm| vm.vcpu(who.1).unwrap().public.orders.home())
+}
+
+/// Returns whether `who` runs when core `n` alone does turns.
+fn runs_on(s: &mut Story, who: Who, n: usize) -> bool {
+    s.pace = SLICE / 8;
+    s.ran();
+    (0..24).for_each(|_| _ = s.turn_on(n));
+    s.pace = SLICE;
+    s.ran().contains(&who)
+}
+
+#[test]
+fn a_vcpu_runs_on_the_core_of_the_handle_and_nowhere_else() {
+    let mut s = Story::on(&system(2), 2);
+    for (to, core) in [(THERE, 1), (HERE, 0), (THERE, 1)] {
+        go(&mut s, A, to);
+        assert_eq!(home(&mut s, A), core);
+        assert!(runs_on(&mut s, A, core.into()) && !runs_on(&mut s, A, 1 - usize::from(core)));
+    }
+    // Without a handle it stays where it is.
+    s.call(A, Call::VcpuSchedSet, &[0, 1, 0, 0]);
+    assert!(runs_on(&mut s, A, 1));
+    s.close();
+}
+
+#[test]
+fn its_registers_go_along_those_of_fp_with_them() {
+    let mut s = Story::on(&system(2), 2);
+    let mark = |s: &mut Story, value: u64| {
+        s.trap(A, CODE, strato_hyp::arch::frame::RawExit { esr: 7 << 26, ..INTERRUPT_SYNC }).unwrap();
+        s.deed(A, move |_| {
+            guest::change(|el1| el1.tpidr_el1 = value);
+            guest::change_fp(|fp| fp.v[9] = [value, !value]);
+            Deed::Exit(INTERRUPT)
+        });
+    };
+    mark(&mut s, 0xa);
+    go(&mut s, A, THERE);
+    // Somebody else uses what it left behind.
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    assert!(guest::fp_traps() || home(&mut s, A) == 1);
+    s.trap(SECOND, CODE, strato_hyp::arch::frame::RawExit { esr: 7 << 26, ..INTERRUPT_SYNC }).unwrap();
+    s.deed(SECOND, |_| {
+        guest::change_fp(|fp| fp.v[9] = [1, 2]);
+        Deed::Exit(INTERRUPT)
+    });
+    s.trap(A, CODE, strato_hyp::arch::frame::RawExit { esr: 7 << 26, ..INTERRUPT_SYNC }).unwrap();
+    s.deed(A, |_| {
+        guest::change(|el1| assert_eq!(el1.tpidr_el1, 0xa));
+        guest::change_fp(|fp| assert_eq!(fp.v[9], [0xa, !0xa]));
+        Deed::Exit(INTERRUPT)
+    })
+    .unwrap();
+    s.close();
+}
+
+const INTERRUPT_SYNC: strato_hyp::arch::frame::RawExit =
+    strato_hyp::arch::frame::RawExit { vector: 0, esr: 0, far: 0, hpfar: 0 };
+
+#[test]
+fn what_is_pending_and_deadlines_go_along() {
+    let mut s = Story::on(&system(2), 2);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.call(A, Call::VcpuKick, &[1]);
+    go(&mut s, A, THERE);
+    assert_ne!(s.call(A, Call::VcpuWait, &[u64::MAX])[0], 0, "the kick of before");
+    // A wait there is over by its deadline, and by a kick from the core of before.
+    let end = timer::now() + 8 * SLICE;
+    assert!(s.call(A, Call::VcpuWait, &[end])[1] >= end);
+    s.begin(A, Call::VcpuWait, &[u64::MAX]);
+    s.turns(8);
+    s.call(SECOND, Call::VcpuKick, &[1]);
+    assert!(s.until_seen(A).is_some());
+    s.close();
+}
+
+#[test]
+fn a_watchdog_goes_along() {
+    let mut s = Story::on(&system(2), 2);
+    s.call(A, Call::VcpuWatchdog, &[40 * SLICE]);
+    go(&mut s, A, THERE);
+    s.begin(A, Call::VcpuWait, &[u64::MAX]);
+    s.turns(8);
+    assert!(s.try_vm(0, |_| ()).is_some());
+    s.turns(400);
+    assert!(s.try_vm(0, |_| ()).is_none(), "it is stopped and given back");
+}
+
+#[test]
+fn interrupts_of_devices_go_along() {
+    let mut system = System::driver(Guest::new("a"));
+    system.sched(0, 0, 500, 1000, 0).sched(0, 1, 500, 1000, 0);
+    let mut s = Story::on(&system, 2);
+    let (irq, port, there) = (handle(2), handle(3), handle(5));
+    s.call(A, Call::EvtBindIrq, &[irq, port, 0]);
+    go(&mut s, A, there);
+    s.begin(A, Call::VcpuWait, &[u64::MAX]);
+    s.turns(6);
+    gic_cpu::pend(RTC_INTID);
+    s.take_interrupts(1);
+    assert!(s.until_seen(A).is_some(), "it is woken where it is now");
+    s.close();
+}
+
+#[test]
+fn a_vm_that_ends_while_its_vcpu_is_between_two_cores_is_given_back() {
+    for turns in 0..4 {
+        let mut s = Story::on(&system(2), 2);
+        s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+        s.begin(A, Call::VcpuSchedSet, &[THERE, 5, 0, 0]);
+        for _ in 0..turns {
+            s.turn_on(0);
+        }
+        s.close();
+    }
+}
+
+#[test]
+fn what_was_sent_to_the_core_of_before_is_done_by_that_of_now() {
+    let mut s = Story::on(&system(2), 2);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    go(&mut s, SECOND, THERE);
+    s.begin(SECOND, Call::VcpuWait, &[u64::MAX]);
+    s.turns(4);
+    let (machine, who) = (s.machine, strato_hyp::scheduler::VcpuRef::new(0, 1).unwrap());
+    // A letter about it to the wrong core is nobody's order.
+    machine.send_mail(0, who);
+    s.turns(4);
+    assert!(s.seen(SECOND).is_none());
+    s.call(A, Call::VcpuKick, &[2]);
+    assert!(s.until_seen(SECOND).is_some());
+    s.close();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    // Two vCPUs move among three cores, wait, kick and yield to each other; each stays reachable.
+    #[test]
+    fn no_vcpu_is_lost_or_on_two_cores(steps in prop::collection::vec((0..2u8, 0..8u8, 0..5usize), 1..80)) {
+        let mut s = Story::on(&system(3), 3);
+        s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+        for (who, step, turns) in steps {
+            let who = (0, who);
+            let other = u64::from(1 - who.1);
+            match step {
+                0..4 => s.begin(who, Call::VcpuSchedSet, &[[HERE, THERE, handle(3), 0][usize::from(step)], 10, 0, 0]),
+                4 => s.begin(who, Call::VcpuWait, &[timer::now() + 3 * SLICE]),
+                5 => s.begin(who, Call::VcpuKick, &[1 << other]),
+                6 => s.begin(who, Call::VcpuYield, &[1, other]),
+                _ => s.begin(who, Call::VcpuWatchdog, &[0]),
+            }
+            s.turns(turns);
+        }
+        for who in [A, SECOND] {
+            prop_assert!(s.deed(who, |_| Deed::Exit(INTERRUPT)).is_some(), "{who:?} is lost");
+            prop_assert!(s.seen(who).is_some());
+        }
+        s.close();
+    }
+}
