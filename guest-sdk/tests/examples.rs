@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Guests that are read to learn from.
-const EXAMPLES: [&str; 13] = [
+const EXAMPLES: [&str; 15] = [
     "address_spaces",
     "balloon",
     "demand_paging",
@@ -14,9 +14,11 @@ const EXAMPLES: [&str; 13] = [
     "hello",
     "mirror",
     "ping_pong",
+    "realtime",
     "rtc_driver",
     "shared_ring",
     "ticker",
+    "two_vcpus",
     "two_worlds",
     "yielder",
 ];

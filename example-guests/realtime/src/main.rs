@@ -2,6 +2,7 @@
 //! calling, and have the highest priority. It prints how late it was at worst, and how often it was not done in its period.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::address_space::{Attributes, UnmapFlags};
 use strato_guest::abi::{AddressSpaceHandle, Ipa};
 use strato_guest::memory::Window;
@@ -29,10 +30,14 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
             }
         }
         Some("map") => {
-            let (ram, at) = (info.mem("ram")?.handle, Ipa::new(0x9000_0000).ok_or("no address")?);
+            let ram = info.mem("ram")?.handle;
+            let page = |n: u64| Ipa::new(0x9000_0000 + n * PAGE_SIZE).ok_or("no address");
             while goes_on() {
-                address_space::map(HERE, at, ram, 0, 64, Attributes::READ)?;
-                address_space::unmap(HERE, at, 64, UnmapFlags::empty())?;
+                // Either call ends early when an interrupt waits.
+                let (mapped, mut done) = (address_space::map(HERE, page(0)?, ram, 0, 64, Attributes::READ)?.done, 0);
+                while done < mapped {
+                    done += address_space::unmap(HERE, page(done)?, mapped - done, UnmapFlags::empty())?;
+                }
             }
         }
         _ => return Err("the role is control, spin, wake or map".into()),

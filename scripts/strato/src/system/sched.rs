@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn what_is_admitted_gets_its_budget_in_each_period_of_a_simulation() {
         for (budgets, periods) in [([100, 300, 200], [1000, 2000, 4000]), ([150, 150, 100], [700, 900, 3000])] {
-            let shares: Vec<_> = (0..3).map(|n| share(budgets[n], periods[n], 9 - n as u8)).collect();
+            let shares: Vec<_> =
+                (0..3).map(|n| share(budgets[n], periods[n], 9 - u8::try_from(n).unwrap_or(0))).collect();
             let is_admitted = (0..3).all(|n| worst_case(&shares[n], &shares[..n].iter().collect::<Vec<_>>()).is_none());
             assert!(is_admitted);
             let (mut left, mut got) = (budgets, [0; 3]);
