@@ -97,8 +97,7 @@ pub struct Public {
     pub orders: Orders,
     /// Whether VI is used: upcall mode.
     pub has_upcalls: AtomicBool,
-    /// Level at which it is queued: its priority, and [`RESERVED`](crate::scheduler::RESERVED) more with a reservation. Like
-    /// the next, changed by the home core alone.
+    /// Level at which it is queued: its priority, and [`RESERVED`](crate::scheduler::RESERVED) more with a reservation.
     pub level: AtomicU8,
     /// Place of its reservation among those of the home core, plus one.
     reservation: AtomicU8,
