@@ -126,7 +126,7 @@ pub(crate) fn lk02_calls_leave_results_and_zeros(info: &Info, scratch: &Scratch)
             // Not so short that it runs out.
             Call::VcpuWatchdog => [&[1 << 40], &[u64::MAX], &[1 << 40], &[], &[0]],
             // As it runs anyway, or refused.
-            Call::VcpuSchedSet => [&[0, 8], &[port, 8], &[0, 32], &[0, 8, 1], &[0, 9]],
+            Call::VcpuSchedSet => [&[0, 8, 0, 0], &[port, 8, 0, 0], &[0, 32], &[0, 8, 1], &[0, 9, 0, 0]],
             Call::ConWrite => [&[0], &[113], &[0], &[u64::MAX], &[1 << 32]],
             Call::CoreGroup | Call::CoreLimit | Call::VcpuState => [&[0], &[1], &[5], &[99], &[]],
             _ => [&[0, 0], &[1, 0], &[], &[0; 6], &[3, 3]],
