@@ -29,6 +29,14 @@ pub(crate) fn take(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Gives the core back whenever it comes here, until an event says that this part is over.
+pub(crate) fn give_way(other: PortHandle) {
+    let cells = EventCells::of_this_vcpu();
+    while !cells.take(other.0.index()) {
+        vcpu::yield_now();
+    }
+}
+
 /// The same by two calls: EVT.SEND, then VCPU.WAIT.
 #[inline(always)]
 pub(crate) fn turn_by_two(port: PortHandle) -> Result<(), Error> {
@@ -46,11 +54,7 @@ pub(crate) fn run(other: PortHandle, quiet: PortHandle) -> Result<(), Failure> {
     event::send(other)?;
     event::wait(other)?;
 
-    // Then: give the core back whenever it comes here, until an event says that this part is over.
-    let cells = EventCells::of_this_vcpu();
-    while !cells.take(other.0.index()) {
-        vcpu::yield_now();
-    }
+    give_way(other);
 
     take(other, quiet)?;
 

@@ -42,12 +42,14 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         let longest = counted(project, &qemu, &machine, "longest")?;
         let guarded = counted(project, &qemu, &machine, "bench_guarded")?;
         let wide = counted(project, &qemu, &machine, "bench_wide")?;
+        let reserved = counted(project, &qemu, &machine, "reserved")?;
         let hello_system = ready(project, "hello")?;
         let memory = report::facts(project, &qemu, &hello_system, &machine)?;
         let sources = Sources {
             bench: &bench,
             guarded: &guarded,
             wide: &wide,
+            reserved: &reserved,
             longest: &longest,
             hello: &hello,
             memory: &memory,
