@@ -17,6 +17,7 @@ mod irqs;
 mod leaks;
 mod lent_tables;
 mod lookups;
+mod moves;
 mod native;
 mod objects;
 mod oracles;
@@ -134,6 +135,10 @@ cases! {
         vc06_waits_end_when_they_must,
         vc11_masked_spinning_is_preempted,
         tm05_physical_time_is_undefined;
+    moves:
+        vc08_what_is_above_the_own_cap_is_refused,
+        vc09_a_move_is_invisible_to_the_guest,
+        vc09s_vcpus_that_move_without_end_are_not_lost;
     timers:
         tm01_every_deadline_is_defined,
         tm03_short_periods_are_refused,
