@@ -17,7 +17,7 @@ pub fn relax() {
 #[inline(always)]
 pub fn breakpoint() -> ! {
     // SAFETY: BRK changes no state but that of the exception, which `own_el.S` takes on the emergency stack and does not leave.
-    unsafe { asm!("brk #0", options(noreturn)) };
+    unsafe { asm!("brk #0", options(noreturn, nostack)) };
 }
 
 /// Parks this core until an interrupt is pending, masked or not (WFI). The timer that was armed counts (ISB) and earlier

@@ -1,6 +1,7 @@
 //! Interrupts: acknowledged, told apart, ended. What they mean for other vCPUs is found out at the top of the loop; a timer of the
 //! VM that has the core is served on the spot, and that of a device stays active until its driver is done.
 
+use super::timers::Left;
 use super::{service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Answer;
@@ -11,24 +12,49 @@ use crate::machine::{Cpu, Cx, Machine, SGI_MAIL};
 use crate::scheduler::VcpuRef;
 use crate::timer::{Due, NEVER};
 use crate::vm::Vm;
+use crate::vm::records::Cause;
 
 /// Interrupts taken in one go; more come at the next exit.
 const AT_ONCE: usize = 4;
 
-/// Answers an interrupt from the vector. `Stay` when it was a timer of this VM and nobody else is concerned.
+/// Answers an interrupt from the vector. `Stay` when it was a timer of this VM and nobody else is concerned. It keeps nothing for what
+/// is not that simple, so it has no frame to make and take down.
 pub extern "C" fn answer(cx: &mut Cx<'_>) -> Answer {
-    let (irq, token) = cx.machine.gic.acknowledge();
-    let answer = match irq {
-        Irq::Spurious => return Answer::Leave,
-        Irq::VirtualTimer => timers::serve_local(cx),
-        Irq::HypTimer => timers::serve(cx),
-        Irq::Uart | Irq::Sgi(_) | Irq::Other(_) => {
-            settle(cx.machine, cx.cpu, irq, token);
-            return Answer::Leave;
-        }
+    let (vm, me, machine) = (cx.vm, cx.me, cx.machine);
+    let token = machine.gic.take();
+    let served = if machine.gic.is_hyp_timer(&token) {
+        timers::serve(cx)
+    } else if machine.gic.is_virtual_timer(&token) {
+        timers::serve_local(cx)
+    } else {
+        Err(Left::Irq)
     };
-    cx.machine.gic.end(token);
-    answer
+    let Err(left) = served else { return stay(machine, vm, me, token) };
+    arch::frame_here();
+    finish(cx, token, left)
+}
+
+#[inline(always)]
+fn stay(machine: &Machine, vm: &Vm, me: VcpuRef, token: Token) -> Answer {
+    vm.count_exit(me.vcpu(), Cause::Interrupt);
+    machine.gic.end_known(token);
+    Answer::Stay
+}
+
+/// Does what was left undone of an interrupt.
+#[cold]
+#[inline(never)]
+fn finish(cx: &mut Cx<'_>, token: Token, left: Left) -> Answer {
+    if let Left::Irq = left {
+        let irq = cx.machine.gic.irq(&token);
+        settle(cx.machine, cx.cpu, irq, token);
+        return Answer::Leave;
+    }
+    if timers::finish(cx, left) {
+        return stay(cx.machine, cx.vm, cx.me, token);
+    }
+    cx.machine.gic.end_known(token);
+    Answer::Leave
 }
 
 /// Takes what is pending at this core.

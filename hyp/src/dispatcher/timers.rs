@@ -4,20 +4,19 @@ use strato_abi::Handle;
 
 use super::service;
 use crate::arch::epoch::Stay;
-use crate::arch::frame::Answer;
-use crate::arch::timer;
+use crate::arch::{guest, timer};
 use crate::machine::{Cpu, Cx, Machine};
-use crate::scheduler::{self, VcpuRef};
-use crate::timer::{Due, NEVER};
+use crate::scheduler::VcpuRef;
+use crate::timer::{Due, NEVER, timer_of};
 use crate::vcpu::Context;
+use crate::vcpu::timers::Expiry;
 use crate::vm::Vm;
-use crate::vm::records::Cause;
 
 /// Raises what the timer in `slot` of the VM in `place` is to raise, and sets its next deadline.
 pub fn expire(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, (place, slot): (u8, u8), now: u64) {
     let found = machine.vms.get(usize::from(place)).and_then(|vm| vm.get(stay));
-    let expiry = found.and_then(|vm| Some((vm, vm.timers().lock_leaf().expire(slot, cpu.number(), now)?)));
-    let next = expiry.as_ref().and_then(|(_, expiry)| expiry.next).unwrap_or(NEVER);
+    let expiry = found.and_then(|vm| Some((vm, vm.timers()?.lock_leaf().expire(slot, cpu.number(), now)?)));
+    let next = expiry.as_ref().map_or(NEVER, |(_, expiry)| expiry.next);
     cpu.deadlines.set(Due::Timer { vm: place, slot }.place(), next);
     if let Some((vm, expiry)) = expiry {
         raise(machine, cpu, vm, expiry.port);
@@ -33,59 +32,83 @@ pub fn expire_local(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u
     }
 }
 
+/// What the short way from the vector leaves undone.
+pub enum Left {
+    /// The interrupt is none of a timer.
+    Irq,
+    /// What is due is not for the VM that has the core, or there is more to do.
+    Due,
+    /// The first deadline is an old one.
+    Old,
+    /// This port is not raised as simply.
+    Raise(Handle),
+}
+
 /// Serves the virtual timer of the vCPU that has the core, from the vector.
-#[inline]
-pub fn serve_local(cx: &mut Cx<'_>) -> Answer {
+#[inline(always)]
+pub fn serve_local(cx: &Cx<'_>) -> Result<(), Left> {
     if !timer::mask_local() {
-        return Answer::Stay; // turned off since
+        return Ok(()); // turned off since
     }
-    let port = cx.vcpu.public.local();
-    deliver(cx, port)
+    deliver(cx, cx.vm, cx.vcpu.public.local())
 }
 
 /// Serves the timer that is due first, from the vector, when it is one of the VM that has the core.
-#[inline]
-pub fn serve(cx: &mut Cx<'_>) -> Answer {
-    let (deadline, place) = cx.cpu.deadlines.earliest();
+#[inline(always)]
+pub fn serve(cx: &mut Cx<'_>) -> Result<(), Left> {
+    let (cpu, vm, me) = (&mut *cx.cpu, cx.vm, cx.me);
+    let (deadline, place) = cpu.deadlines.earliest();
     let now = timer::now();
-    let due = Due::at(place);
-    let (Due::Timer { vm, slot }, Some(turn)) = (due, cx.cpu.turn) else { return stop(cx) };
-    if vm != cx.me.vm() || deadline > now || cx.cpu.reaping != 0 {
-        return stop(cx);
+    let Some(slot) = timer_of(place, me.vm()) else { return Err(Left::Due) };
+    if deadline > now || cpu.reaping != 0 {
+        return Err(Left::Due);
     }
-    let expiry = cx.vm.timers().lock_leaf().expire(slot, cx.cpu.number(), now);
-    cx.cpu.deadlines.set(place, expiry.and_then(|expiry| expiry.next).unwrap_or(NEVER));
-    let next = cx.cpu.deadlines.earliest().0.min(scheduler::slice_end(&cx.cpu.queue, &turn));
-    cx.cpu.arm(next);
-    timer::synchronize();
-    expiry.map_or(Answer::Stay, |expiry| deliver(cx, expiry.port))
+    let Some(timers) = vm.timers() else { return Err(Left::Due) };
+    let expiry = timers.lock_leaf().expire(slot, cpu.number(), now);
+    let Some(Expiry { port, next }) = expiry else { return Err(Left::Old) };
+    put_off(cpu, me, next);
+    deliver(cx, vm, port)
 }
 
-/// Leaves a deadline to the top of the loop.
-#[cold]
-fn stop(cx: &mut Cx<'_>) -> Answer {
-    timer::disarm(); // the line falls before the interrupt is ended
-    cx.cpu.armed = NEVER;
-    Answer::Leave
-}
-
-/// Raises `port` of the VM that has the core. The guest is left when somebody else is to be told.
+/// Sets the first deadline anew, and arms the timer for what is first then, while the vCPU `me` has the core.
 #[inline(always)]
-fn deliver(cx: &mut Cx<'_>, port: Handle) -> Answer {
-    let told = if is_open(cx.vm, port) { cx.vm.raise(port.index()) } else { None };
-    let Some(vcpu) = told else { return stay(cx) };
-    if vcpu == cx.me.vcpu() {
-        cx.vm.refresh_line(cx.vcpu);
-        return stay(cx);
+fn put_off(cpu: &mut Cpu, me: VcpuRef, deadline: u64) {
+    let mut first = cpu.deadlines.put_off(deadline);
+    if cpu.queue.is_shared(me) {
+        first = first.min(cpu.turn.as_ref().map_or(NEVER, |turn| turn.until));
     }
-    cx.wakes.set(cx.me.vm(), 1 << (vcpu & 7));
-    Answer::Leave
+    cpu.arm_anew(first);
 }
 
+/// Raises `port` of the VM that has the core; its guest takes the upcall as it goes on.
 #[inline(always)]
-fn stay(cx: &Cx<'_>) -> Answer {
-    cx.vm.count_exit(cx.me.vcpu(), Cause::Interrupt);
-    Answer::Stay
+fn deliver(cx: &Cx<'_>, vm: &Vm, port: Handle) -> Result<(), Left> {
+    if vm.raise_own(port, cx.vcpu, || guest::set_line(true)) { Ok(()) } else { Err(Left::Raise(port)) }
+}
+
+/// Does what is left of a timer. Returns whether the guest goes on; if not, the top of the loop sees to what is due, and arms the timer.
+pub fn finish(cx: &mut Cx<'_>, left: Left) -> bool {
+    match left {
+        Left::Irq => {}
+        Left::Due => {
+            timer::disarm(); // the line falls before the interrupt is ended
+            cx.cpu.armed = NEVER;
+        }
+        Left::Old => {
+            put_off(cx.cpu, cx.me, NEVER);
+            return true;
+        }
+        Left::Raise(port) => {
+            let told = if is_open(cx.vm, port) { cx.vm.raise_again(port.index()) } else { None };
+            let Some(vcpu) = told else { return true };
+            if vcpu == cx.me.vcpu() {
+                cx.vm.refresh_line(cx.vcpu);
+                return true;
+            }
+            cx.wakes.set(cx.me.vm(), 1 << (vcpu & 7));
+        }
+    }
+    false
 }
 
 /// Returns whether `port` is an open one; whoever has its number after it was closed gets nothing.

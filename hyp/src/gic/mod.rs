@@ -105,6 +105,9 @@ impl fmt::Display for GicError {
 #[derive(Debug)]
 pub struct Gic {
     version: Version,
+    /// The bits of a value of IAR that are the interrupt's number. In GICv2 that of an SGI has its sender in bits 12:10; in GICv3 all of
+    /// it is the number, and an LPI is not what its low bits say.
+    numbers: u32,
     uart: u32,
     /// Affinity fields by core.
     affinities: [u64; MAX_CORES],
@@ -124,15 +127,15 @@ impl Gic {
     /// # Errors
     /// [`GicError::Registers`].
     pub fn new(board: &BoardInfo, first: Device, second: Device) -> Result<Self, GicError> {
-        let version = match board.gic {
-            GicInfo::V2 { .. } => Version::V2(v2::GicV2::new(first, second).ok_or(GicError::Registers)?),
-            GicInfo::V3 { .. } => Version::V3(v3::GicV3::new(first, second).ok_or(GicError::Registers)?),
+        let (version, numbers) = match board.gic {
+            GicInfo::V2 { .. } => (Version::V2(v2::GicV2::new(first, second).ok_or(GicError::Registers)?), 0x3ff),
+            GicInfo::V3 { .. } => (Version::V3(v3::GicV3::new(first, second).ok_or(GicError::Registers)?), u32::MAX),
         };
         let mut affinities = [0; MAX_CORES];
         for (place, affinity) in affinities.iter_mut().zip(&board.cores) {
             *place = *affinity;
         }
-        Ok(Self { version, uart: board.uart.intid, affinities })
+        Ok(Self { version, numbers, uart: board.uart.intid, affinities })
     }
 
     /// Prepares the calling core, number `core`, to receive SGIs, the interrupts of its two timers and shared ones.
@@ -146,23 +149,45 @@ impl Gic {
         }
     }
 
-    /// Returns which interrupt came, and its token unless it is spurious. The interrupt is active from here on.
-    #[inline]
-    pub fn acknowledge(&self) -> (Irq, Token) {
-        let raw = match &self.version {
+    /// Returns the token of the interrupt that came; it is active from here on, unless it is spurious.
+    #[inline(always)]
+    pub fn take(&self) -> Token {
+        Token(match &self.version {
             Version::V2(gic) => gic.acknowledge(),
             Version::V3(_) => v3::acknowledge(),
-        };
-        (self.classify(raw), Token(raw))
+        })
     }
 
-    /// Returns the interrupt's number in a value of IAR. In GICv2 that of an SGI has its sender in bits 12:10; in GICv3 all of
-    /// it is the number, and an LPI is not what its low bits say.
-    fn number(&self, raw: u32) -> u32 {
-        match self.version {
-            Version::V2(_) => raw & 0x3ff,
-            Version::V3(_) => raw,
-        }
+    /// Returns the token of the interrupt that came, and which one it is.
+    #[inline]
+    pub fn acknowledge(&self) -> (Irq, Token) {
+        let token = self.take();
+        (self.irq(&token), token)
+    }
+
+    /// Returns which interrupt `token` is of.
+    #[must_use]
+    pub fn irq(&self, token: &Token) -> Irq {
+        self.classify(token.0)
+    }
+
+    /// Returns whether it is that of this core's hypervisor timer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_hyp_timer(&self, token: &Token) -> bool {
+        self.number(token.0) == HYP_TIMER
+    }
+
+    /// Returns whether it is that of the virtual timer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_virtual_timer(&self, token: &Token) -> bool {
+        self.number(token.0) == VIRTUAL_TIMER
+    }
+
+    #[inline(always)]
+    const fn number(&self, raw: u32) -> u32 {
+        raw & self.numbers
     }
 
     /// Returns what a value of IAR means.
@@ -180,9 +205,14 @@ impl Gic {
     /// Ends an interrupt: priority drop and deactivation. A spurious one is left alone, as it must be.
     #[inline]
     pub fn end(&self, token: Token) {
-        if is_special(self.number(token.0)) {
-            return;
+        if !is_special(self.number(token.0)) {
+            self.end_known(token);
         }
+    }
+
+    /// Does the same for one that is known not to be spurious.
+    #[inline(always)]
+    pub fn end_known(&self, token: Token) {
         match &self.version {
             Version::V2(gic) => gic.end(token.0),
             Version::V3(_) => v3::end(token.0),

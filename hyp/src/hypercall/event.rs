@@ -209,7 +209,7 @@ impl Handle for EvtClose {
         let peer = |place: u8| cx.machine.vms.get(usize::from(place)).and_then(|slot| slot.get(cx.stay));
         cx.vm.close(index, cx.stay.epochs(), peer);
         inner.handles.remove(handle);
-        cx.vm.timers().lock_leaf().cancel(handle);
+        cx.vm.timers().map(|timers| timers.lock_leaf().cancel(handle));
         Ok(Outcome::Reply(EvtCloseReply {}))
     }
 }

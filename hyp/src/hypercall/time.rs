@@ -23,7 +23,7 @@ impl Handle for TimeTimerSet {
         }
         let schedule = Schedule { deadline: self.deadline, period: self.period, slack: self.slack };
         let PortHandle(port) = self.port;
-        let slot = cx.vm.timers().lock_leaf().set(port, cx.cpu.number(), schedule);
+        let slot = cx.vm.timers().and_then(|timers| timers.lock_leaf().set(port, cx.cpu.number(), schedule));
         let slot = slot.ok_or(CallError::of(Code::Full, 0, Reason::TableFull, TIMERS as u64))?;
         cx.cpu.expect(Due::Timer { vm: cx.me.vm(), slot }, schedule.moment());
         Ok(Outcome::Reply(TimeTimerSetReply {}))
@@ -34,7 +34,7 @@ impl Handle for TimeTimerCancel {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<TimeTimerCancelReply>, CallError> {
         decode::port(cx, self.port, 1)?;
         let PortHandle(port) = self.port;
-        let was_set = cx.vm.timers().lock_leaf().cancel(port);
+        let was_set = cx.vm.timers().is_some_and(|timers| timers.lock_leaf().cancel(port));
         Ok(Outcome::Reply(TimeTimerCancelReply { was_set }))
     }
 }

@@ -76,6 +76,14 @@ impl Cpu {
         if deadline == NEVER { timer::disarm() } else { timer::arm(deadline) }
     }
 
+    /// Arms the core's timer, which has expired, for `deadline`: its interrupt has fallen when this returns.
+    #[inline(always)]
+    pub fn arm_anew(&mut self, deadline: u64) {
+        self.armed = deadline;
+        timer::arm(deadline); // also for NEVER, which does not come
+        timer::synchronize();
+    }
+
     /// Arms the core's timer for the end of a slice, unless it is armed for an earlier time: when that comes, it is armed for the
     /// slice of then. So a slice that ends early, as most do while equals give the core to each other, writes no register of the timer.
     #[inline]

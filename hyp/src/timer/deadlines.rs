@@ -45,6 +45,23 @@ impl Deadlines {
         (!self.urgency(1), self.place_at(1).into())
     }
 
+    /// Sets the deadline of the place that is first anew, and returns what is the earliest then.
+    #[inline(always)]
+    pub fn put_off(&mut self, deadline: u64) -> u64 {
+        let (mut urgency, mut name) = (!deadline, self.place_at(1));
+        if urgency == 0 {
+            if self.count == 1 {
+                self.count = 0;
+                self.write(1, 0, 0);
+                self.set_slot(name, 0);
+                return NEVER;
+            }
+            (urgency, name) = self.take_last(name);
+        }
+        self.sink(1, urgency, name);
+        self.earliest().0
+    }
+
     #[inline(never)]
     fn change(&mut self, place: usize, urgency: u64) {
         let at = usize::from(self.slot_of(place));
@@ -62,22 +79,36 @@ impl Deadlines {
 
     /// Takes the entry of `name` out of slot `at`, which the last entry fills.
     fn remove(&mut self, at: usize, name: u16) {
-        let last = self.last();
-        let (urgency, moved) = (self.urgency(last), self.place_at(last));
-        self.write(last, 0, 0);
-        self.set_slot(name, 0);
-        self.count = self.count.wrapping_sub(1);
+        let (last, (urgency, moved)) = (self.last(), self.take_last(name));
         if at != last {
             self.settle(at, urgency, moved);
         }
     }
 
+    /// Takes the last entry out of its slot, for that of `name`, which has none any more. Nothing is set when both are one.
+    #[inline(always)]
+    fn take_last(&mut self, name: u16) -> (u64, u16) {
+        let last = self.last();
+        let (urgency, moved) = (self.urgency(last), self.place_at(last));
+        self.write(last, 0, 0);
+        self.set_slot(name, 0);
+        self.count = self.count.wrapping_sub(1);
+        (urgency, moved)
+    }
+
     /// Puts an entry where it belongs, seen from the free slot `at`.
+    #[inline(never)]
     fn settle(&mut self, mut at: usize, urgency: u64, name: u16) {
         while at > 1 && self.urgency(at / 2) < urgency {
             self.carry(at / 2, at);
             at /= 2;
         }
+        self.sink(at, urgency, name);
+    }
+
+    /// Does the same for one that does not belong above it.
+    #[inline(always)]
+    fn sink(&mut self, mut at: usize, urgency: u64, name: u16) {
         loop {
             // Slots behind the last are not urgent at all.
             let (left, right) = (at * 2 % ROOM, at * 2 % ROOM + 1);
@@ -179,6 +210,28 @@ mod tests {
                 heap.set(place, NEVER);
             }
             prop_assert_eq!(heap.earliest().0, NEVER);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_is_put_off(sets in prop::collection::vec((0..PLACES, 0..50u64), 1..40), later in prop::collection::vec(prop_oneof![Just(NEVER), 0..99u64], 1..60)) {
+            let (mut heap, mut other) = (heap(), heap());
+            for (place, deadline) in sets {
+                heap.set(place, deadline);
+                other.set(place, deadline);
+            }
+            for deadline in later {
+                let (before, place) = heap.earliest();
+                if before == NEVER {
+                    break;
+                }
+                let deadline = deadline.max(before);
+                other.set(place, deadline);
+                prop_assert_eq!(heap.put_off(deadline), other.earliest().0);
+                prop_assert_eq!(heap.is_set(place), deadline != NEVER);
+                prop_assert_eq!(heap.count, other.count);
+            }
         }
     }
 

@@ -70,6 +70,15 @@ impl Due {
     }
 }
 
+/// Returns the slot of the timer at `place`, if it is one of the VM in place `vm`: what [`Due::at`] says, in fewer instructions.
+#[inline(always)]
+#[must_use]
+#[allow(clippy::cast_possible_truncation, reason = "below 32")]
+pub const fn timer_of(place: usize, vm: u8) -> Option<u8> {
+    let slot = place.wrapping_sub((TIMERS_AT + (vm as u16 % VMS) * TIMERS) as usize);
+    if slot < TIMERS as usize { Some(slot as u8) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +87,12 @@ mod tests {
     fn every_place_is_for_one_thing() {
         for place in 0..PLACES {
             assert_eq!(Due::at(place).place(), place);
+            for vm in [0, 1, 62, 63] {
+                let expected = matches!(Due::at(place), Due::Timer { vm: of, .. } if of == vm);
+                let slot = timer_of(place, vm);
+                assert_eq!(slot.is_some(), expected);
+                assert!(slot.is_none_or(|slot| Due::Timer { vm, slot }.place() == place));
+            }
         }
         assert_eq!(Due::at(511), Due::Wait(511));
         assert_eq!(Due::at(512), Due::Local(0));

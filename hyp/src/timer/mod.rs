@@ -7,5 +7,5 @@ mod schedule;
 
 pub use clock::{Wall, nanoseconds, ticks_of};
 pub use deadlines::{Deadlines, NEVER};
-pub use due::Due;
+pub use due::{Due, timer_of};
 pub use schedule::Schedule;

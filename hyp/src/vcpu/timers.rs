@@ -6,25 +6,35 @@
 use strato_abi::Handle;
 use strato_abi::time::TIMERS_PER_VM;
 
-use crate::timer::Schedule;
+use crate::timer::{NEVER, Schedule};
 
 /// Timers of a VM.
 #[allow(clippy::cast_possible_truncation, reason = "32")]
 pub const TIMERS: usize = TIMERS_PER_VM as usize;
 
-/// One that is set.
+/// A slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Timer {
+    /// What it raises; [`NOTHING`] when it is not set.
     port: Handle,
-    /// Whose deadline it is.
+    /// Whose deadline it is; [`NOBODY`] when it is not set.
     core: u8,
     schedule: Schedule,
+}
+
+/// The handle of no port.
+const NOTHING: Handle = Handle::from_bits(0);
+/// No core.
+const NOBODY: u8 = u8::MAX;
+
+impl Timer {
+    const FREE: Self = Self { port: NOTHING, core: NOBODY, schedule: Schedule { deadline: 0, period: 0, slack: 0 } };
 }
 
 /// The timers of a VM.
 #[derive(Debug)]
 pub struct Timers {
-    slots: [Option<Timer>; TIMERS],
+    slots: [Timer; TIMERS],
 }
 
 /// What a timer that is due raises, and when it is due again.
@@ -32,23 +42,23 @@ pub struct Timers {
 pub struct Expiry {
     /// The port.
     pub port: Handle,
-    /// The moment of its next deadline.
-    pub next: Option<u64>,
+    /// The moment of its next deadline, or [`NEVER`].
+    pub next: u64,
 }
 
 impl Timers {
     /// Returns timers of which none is set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { slots: [None; TIMERS] }
+        Self { slots: [Timer::FREE; TIMERS] }
     }
 
     /// Sets the timer of `port`, in place of one that it has, among the deadlines of `core`. Returns its slot, or `None` when all
     /// are in use.
     #[inline]
     pub fn set(&mut self, port: Handle, core: u8, schedule: Schedule) -> Option<u8> {
-        let at = self.find(port).or_else(|| self.slots.iter().position(Option::is_none))?;
-        *self.slots.get_mut(at)? = Some(Timer { port, core, schedule });
+        let at = self.find(port).or_else(|| self.find(NOTHING))?;
+        *self.slots.get_mut(at)? = Timer { port, core, schedule };
         u8::try_from(at).ok()
     }
 
@@ -56,22 +66,31 @@ impl Timers {
     #[inline]
     pub fn cancel(&mut self, port: Handle) -> bool {
         let slot = self.find(port).and_then(|at| self.slots.get_mut(at));
-        slot.and_then(Option::take).is_some()
+        slot.map(|slot| *slot = Timer::FREE).is_some()
     }
 
     /// Returns what the timer of `slot` raises whose deadline of `core` has come, at `now`. `None` when that deadline is an old one.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
     pub fn expire(&mut self, slot: u8, core: u8, now: u64) -> Option<Expiry> {
-        let slot = self.slots.get_mut(usize::from(slot))?;
-        let Timer { port, schedule, .. } = slot.filter(|timer| timer.core == core && timer.schedule.moment() <= now)?;
-        let next = schedule.after(now);
-        *slot = next.map(|schedule| Timer { port, core, schedule });
-        Some(Expiry { port, next: next.map(|schedule| schedule.moment()) })
+        let slot = &mut self.slots[usize::from(slot) % TIMERS];
+        // Whoever sets a timer of this core sets its deadline there as well, so that what has come is what is set.
+        if slot.core != core {
+            return None;
+        }
+        debug_assert!(slot.schedule.moment() <= now, "a deadline that nobody has set");
+        let port = slot.port;
+        let Some(schedule) = slot.schedule.after(now) else {
+            (slot.port, slot.core) = (NOTHING, NOBODY);
+            return Some(Expiry { port, next: NEVER });
+        };
+        slot.schedule = schedule;
+        Some(Expiry { port, next: schedule.moment() })
     }
 
     #[inline(always)]
     fn find(&self, port: Handle) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.is_some_and(|timer| timer.port == port))
+        self.slots.iter().position(|slot| slot.port == port)
     }
 }
 
@@ -97,11 +116,10 @@ mod tests {
     fn a_timer_is_due_once_and_a_periodic_one_again() {
         let mut timers = Timers::new();
         let slot = timers.set(port(3), 0, at(100, 0)).unwrap();
-        assert_eq!(timers.expire(slot, 0, 99), None);
-        assert_eq!(timers.expire(slot, 0, 100), Some(Expiry { port: port(3), next: None }));
+        assert_eq!(timers.expire(slot, 0, 100), Some(Expiry { port: port(3), next: NEVER }));
         assert_eq!(timers.expire(slot, 0, 200), None);
         let slot = timers.set(port(3), 0, at(100, 10)).unwrap();
-        assert_eq!(timers.expire(slot, 0, 135), Some(Expiry { port: port(3), next: Some(140) }));
+        assert_eq!(timers.expire(slot, 0, 135), Some(Expiry { port: port(3), next: 140 }));
     }
 
     #[test]

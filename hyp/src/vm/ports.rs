@@ -8,12 +8,11 @@ use crate::lock::{CONSOLE, Lock};
 use crate::vcpu::timers::Timers;
 
 impl Vm {
-    /// Returns its timers.
-    #[inline]
+    /// Returns its timers, which stand with its first vCPU.
+    #[inline(always)]
     #[must_use]
-    pub fn timers(&self) -> &Lock<Timers, CONSOLE> {
-        let Some(first) = self.vcpus.masked(0) else { unreachable!("a VM has at least one vCPU") };
-        &first.timers
+    pub fn timers(&self) -> Option<&Lock<Timers, CONSOLE>> {
+        self.vcpus.masked(0).map(|first| &first.timers)
     }
 
     /// Closes `port` of this VM, and tells the other end, which `peer` finds by its place. The port can be used again once

@@ -2,6 +2,7 @@
 //!
 //! Called by SEND, which takes no lock, and by what else raises ports. Never tells a vCPU itself.
 
+use strato_abi::Handle;
 use strato_abi::vcpu::RunState;
 
 use super::Vm;
@@ -42,6 +43,32 @@ impl Vm {
             return Raised::Again;
         }
         if is_attentive && is_told(public, was_up) { Raised::Tell(vcpu, number) } else { Raised::Quiet }
+    }
+
+    /// Raises `port`, this VM's own, for `vcpu`, which runs on this core, so that it does not block meanwhile; calls `upcall` when it is to
+    /// take one. Returns whether that is all: if not, the port is not connected, or bound to another vCPU, or others were at the same
+    /// words, and [`Vm::raise_again`] has to raise it.
+    #[inline(always)]
+    pub fn raise_own(&self, port: Handle, vcpu: &Vcpu, upcall: impl FnOnce()) -> bool {
+        let name = u64::from(port.bits());
+        let (port, entry) = self.ports.masked_at(name);
+        let bound = entry.binding_unordered();
+        let number = bound.vcpu();
+        let is_own = self.vcpus.masked(usize::from(number)).is_some_and(|target| core::ptr::eq(target, vcpu));
+        if entry.read().far_end(name).is_none() || !is_own {
+            return false;
+        }
+        match self.area.post_once(number, port, &vcpu.public.sink) {
+            Once::Raised { was_up } => {
+                if !was_up && vcpu.public.has_upcalls.load(Ordering::Relaxed) {
+                    upcall();
+                }
+            }
+            Once::Masked | Once::Merged => {}
+            Once::Again => return false,
+        }
+        fence(Ordering::SeqCst); // as in `raise_once`: BIND_VCPU takes away what it finds, or we see that it was there
+        entry.binding_unordered() == bound
     }
 
     /// Raises `port`. Returns the vCPU that somebody must tell: one that blocks, or that runs and takes upcalls.

@@ -20,16 +20,6 @@ pub const ACCEPTED: &[Miss] = &[
         why: "ACCEPT and MAP take two calls and two locks: the floor is about 410",
     },
     Miss {
-        name: "timer_to_handler",
-        ceiling: 330,
-        why: "the vector keeps 18 registers, the heap and the VM's slots are looked at, the event is posted",
-    },
-    Miss {
-        name: "local_timer_to_handler",
-        ceiling: 210,
-        why: "the vector keeps 18 registers, and the event is posted as any other",
-    },
-    Miss {
         name: "yield_alone",
         ceiling: 64,
         why: "who runs stands in the queue, so that a yield has to look whether it stands there alone",
