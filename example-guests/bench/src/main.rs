@@ -11,6 +11,7 @@ mod demand;
 mod lending;
 mod longest;
 mod meter;
+mod own;
 mod pages;
 mod partner;
 mod shares;
@@ -54,6 +55,7 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     figure("null_call", |_| core::nop().map(drop))?;
     figure("yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
     pages::run(info)?;
+    own::run()?;
     timers::run()?;
 
     // The partner yields as well: each yield comes back after one of the other side.

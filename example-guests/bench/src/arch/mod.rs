@@ -26,10 +26,26 @@ pub(crate) fn watch_line() {
     }
 }
 
+/// Lets the calling vCPU, the first one, take an event of its own in a few instructions, and tell nobody.
+pub(crate) fn take_upcalls() {
+    #[cfg(target_os = "none")]
+    // SAFETY: the vectors are the library's but for the line's, which acknowledges, clears a word of the first vCPU's event record and
+    // leaves all registers as they were.
+    unsafe {
+        ::core::arch::asm!("msr VBAR_EL1, {}", "isb", in(reg) &raw const arch_upcall_vectors, options(nostack, preserves_flags));
+    }
+}
+
 #[cfg(target_os = "none")]
-::core::arch::global_asm!(include_str!("line.S"), taken = sym TAKEN);
+::core::arch::global_asm!(
+    include_str!("line.S"),
+    taken = sym TAKEN,
+    ack = const strato_guest::abi::Call::EvtAck.function_id(),
+    area = const strato_guest::abi::addr::EVENT_AREA,
+);
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {
     static arch_line_vectors: u8;
+    static arch_upcall_vectors: u8;
 }

@@ -31,6 +31,7 @@ const fn guarded(name: &'static str, plain: &'static str, entries: u64) -> Guard
 pub const GUARDED: &[Guarded] = &[
     guarded("null_call_guarded", "null_call", 1),
     guarded("event_send_guarded", "event_send", 1),
+    guarded("event_send_to_handler_self_guarded", "event_send_to_handler_self", 2),
     guarded("event_round_trip_two_vms_one_core_guarded", "event_round_trip_two_vms_one_core", 4),
     guarded("signal_wait_round_trip_guarded", "signal_wait_round_trip", 2),
     guarded("preempt_to_first_instruction_guarded", "preempt_to_first_instruction", 1),

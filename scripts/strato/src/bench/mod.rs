@@ -81,6 +81,7 @@ pub const FIGURES: &[Figure] = &[
     figure("null_call", Unit::Instructions, Some(48), From::Guest),
     figure("event_send", Unit::Instructions, Some(90), From::Guest),
     figure("event_send_64_vms_1024_ports", Unit::Instructions, Some(94), From::Wide),
+    figure("event_send_to_handler_self", Unit::Instructions, Some(240), From::Guest),
     figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(850), From::Guest),
     figure("signal_wait_round_trip", Unit::Instructions, Some(700), From::Guest),
     figure("preempt_to_first_instruction", Unit::Instructions, Some(380), From::Guest),
