@@ -44,9 +44,11 @@ arch_upcall:
     stp     x12, x13, [sp, #96]
     stp     x14, x15, [sp, #112]
     stp     x16, x17, [sp, #128]
-    ldr     x0, ={ack}
+    mov     w0, #({ack} & 0xffff)
+    movk    w0, #({ack} >> 16), lsl #16
     hvc     #0
-    ldr     x2, ={area}
+    mov     w2, #({area} & 0xffff)
+    movk    w2, #({area} >> 16), lsl #16
     rbit    x1, x1
     clz     x1, x1
     add     x2, x2, x1, lsl #3
@@ -63,5 +65,4 @@ arch_upcall:
     ldp     x16, x17, [sp, #128]
     ldp     x0, x1, [sp], #144
     eret
-    .ltorg
 .popsection
