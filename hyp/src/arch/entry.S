@@ -29,14 +29,18 @@ arch_primary:
     adr     x0, arch_text_misaligned
     tst     x21, #0xfff                         // ADRP needs the page alignment that the image was linked with
     b.ne    arch_refuse
-    adr     x0, arch_text_no_tree
     tst     x19, #7
-    b.ne    arch_refuse
-    cbz     x19, arch_refuse
+    b.ne    1f
+    cbz     x19, 1f
     ldr     w1, [x19]
     ldr     w2, ={FDT_MAGIC}
     cmp     w1, w2
-    b.ne    arch_refuse
+    b.eq    2f
+1:  mov     x19, xzr                            // none: below 1 GiB that is a Pi, whose facts are built in
+    adr     x0, arch_text_no_tree
+    lsr     x1, x21, #30
+    cbnz    x1, arch_refuse
+2:
 
     adrp    x1, __rela_start                    // relocations: R_AARCH64_RELATIVE and nothing else
     add     x1, x1, :lo12:__rela_start
@@ -60,6 +64,7 @@ arch_primary:
     ldr     x2, ={BLOCK_NORMAL}
     bl      arch_map_boot
     cbnz    x0, arch_refuse_map
+    cbz     x19, 3f
     mov     x0, x19                             // the device tree, as long as its header says
     ldr     w1, [x19, #4]
     rev     w1, w1
@@ -67,7 +72,7 @@ arch_primary:
     ldr     x2, ={BLOCK_NORMAL}
     bl      arch_map_boot
     cbnz    x0, arch_refuse_map
-    bl      arch_guess_uart                     // a panic before the device tree is read is heard on the likely UART
+3:  bl      arch_guess_uart                     // a panic before the device tree is read is heard on the likely UART
     mov     x0, x1
     add     x1, x0, #4096
     ldr     x2, ={BLOCK_DEVICE}

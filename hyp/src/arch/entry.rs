@@ -8,9 +8,10 @@ use core::slice;
 use aarch64_cpu::registers::{Readable, TPIDR_EL2};
 
 use super::core_base::CoreBase;
-use super::el2;
 use super::layout::Image;
 use super::region::{Region, native};
+use super::{el2, maintenance};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Level 2 tables of the boot map: one for each GiB that holds a part of the image, the payload, the device tree, the
 /// likely UART or the first stacks. Each of the first three may lie across a GiB boundary.
@@ -18,6 +19,7 @@ const BOOT_TABLES: usize = 6;
 
 global_asm!(
     include_str!("entry.S"),
+    include_str!("spin.S"),
     include_str!("refuse.S"),
     include_str!("own_el.S"),
     FDT_MAGIC = const 0xedfe_0dd0_u32, // as read by a little-endian load
@@ -57,6 +59,8 @@ unsafe extern "C" {
     fn arch_map_boot(start: u64, end: u64, attributes: u64) -> u64;
     fn arch_switch_map(table: u64, cpuactlr: u64);
     fn arch_secondary();
+    fn arch_spin_entries();
+    static arch_spin_records: AtomicU64;
     fn arch_drain_serror() -> u64;
 }
 
@@ -109,17 +113,20 @@ pub fn build_id() -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// Returns the device tree blob at `address`, as long as its header says.
+/// Returns the device tree blob at `address`, as long as its header says; `None` when there is none, which only a Pi may do.
 ///
 /// Boot calls this once, before the final map is on and before any memory is handed out.
-pub fn device_tree(address: u64) -> &'static [u8] {
+pub fn device_tree(address: u64) -> Option<&'static [u8]> {
+    if address == 0 {
+        return None;
+    }
     let start = core::ptr::with_exposed_provenance::<u8>(native(address));
     // SAFETY: entry.S found the magic at this address, which the boot map covers as far as the header says.
     let header = unsafe { start.cast::<[u8; 8]>().read() };
     let [_, _, _, _, size @ ..] = header;
     let bytes = u32::from_be_bytes(size) as usize;
     // SAFETY: the loader wrote so many bytes, entry.S mapped them, and nobody writes there until boot has parsed them.
-    unsafe { slice::from_raw_parts(start, bytes) }
+    Some(unsafe { slice::from_raw_parts(start, bytes) })
 }
 
 /// Returns the first bytes behind the image, where the packer puts the payload with its header.
@@ -160,6 +167,16 @@ pub(super) unsafe fn switch_map(table: u64, cpuactlr: u64) {
 /// Returns the physical address at which a started core enters.
 pub(super) fn secondary_entry() -> u64 {
     (arch_secondary as *const ()).addr() as u64
+}
+
+/// Returns the physical address at which core `index` enters when it is released from a spin table, once boot has said where the
+/// `records` of the cores stand.
+pub(super) fn spin_entry(records: u64, index: usize) -> u64 {
+    // SAFETY: a word of the image, defined in entry.S; the cores that read it do so once they are released.
+    let word = unsafe { &arch_spin_records };
+    word.store(records, Ordering::Relaxed);
+    maintenance::clean_to_poc(core::ptr::from_ref(word).addr(), size_of::<u64>());
+    (arch_spin_entries as *const ()).addr() as u64 + index as u64 * 8
 }
 
 /// Returns this core's own record.

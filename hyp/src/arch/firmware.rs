@@ -1,13 +1,15 @@
-//! Firmware: PSCI by SMC (Arm DEN 0022). Where the device tree names no PSCI with method `smc`, no SMC is ever executed:
+//! Firmware: PSCI by SMC (Arm DEN 0022), and what stands in for it on a Raspberry Pi: the spin table, and the power manager.
+//! Where the device tree names no PSCI with method `smc`, no SMC is ever executed:
 //! on a board without such firmware it hangs the core or is undefined (platforms, "Boot").
 
 use smccc::psci::error::Error;
 use smccc::{Smc, psci};
 
 use super::core_base::CoreIndex;
-use super::entry;
 use super::install::Cores;
-use crate::sync::{AtomicBool, Ordering};
+use super::mmio::Device;
+use super::{entry, maintenance};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Why a core did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,53 @@ pub enum StartError {
     AlreadyOn,
     /// The firmware refused.
     Refused,
+}
+
+/// Registers of the power manager of a BCM2835, or 0. Offsets and password are those that its watchdog has in Linux
+/// (`bcm2835_wdt.c`); Broadcom's manuals leave them out.
+static POWER: AtomicUsize = AtomicUsize::new(0);
+const RSTC: usize = 0x1c;
+const RSTS: usize = 0x20;
+const WDOG: usize = 0x24;
+const PASSWORD: u32 = 0x5a00_0000;
+/// RSTC: a full reset when the watchdog runs out.
+const FULL_RESET: u32 = 0x20;
+/// RSTS: the boot ROM is to halt: bits 0, 2, 4, 6, 8, 10 are the partition, 63 of which means that.
+const HALT: u32 = 0x555;
+
+/// Lets the power manager with these registers reset the machine and power it off.
+pub fn allow_power_manager(registers: Device) {
+    POWER.store(registers.address(), Ordering::Relaxed);
+}
+
+/// Lets the power manager reset the machine, which is then halted or started again.
+fn reset_by_power_manager(status: u32) {
+    let base = POWER.load(Ordering::Relaxed);
+    if base == 0 {
+        return;
+    }
+    for (register, value) in [(RSTS, status), (WDOG, 10), (RSTC, FULL_RESET)] {
+        let pointer = core::ptr::with_exposed_provenance_mut::<u32>(base + register);
+        // SAFETY: registers of the power manager, which the map covers as a device and which nobody else has.
+        unsafe { pointer.write_volatile(PASSWORD | value) };
+    }
+    maintenance::dsb_sy();
+}
+
+/// Releases a core from the spin table in `page`: writes where it is to go to `offset` there, and wakes it.
+///
+/// # Errors
+/// [`StartError::NoSuchCore`].
+pub fn release_core(cores: &Cores, core: CoreIndex, page: &Device, offset: u16) -> Result<(), StartError> {
+    cores.record(core).ok_or(StartError::NoSuchCore)?;
+    let entry = entry::spin_entry(cores.records, core.index());
+    let pointer = core::ptr::with_exposed_provenance_mut::<u64>(page.address() + usize::from(offset));
+    // SAFETY: the word is aligned and in the page, which the map covers as a device: the store reaches the memory that the
+    // core reads with its caches off. Nobody but the core reads it.
+    unsafe { pointer.write_volatile(entry) };
+    maintenance::dsb_sy();
+    maintenance::sev();
+    Ok(())
 }
 
 /// Set by boot when the device tree says so. Relaxed is enough: it is written before any other core runs.
@@ -66,6 +115,7 @@ pub fn system_off() {
         // The error says that nothing happened, which the return says too.
         let _ = psci::system_off::<Smc>();
     }
+    reset_by_power_manager(HALT);
 }
 
 /// Resets the machine; returns only when that is not possible.
@@ -74,4 +124,5 @@ pub fn system_reset() {
         // As above.
         let _ = psci::system_reset::<Smc>();
     }
+    reset_by_power_manager(0);
 }

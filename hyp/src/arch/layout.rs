@@ -15,7 +15,7 @@ pub const MAX_REGIONS: usize = 32;
 /// Most ranges of the EL2 map.
 pub const MAX_RANGES: usize = MAX_REGIONS + 16;
 /// Most device windows of the hypervisor itself.
-pub const MAX_DEVICES: usize = 4;
+pub const MAX_DEVICES: usize = 7;
 
 /// A core's share of the carved memory: guard page, emergency stack, guard page, stack.
 const CORE_BYTES: u64 = PAGE + EMERGENCY_BYTES as u64 + PAGE + STACK_BYTES as u64;

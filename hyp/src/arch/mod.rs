@@ -114,6 +114,7 @@ pub mod lease;
 pub mod page_box;
 pub mod page_row;
 pub mod panic;
+pub mod pins;
 pub mod ram;
 pub mod region;
 pub mod shared;

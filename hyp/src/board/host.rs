@@ -5,5 +5,12 @@ use strato_abi::board;
 use super::Known;
 
 /// Matches no device tree by its string.
-pub(super) static BOARD: Known =
-    Known { name: "unknown", compatible: "", map: &board::UNKNOWN, uart_clock_hz: 0, has_stock_stub: false };
+pub(super) static BOARD: Known = Known {
+    name: "unknown",
+    compatible: "",
+    map: &board::UNKNOWN,
+    uart_clock_hz: 0,
+    has_stock_stub: false,
+    pins: None,
+    power: None,
+};

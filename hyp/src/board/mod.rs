@@ -7,10 +7,11 @@ use strato_abi::board::Map;
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::region::Region;
 
+pub mod bcm2835;
 mod devices;
 mod host;
 mod qemu_virt;
-mod rpi4;
+pub mod rpi4;
 
 pub use devices::{ClaimError, Devices};
 
@@ -32,6 +33,10 @@ pub struct Known {
     pub uart_clock_hz: u32,
     /// Whether the firmware is the Raspberry Pi's stub: cores wait for a spin table, and it opens CPUACTLR_EL1 to EL2.
     pub has_stock_stub: bool,
+    /// Registers that route pins, of a BCM2835 or later: the console's are routed to the UART.
+    pub pins: Option<Region>,
+    /// Registers of the power manager of a BCM2835 or later, which resets the machine and powers it off.
+    pub power: Option<Region>,
 }
 
 /// The boards that Strato knows; another one with the same devices boots under the last, which matches any.
@@ -77,8 +82,35 @@ pub struct UartInfo {
 pub enum CoreMethod {
     /// PSCI by SMC.
     PsciSmc,
-    /// By no way that Strato speaks: PSCI by HVC (EL2 is ours), a spin table, or none. The other cores stay off.
+    /// They wait for a word of memory to hold where they are to go.
+    SpinTable(SpinTable),
+    /// By no way that Strato speaks: PSCI by HVC (EL2 is ours), or none. The other cores stay off.
     None,
+}
+
+/// Where cores wait to be released (devicetree specification 0.4, "cpu-release-addr"). All words are in one page of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpinTable {
+    /// Address of the first word, which is not 0, though its page may be.
+    pub start: u64,
+    /// Offset of each core's word from there; `None` for one that waits for none.
+    pub offsets: [Option<u16>; MAX_CORES],
+}
+
+impl SpinTable {
+    /// Returns the table of cores that wait for the words at `addresses`, 0 for one that does not; `None` when nobody waits. A core
+    /// whose word is not in the page of the lowest, or not aligned, is left out.
+    #[must_use]
+    pub fn of(addresses: &[u64]) -> Option<Self> {
+        let words = addresses.iter().filter(|address| **address != 0 && address.is_multiple_of(8));
+        let start = *words.min()?;
+        let mut table = Self { start, ..Self::default() };
+        for (offset, address) in table.offsets.iter_mut().zip(addresses) {
+            let is_there = address.is_multiple_of(8) && address >> 12 == start >> 12;
+            *offset = address.checked_sub(start).filter(|_| is_there).and_then(|offset| u16::try_from(offset).ok());
+        }
+        Some(table)
+    }
 }
 
 /// What the device tree says.
@@ -112,6 +144,29 @@ mod tests {
     fn a_board_is_found_by_any_of_its_compatible_strings() {
         assert_eq!(find([b"linux,dummy-virt".as_slice()].into_iter()).name, "qemu-virt");
         assert_eq!(find([b"brcm,bcm2711".as_slice(), b"raspberrypi,4-model-b"].into_iter()).name, "rpi4");
+    }
+
+    #[test]
+    fn a_spin_table_is_one_page_of_words() {
+        assert_eq!(SpinTable::of(&[]), None);
+        assert_eq!(SpinTable::of(&[0, 0]), None);
+        let table = SpinTable::of(&[0xd8, 0xe0, 0xe8, 0xf0]).unwrap();
+        assert_eq!((table.start, &table.offsets[..5]), (0xd8, [Some(0), Some(8), Some(16), Some(24), None].as_slice()));
+        // The booted core need not have one; another page and a word that is not aligned are out of reach.
+        let table = SpinTable::of(&[0, 0x1010, 0x2000, 0x1021]).unwrap();
+        assert_eq!((table.start, &table.offsets[..4]), (0x1010, [None, Some(0), None, None].as_slice()));
+    }
+
+    #[test]
+    fn a_pi_without_a_device_tree_has_what_every_model_has() {
+        let board = rpi4::without_tree();
+        assert_eq!(board.known.name, "rpi4");
+        assert!(
+            board.ram.iter().all(|region| region.start >= 0x1000 && region.end <= 0x3b40_0000),
+            "the spin table is no memory"
+        );
+        assert_eq!(board.cores.as_slice(), [0, 1, 2, 3]);
+        assert!(matches!(board.method, CoreMethod::SpinTable(table) if table.start == 0xd8));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Raspberry Pi 4 Model B (BCM2711).
 
+use heapless::Vec;
 use strato_abi::board;
 
-use super::Known;
+use super::{BoardInfo, CoreMethod, GicInfo, Known, SpinTable, UartInfo};
+use crate::arch::region::Region;
 
 /// With the stock firmware. The UART's clock is config.txt's `init_uart_clock`, 48 MHz unless set.
 pub(super) static BOARD: Known = Known {
@@ -11,4 +13,25 @@ pub(super) static BOARD: Known = Known {
     map: &board::RPI4,
     uart_clock_hz: 48_000_000,
     has_stock_stub: true,
+    pins: Some(Region { start: 0xfe20_0000, end: 0xfe20_1000 }),
+    power: Some(Region { start: 0xfe10_0000, end: 0xfe10_1000 }),
 };
+
+/// Returns the board as it is without a device tree: the memory that every model has, less what the firmware keeps; the cores in
+/// the firmware's spin table.
+#[must_use]
+pub fn without_tree() -> BoardInfo {
+    let mut ram = Vec::new();
+    let _ = ram.push(Region { start: 0x1000, end: 0x3b40_0000 }); // there is room for eight
+    BoardInfo {
+        known: &BOARD,
+        ram,
+        reserved: Vec::new(),
+        cores: [0, 1, 2, 3].into_iter().collect(),
+        cores_left_out: 0,
+        method: SpinTable::of(&[0xd8, 0xe0, 0xe8, 0xf0]).map_or(CoreMethod::None, CoreMethod::SpinTable),
+        gic: GicInfo::V2 { distributor: Region::new(0xff84_1000, 0x1000), cpu: Region::new(0xff84_2000, 0x2000) },
+        uart: UartInfo { registers: Region::new(0xfe20_1000, 0x200), intid: 153 },
+        clock: None,
+    }
+}

@@ -12,7 +12,7 @@ use super::fdt::{Cells, Damaged, Fdt, Token};
 use super::node::{Kind, Node, strings};
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::region::Region;
-use crate::board::{self, BoardInfo, CoreMethod, GicInfo, Known, UartInfo};
+use crate::board::{self, BoardInfo, CoreMethod, GicInfo, Known, SpinTable, UartInfo};
 
 /// Why the device tree is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ struct Found {
     ram: Vec<Region, { board::MAX_RAM }>,
     reserved: Vec<Region, { board::MAX_RESERVED }>,
     cores: Vec<u64, MAX_CORES>,
+    // Where each of them waits to be released, or 0.
+    releases: Vec<u64, MAX_CORES>,
     cores_left_out: usize,
     has_boot_core: bool,
     has_psci: bool,
@@ -124,7 +126,7 @@ impl Found {
             (Kind::Cpus, Kind::Cpu) => {
                 let mut cells = Cells(node.reg);
                 if let (false, Ok(affinity)) = (cells.is_empty(), cells.next(parent.cells[0])) {
-                    self.core(affinity, boot);
+                    self.core(affinity, release(node.release), boot);
                 }
             }
             (_, Kind::Psci) if is_top => self.has_psci |= node.method == b"smc\0",
@@ -134,7 +136,7 @@ impl Found {
     }
 
     /// The booted core comes first; a core that is named twice is taken once.
-    fn core(&mut self, affinity: u64, boot: u64) {
+    fn core(&mut self, affinity: u64, release: u64, boot: u64) {
         if self.cores.contains(&affinity) {
             return;
         }
@@ -145,9 +147,11 @@ impl Found {
             if !is_boot || self.cores.pop().is_none() {
                 return;
             }
+            self.releases.pop();
         }
         // There is room by now.
-        let _ = if is_boot { self.cores.insert(0, affinity) } else { self.cores.push(affinity) };
+        let at = if is_boot { 0 } else { self.cores.len() };
+        let _ = (self.cores.insert(at, affinity), self.releases.insert(at, release));
     }
 
     /// Looks at a node that may be the interrupt controller, the UART or the clock. The first of each counts.
@@ -192,12 +196,21 @@ impl Found {
             reserved: self.reserved,
             cores: self.cores,
             cores_left_out: self.cores_left_out,
-            method: if self.has_psci { CoreMethod::PsciSmc } else { CoreMethod::None },
+            method: match SpinTable::of(&self.releases) {
+                _ if self.has_psci => CoreMethod::PsciSmc,
+                Some(table) => CoreMethod::SpinTable(table),
+                None => CoreMethod::None,
+            },
             gic: self.gic.ok_or(TreeError::NoGic)?,
             uart: self.uart.ok_or(TreeError::NoUart)?,
             clock: self.clock,
         })
     }
+}
+
+/// Returns the address in a value of `cpu-release-addr`, which always has two cells, or 0 when there is none.
+fn release(value: &[u8]) -> u64 {
+    Cells(value).next(2).unwrap_or(0)
 }
 
 /// Adds the register ranges of a node to `list`. One that cannot be read is the error `unreadable`.

@@ -188,7 +188,13 @@ fn devices_behind_a_bus_stand_where_its_ranges_say() {
     tree.root.add_property(property("compatible", b"raspberrypi,4-model-b\0brcm,bcm2711\0"));
     tree.root.add_child(node("memory@0", &[("reg", cells(&[0, 0, 0x3b40_0000]))]));
     let mut cpus = node("cpus", &[("#address-cells", cells(&[1])), ("#size-cells", cells(&[0]))]);
-    cpus.add_child(node("cpu@0", &[("reg", cells(&[0])), ("enable-method", text("spin-table"))]));
+    for (n, word) in [(0, 0xd8), (1, 0xe0)] {
+        let method = ("enable-method", text("spin-table"));
+        cpus.add_child(node(
+            &format!("cpu@{n}"),
+            &[("reg", cells(&[n])), method, ("cpu-release-addr", cells(&[0, word]))],
+        ));
+    }
     tree.root.add_child(cpus);
     let ranges = cells(&[0x7e00_0000, 0, 0xfe00_0000, 0x180_0000, 0x4000_0000, 0, 0xff80_0000, 0x80_0000]);
     let mut soc = node("soc", &[("#address-cells", cells(&[1])), ("#size-cells", cells(&[1])), ("ranges", ranges)]);
@@ -202,9 +208,11 @@ fn devices_behind_a_bus_stand_where_its_ranges_say() {
     soc.add_child(node("serial@7e201000", &serial));
     tree.root.add_child(soc);
 
-    let board = parse(&tree.to_dtb(), 0).unwrap();
+    let board = parse(&tree.to_dtb(), 1).unwrap();
     assert_eq!(board.known.name, "rpi4");
-    assert_eq!(board.method, CoreMethod::None);
+    assert_eq!(board.cores.as_slice(), [1, 0], "the booted one first");
+    let CoreMethod::SpinTable(table) = board.method else { panic!("{:?}", board.method) };
+    assert_eq!((table.start, &table.offsets[..3]), (0xd8, [Some(8), Some(0), None].as_slice()));
     assert_eq!(board.uart, UartInfo { registers: Region::new(0xfe20_1000, 0x200), intid: 153 });
     let cpu = Region::new(0xff84_2000, 0x2000);
     assert_eq!(board.gic, GicInfo::V2 { distributor: Region::new(0xff84_1000, 0x1000), cpu });

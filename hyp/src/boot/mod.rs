@@ -18,7 +18,7 @@ use crate::arch::mmio::Device;
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
 use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, timer};
-use crate::board::{BoardInfo, CoreMethod, GicInfo};
+use crate::board::{BoardInfo, CoreMethod, GicInfo, bcm2835, rpi4};
 use crate::console::{Console, say};
 use crate::gic::Gic;
 use crate::timer::Wall;
@@ -54,6 +54,8 @@ pub struct Parts {
     pub cores: Cores,
     /// Where the cores' stacks and the tables of the EL2 map stand.
     pub carved: Carved,
+    /// The page of the spin table in which the other cores wait, if they do.
+    pub spin_page: Option<Device>,
     /// What time it is, if the machine has a clock.
     pub wall: Option<Wall>,
     /// The counter when the first instruction ran.
@@ -66,18 +68,27 @@ pub struct Parts {
 /// sleeps for ever.
 pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     console.start_log(LevelFilter::Info);
-    let board = device_tree::parse(entry::device_tree(tree), arch::affinity()).unwrap_or_else(|error| refuse(&error));
+    let board = match entry::device_tree(tree) {
+        Some(blob) => device_tree::parse(blob, arch::affinity()).unwrap_or_else(|error| refuse(&error)),
+        None => rpi4::without_tree(),
+    };
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
     }
     let payload = payload_length(&entry::payload_header());
     let (gic_first, gic_second) = gic_frames(&board);
-    let devices = [gic_first, gic_second, board.uart.registers].into_iter().chain(board.clock);
-    let devices: Vec<Region, MAX_DEVICES> = devices.collect();
+    let spin_page = match board.method {
+        CoreMethod::SpinTable(table) => Some(Region::new(table.start, 8)),
+        CoreMethod::PsciSmc | CoreMethod::None => None,
+    };
+    let known = board.known;
+    let devices = [gic_first, gic_second, board.uart.registers];
+    let others = [board.clock, spin_page, known.pins, known.power];
+    let devices: Vec<Region, MAX_DEVICES> = devices.into_iter().chain(others.into_iter().flatten()).collect();
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(&layout_text(error)));
     errata::note(arch::midr());
-    let is_stock_stub = board.known.has_stock_stub && board.method == CoreMethod::None;
+    let is_stock_stub = board.known.has_stock_stub && board.method != CoreMethod::PsciSmc;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
     let needed = devices.len();
     let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
@@ -90,6 +101,13 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
         unreachable!("the interrupt controller has two frames, the UART one")
     };
+    let [clock, spin_page, pins, power] = others.map(|device| device.and_then(|_| devices.next()));
+    if let Some(power) = power {
+        firmware::allow_power_manager(power);
+    }
+    if let Some(pins) = pins.and_then(Device::shared) {
+        bcm2835::route_console(&pins);
+    }
     arch::panic::set_uart(uart.address());
     if !console.attach(uart, board.known.uart_clock_hz) {
         refuse(&"the console's registers are too small for a PL011");
@@ -99,11 +117,17 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     greet(&board, &gic);
-    let wall = devices.next().and_then(wall);
+    let wall = clock.and_then(wall);
+    if tree == 0 {
+        say(
+            Level::Warn,
+            format_args!("there is no device tree: taken for a Raspberry Pi 4, with the memory below 948 MiB alone"),
+        );
+    }
     if entry::drain_serror() {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
-    Parts { board, console, gic, free, payload, cores, carved, wall, started_ticks }
+    Parts { board, console, gic, free, payload, cores, carved, spin_page, wall, started_ticks }
 }
 
 /// Returns what time it is by a PL031 (Arm DDI 0224, RTCDR). Its page stays in the map, but nobody has the registers any more: the
@@ -143,7 +167,10 @@ fn greet(board: &BoardInfo, gic: &Gic) {
         say(Level::Warn, format_args!("{} more cores stay off: this version uses 8", board.cores_left_out));
     }
     if board.method == CoreMethod::None && cores > 1 {
-        say(Level::Warn, format_args!("the other cores stay off: the device tree has no PSCI with method smc"));
+        say(
+            Level::Warn,
+            format_args!("the other cores stay off: the device tree has no PSCI with method smc and no spin table"),
+        );
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Node<'a> {
     pub(super) interrupts: &'a [u8],
     /// Value of `method`, empty without it.
     pub(super) method: &'a [u8],
+    /// Value of `cpu-release-addr`, empty without it.
+    pub(super) release: &'a [u8],
     /// Whether `status` says okay or nothing.
     pub(super) is_enabled: bool,
     /// Cells of an address and of a size in its children's `reg`.
@@ -68,6 +70,7 @@ impl<'a> Node<'a> {
             ranges: none,
             interrupts: none,
             method: none,
+            release: none,
             is_enabled: true,
             cells: [2, 1],
         }
@@ -86,6 +89,8 @@ impl<'a> Node<'a> {
             self.interrupts = value;
         } else if name.is(b"method") {
             self.method = value;
+        } else if name.is(b"cpu-release-addr") {
+            self.release = value;
         } else if name.is(b"status") {
             self.is_enabled = matches!(value, b"okay\0" | b"ok\0");
         } else if name.is(b"#address-cells") {

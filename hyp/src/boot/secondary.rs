@@ -9,8 +9,9 @@ use log::Level;
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::firmware::{self, StartError};
 use crate::arch::install::Cores;
+use crate::arch::mmio::Device;
 use crate::arch::{self, CoreIndex, entry, errata, maintenance, timer};
-use crate::board::{BoardInfo, CoreMethod};
+use crate::board::{BoardInfo, CoreMethod, SpinTable};
 use crate::console::say;
 use crate::sync::{AtomicU8, Ordering};
 
@@ -38,10 +39,27 @@ pub fn arrive(core: CoreIndex) {
 }
 
 /// Starts every core but the calling one and returns at once; [`wait_all`] tells which came.
-pub fn start_all(board: &BoardInfo, cores: &Cores) {
-    if board.method != CoreMethod::PsciSmc {
-        return;
+pub fn start_all(board: &BoardInfo, cores: &Cores, spin_page: Option<&Device>) {
+    match board.method {
+        CoreMethod::PsciSmc => start_by_psci(board, cores),
+        CoreMethod::SpinTable(table) => release_all(cores, table, spin_page),
+        CoreMethod::None => {}
     }
+}
+
+fn release_all(cores: &Cores, table: SpinTable, page: Option<&Device>) {
+    for (index, offset) in table.offsets.iter().enumerate().take(cores.count()).skip(1) {
+        let released = match (CoreIndex::new(index), page, offset) {
+            (Some(core), Some(page), Some(offset)) => firmware::release_core(cores, core, page, *offset).is_ok(),
+            _ => false,
+        };
+        if !released {
+            say(Level::Warn, format_args!("core {index} waits where it cannot be released"));
+        }
+    }
+}
+
+fn start_by_psci(board: &BoardInfo, cores: &Cores) {
     for (index, affinity) in board.cores.iter().enumerate().skip(1) {
         let Some(core) = CoreIndex::new(index) else { break };
         match firmware::start_core(cores, core, *affinity) {
@@ -57,7 +75,9 @@ pub fn start_all(board: &BoardInfo, cores: &Cores) {
 /// Waits until every core came, or long enough, and warns about those that did not. Returns a bit for each core that runs.
 pub fn wait_all(board: &BoardInfo) -> u8 {
     let expected = match board.method {
-        CoreMethod::PsciSmc => u8::MAX >> (MAX_CORES - board.cores.len().clamp(1, MAX_CORES)),
+        CoreMethod::PsciSmc | CoreMethod::SpinTable(_) => {
+            u8::MAX >> (MAX_CORES - board.cores.len().clamp(1, MAX_CORES))
+        }
         CoreMethod::None => 1,
     };
     let deadline = timer::now().saturating_add(timer::frequency().saturating_mul(PATIENCE));

@@ -265,6 +265,17 @@ impl System {
         let mut free = heapless::Vec::new();
         free.push(backing::ram(self.frames, 1)).expect("there is room");
         let (payload, cores) = (self.payload(), Cores::simulated());
-        Parts { board, console, gic, free, payload, cores, carved: carved(), wall: self.wall, started_ticks: 0 }
+        Parts {
+            board,
+            console,
+            gic,
+            free,
+            payload,
+            cores,
+            carved: carved(),
+            spin_page: None,
+            wall: self.wall,
+            started_ticks: 0,
+        }
     }
 }

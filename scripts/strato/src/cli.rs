@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::system::size;
+use crate::system::{Board, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,14 +91,17 @@ pub enum Command {
     },
     /// Run every scenario on every configuration
     ///
-    /// Scenarios are scripts/systems/*.toml and example-guests/*/system.toml, each on GICv2 and GICv3 with 1 and 4 cores,
-    /// and with 2 where the system says `smp = true`.
+    /// Scenarios are scripts/systems/*.toml and example-guests/*/system.toml, each on board `qemu-virt` with GICv2 and GICv3, with 1
+    /// and 4 cores, and with 2 where the system says `smp = true`, and on board `rpi4`; on one of them where it says `board = ...`.
     Test {
         /// Only scenarios with one of these texts in their name
         filter: Vec<String>,
         /// Print a JSON record per case instead of lines; runs each case that passed once more, counted, for its instructions
         #[arg(long)]
         json: bool,
+        /// Only this board
+        #[arg(long, value_enum)]
+        board: Option<Board>,
         /// Only this version of the interrupt controller
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
@@ -230,20 +233,13 @@ pub struct Machine {
     /// Board
     #[arg(long, value_enum, default_value_t = Board::QemuVirt)]
     pub board: Board,
-    /// Version of the interrupt controller
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3), default_value_t = 3)]
-    pub gic: u8,
+    /// Version of the interrupt controller of `qemu-virt` [default: 3]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub gic: Option<u8>,
     /// CPU model [default: as the system says, else cortex-a72]
     #[arg(long)]
     pub cpu: Option<String>,
     /// Make every run the same: a tick is an instruction, and cores take turns
     #[arg(long)]
     pub counted: bool,
-}
-
-/// Boards that can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Board {
-    /// QEMU's machine `virt`
-    QemuVirt,
 }

@@ -2,6 +2,7 @@
 
 use crate::arch::core_base::CoreIndex;
 use crate::arch::install::Cores;
+use crate::arch::mmio::Device;
 
 impl Cores {
     /// Returns the records of a PC: the booted core needs none, and there is no other.
@@ -46,6 +47,17 @@ pub fn start_core(_cores: &Cores, _core: CoreIndex, _affinity: u64) -> Result<()
 /// Always: there is nothing to go back to.
 pub fn system_off() {
     panic!("the machine was powered off");
+}
+
+/// Does nothing on a PC.
+pub fn allow_power_manager(_registers: Device) {}
+
+/// Refuses: there is no other core.
+///
+/// # Errors
+/// Always [`StartError::NoFirmware`].
+pub fn release_core(_cores: &Cores, _core: CoreIndex, _page: &Device, _offset: u16) -> Result<(), StartError> {
+    Err(StartError::NoFirmware)
 }
 
 /// Does nothing on a PC.

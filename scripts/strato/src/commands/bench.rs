@@ -12,6 +12,7 @@ use crate::exit::{FAILED, PASSED, say};
 use crate::pack::hypervisor;
 use crate::project::Project;
 use crate::qemu::{Qemu, Virt};
+use crate::system::Board;
 use crate::transcript::Transcript;
 
 /// What the command line asks for.
@@ -36,8 +37,15 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
     let image_bytes = u64::try_from(hypervisor::flatten(&elf)?.bytes.len())?;
     let mut rows: Vec<Row> = Vec::new();
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
-        let machine =
-            Virt { gic, cores: 1, cpu: "cortex-a72".into(), is_counted: true, is_traced: false, gdb_port: None };
+        let machine = Virt {
+            board: Board::QemuVirt,
+            gic,
+            cores: 1,
+            cpu: "cortex-a72".into(),
+            is_counted: true,
+            is_traced: false,
+            gdb_port: None,
+        };
         let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
         let longest = counted(project, &qemu, &machine, "longest")?;
         let guarded = counted(project, &qemu, &machine, "bench_guarded")?;

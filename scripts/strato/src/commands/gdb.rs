@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 
 use super::boot::Scratch;
-use super::{build, ready};
+use super::{build, machine_of, ready};
 use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED};
 use crate::project::Project;
@@ -25,12 +25,9 @@ const LOAD_ADDRESS: u64 = 0x4008_0000;
 pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option<u8>) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
     let ready = ready(project, system)?;
-    let cores = cores.unwrap_or(ready.system.cores);
-    let image = Scratch::new(&build::image(project, &ready, Some(cores))?)?;
     let port = free_port()?;
-    let cpu = machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into());
-    let virt =
-        Virt { gic: machine.gic, cores, cpu, is_counted: machine.counted, is_traced: false, gdb_port: Some(port) };
+    let virt = Virt { gdb_port: Some(port), ..machine_of(&qemu, machine, cores, &ready.system)? };
+    let image = Scratch::new(&build::image(project, &ready, Some(virt.cores))?)?;
     let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
     guests.dedup();
     let arguments = arguments(port, &project.hypervisor()?, &guests);

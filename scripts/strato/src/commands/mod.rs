@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::{Cli, Command, ImageKind};
+use crate::cli::{Cli, Command, ImageKind, Machine};
+use crate::exit::Usage;
 use crate::image::load::{self, Loaded};
 use crate::project::{Form, Project};
-use crate::qemu::session;
-use crate::system::{self, Source, System};
+use crate::qemu::{Qemu, Virt, session};
+use crate::system::{self, Board, Source, System};
 
 pub mod bench;
 pub mod boot;
@@ -57,11 +58,38 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
         }
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, gic, cores, counted, jobs, image } => {
+        Command::Test { filter, json, board, gic, cores, counted, jobs, image } => {
             project.take(form(image));
-            test::test(&mut project, &test::Request { filter, is_json: json, gic, cores, is_counted: counted, jobs })
+            test::test(
+                &mut project,
+                &test::Request { board, filter, is_json: json, gic, cores, is_counted: counted, jobs },
+            )
         }
     }
+}
+
+/// Returns the machine that the command line and the system ask for.
+///
+/// # Errors
+/// [`Usage`]: the board does not have so many cores, or that interrupt controller; [`Missing`]: this QEMU does not have the board.
+pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &System) -> anyhow::Result<Virt> {
+    let wrong =
+        |what: &str| Usage { what: what.to_owned(), fix: "leave the option out, or take --board qemu-virt".into() };
+    let (gic, cores) = match asked.board {
+        Board::QemuVirt => (asked.gic.unwrap_or(3), cores.unwrap_or(system.cores)),
+        Board::Rpi4 => {
+            if asked.gic.is_some_and(|gic| gic != 2) {
+                return Err(wrong("a Raspberry Pi 4 has a GICv2").into());
+            }
+            if cores.is_some_and(|cores| cores != 4) {
+                return Err(wrong("a Raspberry Pi 4 has 4 cores").into());
+            }
+            qemu.needs_rpi4()?;
+            (2, 4)
+        }
+    };
+    let cpu = asked.cpu.clone().unwrap_or_else(|| system.cpu.into());
+    Ok(Virt { board: asked.board, gic, cores, cpu, is_counted: asked.counted, is_traced: false, gdb_port: None })
 }
 
 fn form(image: ImageKind) -> Form {

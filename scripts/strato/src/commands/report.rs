@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::boot::Scratch;
-use super::{Ready, build, ready};
+use super::{Ready, build, machine_of, ready};
 use crate::cli::Machine;
-use crate::exit::{FAILED, PASSED, say};
+use crate::exit::{FAILED, PASSED, Usage, say};
 use crate::project::Project;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::{Qemu, Virt, session};
 use crate::report::facts::{self, Facts};
 use crate::report::{join, predict, show};
+use crate::system::Board;
 use crate::transcript::Transcript;
 
 /// What the command line asks for.
@@ -39,17 +40,13 @@ pub struct Request {
 pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
     let ready = ready(project, &request.system)?;
-    let cores = request.cores.unwrap_or(ready.system.cores);
     let images = ready.images.iter().map(|loaded| &loaded.image);
     let promises = predict::promises(&ready.system, images, &std::fs::read(project.hypervisor()?)?)?;
-    let machine = Virt {
-        gic: request.machine.gic,
-        cores,
-        cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
-        is_counted: request.machine.counted,
-        is_traced: false,
-        gdb_port: None,
-    };
+    if request.machine.board != Board::QemuVirt {
+        let what = "what is where is predicted for qemu-virt alone".to_owned();
+        return Err(Usage { what, fix: "leave --board out".into() }.into());
+    }
+    let machine = machine_of(&qemu, &request.machine, request.cores, &ready.system)?;
     let facts = facts(project, &qemu, &ready, &machine)?;
     let report = join::join(&ready.system.name, &machine.board(), &promises, &facts);
     match (request.is_json, request.is_check) {

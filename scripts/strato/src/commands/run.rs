@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::boot::{self, Resolver};
-use super::{build, ready, trace};
+use super::{build, machine_of, ready, trace};
 use crate::cli::Machine;
 use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT, Usage, say, say_in_color};
 use crate::project::Project;
@@ -47,21 +47,15 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
     let mut ready = ready(project, &request.system)?;
     ready.system.is_followed &= !request.is_raw;
-    let cores = request.cores.unwrap_or(ready.system.cores);
+    let machine = machine_of(&qemu, &request.machine, request.cores, &ready.system)?;
+    let machine = Virt { is_traced: request.explain.is_some(), ..machine };
+    let cores = machine.cores;
     let image = match &request.explain {
         Some(explain) => {
             known_vm(&ready.system, explain.vm.as_deref())?;
             build::traced_image(project, &ready, cores, explain.ring_order)?
         }
         None => build::image_to_run(project, &ready, Some(cores))?,
-    };
-    let machine = Virt {
-        gic: request.machine.gic,
-        cores,
-        cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
-        is_counted: request.machine.counted,
-        is_traced: request.explain.is_some(),
-        gdb_port: None,
     };
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
     let palette = Palette::new(ready.system.vms.iter().map(|vm| vm.label.value.clone()));

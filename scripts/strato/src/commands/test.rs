@@ -14,6 +14,7 @@ use super::{Ready, build, ready_path};
 use crate::exit::{FAILED, Missing, PASSED, Usage, say, say_in_color};
 use crate::project::{Project, short_name};
 use crate::qemu::{Qemu, Virt, session};
+use crate::system::Board;
 use crate::{scenario, system};
 
 /// Most lines of a failed run's transcript that are shown: the last.
@@ -22,6 +23,8 @@ const LINES_SHOWN: usize = 200;
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Only this board.
+    pub board: Option<Board>,
     /// Texts of which a scenario's name has to contain one; none means all.
     pub filter: Vec<String>,
     /// Whether results are JSON.
@@ -34,6 +37,22 @@ pub struct Request {
     pub is_counted: bool,
     /// Machines at once.
     pub jobs: u8,
+}
+
+impl Request {
+    /// Returns the configurations of a scenario: board, interrupt controller, cores.
+    fn machines(&self, is_smp: bool) -> impl Iterator<Item = (Board, u8, u8)> {
+        let usual: &[u8] = if is_smp { &[1, 2, 4] } else { &[1, 4] };
+        let cores = self.cores.map_or(usual.to_vec(), |only| vec![only]);
+        let virt = [2, 3]
+            .into_iter()
+            .flat_map(move |gic| cores.clone().into_iter().map(move |cores| (Board::QemuVirt, gic, cores)));
+        let (board, gic) = (self.board, self.gic);
+        let rpi4 = self.cores.is_none_or(|only| only == 4).then_some((Board::Rpi4, 2, 4));
+        virt.chain(rpi4).filter(move |machine| {
+            board.is_none_or(|only| only == machine.0) && gic.is_none_or(|only| only == machine.1)
+        })
+    }
 }
 
 /// One scenario on one configuration.
@@ -71,6 +90,15 @@ struct Report {
 /// QEMU or the toolchain is missing, or no scenario is left by the filter.
 pub fn test(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
+    let mut request = request.clone();
+    if let Err(why) = qemu.needs_rpi4() {
+        if request.board == Some(Board::Rpi4) {
+            return Err(why.into());
+        }
+        eprintln!("SKIPPED: no scenario runs on board rpi4: {why}");
+        request.board = Some(Board::QemuVirt);
+    }
+    let request = &request;
     let cases = cases(project, request)?;
     let is_json = request.is_json;
     let (total, queue) = (cases.len(), Arc::new(Mutex::new(VecDeque::from(cases))));
@@ -142,10 +170,10 @@ fn cases(project: &mut Project, request: &Request) -> anyhow::Result<Vec<Case>> 
 
 fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> anyhow::Result<Vec<Case>> {
     // The file may be broken: then every configuration fails with its message, which counts as one case.
-    let (is_smp, cpu) = match system::load(path, &project.shown(path)) {
+    let (is_smp, cpu, only) = match system::load(path, &project.shown(path)) {
         Ok((system, _)) if !system.is_test => return Ok(Vec::new()),
-        Ok((system, _)) => (system.is_smp, system.cpu),
-        Err(_) => (false, "cortex-a72"),
+        Ok((system, _)) => (system.is_smp, system.cpu, system.board),
+        Err(_) => (false, "cortex-a72", Some(Board::QemuVirt)),
     };
     let ready = match ready_path(project, path) {
         Ok(ready) => Ok(Arc::new(ready)),
@@ -153,24 +181,17 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
         Err(error) => Err(format!("{error:#}")),
     };
     let mut cases = Vec::new();
-    for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
-        let usual = if is_smp { vec![1, 2, 4] } else { vec![1, 4] };
-        // Shares of cores' time that are given on the cores of its file need not be on fewer.
-        let gives =
-            |cores: &u8| ready.as_ref().map_or(true, |ready| system::sched::admit(&ready.system, *cores).is_none());
-        let usual = usual.into_iter().filter(gives).collect();
-        for cores in request.cores.map_or(usual, |only| vec![only]) {
-            let machine =
-                Virt { gic, cores, cpu: cpu.into(), is_counted: request.is_counted, is_traced: false, gdb_port: None };
-            let image = match &ready {
-                Ok(ready) => {
-                    let image = build::image_to_run(project, ready, Some(cores))?;
-                    Ok((ready.clone(), project.hypervisor_of(&ready.system)?, image))
-                }
-                Err(why) => Err(why.clone()),
-            };
-            cases.push(Case { id: id.to_owned(), machine, image });
-        }
+    for (board, gic, cores) in request.machines(is_smp).filter(|(board, ..)| only.is_none_or(|only| only == *board)) {
+        let (cpu, is_counted) = (cpu.into(), request.is_counted);
+        let machine = Virt { board, gic, cores, cpu, is_counted, is_traced: false, gdb_port: None };
+        let image = match &ready {
+            Ok(ready) => {
+                let image = build::image_to_run(project, ready, Some(cores))?;
+                Ok((ready.clone(), project.hypervisor_of(&ready.system)?, image))
+            }
+            Err(why) => Err(why.clone()),
+        };
+        cases.push(Case { id: id.to_owned(), machine, image });
     }
     Ok(cases)
 }

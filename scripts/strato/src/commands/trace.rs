@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::boot::{self, Run};
 use super::run::verdict;
-use super::{Ready, build, ready};
+use super::{Ready, build, machine_of, ready};
 use crate::cli::Machine;
 use crate::exit::say;
 use crate::project::Project;
@@ -42,16 +42,8 @@ pub struct Request {
 pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let qemu = Qemu::find()?;
     let ready = ready(project, &request.system)?;
-    let cores = request.cores.unwrap_or(ready.system.cores);
-    let image = build::traced_image(project, &ready, cores, request.ring_order)?;
-    let machine = Virt {
-        gic: request.machine.gic,
-        cores,
-        cpu: request.machine.cpu.clone().unwrap_or_else(|| ready.system.cpu.into()),
-        is_counted: request.machine.counted,
-        is_traced: true,
-        gdb_port: None,
-    };
+    let machine = Virt { is_traced: true, ..machine_of(&qemu, &request.machine, request.cores, &ready.system)? };
+    let image = build::traced_image(project, &ready, machine.cores, request.ring_order)?;
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
     let run = boot::boot(&qemu, &machine, &image, &ready, limit, |_| {})?;
     let trace = of(&run, &ready, &machine)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::exit::Missing;
-use crate::system::Level;
+use crate::system::{Board, Level};
 
 pub mod monitor;
 pub mod session;
@@ -44,6 +44,19 @@ impl Qemu {
             return Err(missing(format!("{} is too old, or does not run", program.display())));
         }
         Ok(Self { program })
+    }
+
+    /// Looks for the machine `raspi4b`.
+    ///
+    /// # Errors
+    /// [`Missing`]: QEMU has it since version 9.0.
+    pub fn needs_rpi4(&self) -> Result<(), Missing> {
+        let output = Command::new(&self.program).args(["-M", "help"]).stdin(Stdio::null()).output();
+        let list = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        if list.lines().any(|line| line.starts_with("raspi4b ")) {
+            return Ok(());
+        }
+        Err(missing(format!("{} has no machine raspi4b, which came with version 9.0", self.program.display())))
     }
 
     /// Returns the command that boots `image` on `machine`, entered at a level.
@@ -101,9 +114,11 @@ pub fn install(release: &str) -> &'static str {
     }
 }
 
-/// QEMU's machine `virt` as Strato boots on it.
+/// A machine of QEMU's as Strato boots on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Virt {
+    /// Which one.
+    pub board: Board,
     /// Version of the interrupt controller: 2 or 3.
     pub gic: u8,
     /// Number of cores.
@@ -122,7 +137,10 @@ impl Virt {
     /// Returns the board's name in results: `virt-gicv3`.
     #[must_use]
     pub fn board(&self) -> String {
-        format!("virt-gicv{}", self.gic)
+        match self.board {
+            Board::QemuVirt => format!("virt-gicv{}", self.gic),
+            Board::Rpi4 => "rpi4".into(),
+        }
     }
 
     /// Returns whether the machine has a [`monitor`] to tell what it executed, or what is in its memory. One with a debugger is the debugger's.
@@ -142,8 +160,10 @@ impl Virt {
         let machine = format!("virt,{levels}gic-version={},dtb-randomness=off", self.gic);
         let clock = if self.is_counted { ",cntfrq=1000000000" } else { "" };
         let (cpu, cores) = (format!("{}{clock}", self.cpu), self.cores.to_string());
-        let mut arguments: Vec<String> =
-            ["-M", &machine, "-cpu", &cpu, "-m", "512", "-smp", &cores].map(Into::into).to_vec();
+        let mut arguments: Vec<String> = match self.board {
+            Board::QemuVirt => ["-M", &machine, "-cpu", &cpu, "-m", "512", "-smp", &cores].map(Into::into).to_vec(),
+            Board::Rpi4 => ["-M", "raspi4b", "-cpu", &cpu].map(Into::into).to_vec(),
+        };
         // Without -nodefaults QEMU stops on the missing ROM of a network card.
         // The standard input is the monitor's, if there is one.
         let serial = if self.has_monitor() { "file:/dev/stdout" } else { "stdio" };
@@ -168,7 +188,15 @@ mod tests {
     use super::*;
 
     fn virt() -> Virt {
-        Virt { gic: 2, cores: 4, cpu: "cortex-a72".into(), is_counted: false, is_traced: false, gdb_port: None }
+        Virt {
+            board: Board::QemuVirt,
+            gic: 2,
+            cores: 4,
+            cpu: "cortex-a72".into(),
+            is_counted: false,
+            is_traced: false,
+            gdb_port: None,
+        }
     }
 
     #[test]
@@ -179,6 +207,15 @@ mod tests {
         let line = virt().arguments(Level::El1).join(" ");
         assert_eq!(line, expected.replace("virtualization=on,", ""));
         assert!(virt().arguments(Level::El3).join(" ").contains("secure=on"));
+    }
+
+    #[test]
+    fn a_raspberry_pi_has_its_own_memory_and_cores() {
+        let machine = Virt { board: Board::Rpi4, is_counted: true, ..virt() };
+        let line = machine.arguments(Level::El2).join(" ");
+        assert!(line.starts_with("-M raspi4b -cpu cortex-a72,cntfrq=1000000000 -nodefaults "), "{line}");
+        assert!(!line.contains("-smp") && !line.contains("-m "));
+        assert_eq!(machine.board(), "rpi4");
     }
 
     #[test]

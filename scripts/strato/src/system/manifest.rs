@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::board::Board;
 use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
 use super::names::Names;
 use super::problem::{At, Problem};
@@ -47,6 +48,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         name: name.to_owned(),
         time_limit_s: 30,
         is_smp: false,
+        board: None,
         cores: 1,
         cpu: "cortex-a72",
         is_test: true,
@@ -73,6 +75,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
     system.cpu = table.choice("cpu", &CPUS).unwrap_or(system.cpu);
     system.is_smp = table.boolean("smp").unwrap_or(false);
+    system.board = table.choice("board", &[("qemu-virt", Board::QemuVirt), ("rpi4", Board::Rpi4)]);
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
     system.is_counted = table.boolean("counted").unwrap_or(false);

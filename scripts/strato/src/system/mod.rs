@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Context;
 use toml::de::DeTable;
 
-pub mod calls;
+pub mod board;
+mod calls;
 pub mod check;
 pub mod devices;
 pub mod layout;
@@ -18,6 +19,7 @@ pub mod reader;
 pub mod sched;
 pub mod size;
 
+pub use board::Board;
 pub use model::{
     Channel, Device, End, Expect, Grant, ImageRef, Interrupt, Level, Outcome, Peer, Region, Registers, Sched, System,
     Vm,

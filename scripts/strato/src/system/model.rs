@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use strato_abi::board::Map;
 
+use super::board::Board;
 use super::problem::{At, Span};
 use crate::pack::damage::Damage;
 
@@ -17,6 +18,8 @@ pub struct System {
     pub time_limit_s: u32,
     /// Whether tests also run it with two cores.
     pub is_smp: bool,
+    /// The board that tests run it on, if it is not for every one.
+    pub board: Option<Board>,
     /// Cores of a plain `strato run`.
     pub cores: u8,
     /// CPU model, unless the command line names one.
