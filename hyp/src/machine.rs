@@ -6,6 +6,8 @@ mod cpu;
 mod mail;
 mod select;
 
+use core::num::NonZeroU32;
+
 pub use cpu::Cpu;
 pub use mail::Mail;
 
@@ -102,6 +104,18 @@ pub struct Cx<'s> {
 
     /// vCPUs of one VM that are to be told of an event.
     pub wakes: Wakes,
+}
+
+/// Whose EL1 state is on a core: the vCPU, and the incarnation of its VM. None is 0, so that it is written in one instruction.
+pub type Resident = (VcpuRef, NonZeroU32);
+
+impl Cx<'_> {
+    /// Returns what says that the vCPU is resident.
+    #[inline(always)]
+    #[must_use]
+    pub fn resident(&self) -> Option<Resident> {
+        NonZeroU32::new(self.vm.incarnation).map(|incarnation| (self.me, incarnation))
+    }
 }
 
 /// vCPUs of one VM.

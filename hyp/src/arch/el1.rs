@@ -37,6 +37,8 @@ pub struct El1 {
     pub par: u64,
     /// CSSELR_EL1.
     pub csselr: u64,
+    /// What the guest reads as MPIDR_EL1 (VMPIDR_EL2): loaded, never saved.
+    pub mpidr: u64,
 }
 
 impl El1 {
@@ -56,7 +58,14 @@ impl El1 {
         cntkctl: 0,
         par: 0,
         csselr: 0,
+        mpidr: Self::mpidr_of(0),
     };
+
+    /// Returns MPIDR_EL1 as vCPU `number` of a VM reads it.
+    #[must_use]
+    pub const fn mpidr_of(number: u8) -> u64 {
+        1 << 31 | number as u64
+    }
 }
 
 /// The registers of EL1's own translation. They hold the constants of [`Stage1::RESET`] while a guest with `mmu = "strato"`
@@ -120,6 +129,6 @@ impl FpState {
 /// PSTATE of a vCPU that starts: EL1h, everything masked.
 pub const PSTATE_START: u64 = 0x3c5;
 
-const _: () = assert!(size_of::<El1>() == 112 && offset_of!(El1, vbar) == 48 && offset_of!(El1, csselr) == 104);
+const _: () = assert!(size_of::<El1>() == 120 && offset_of!(El1, vbar) == 48 && offset_of!(El1, mpidr) == 112);
 const _: () = assert!(size_of::<Stage1>() == 72 && offset_of!(Stage1, afsr1) == 48 && offset_of!(Stage1, sctlr) == 64);
 const _: () = assert!(size_of::<FpState>() == 528 && offset_of!(FpState, fpcr) == 512);

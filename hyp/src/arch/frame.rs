@@ -3,9 +3,10 @@
 
 use core::mem::offset_of;
 
+use super::el1::El1;
 use super::lease::First;
 
-/// A guest's general registers, program counter and processor state.
+/// A guest's general registers, program counter and processor state; and those of EL1, which move when another vCPU gets the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Frame {
@@ -15,11 +16,13 @@ pub struct Frame {
     pub pc: u64,
     /// Its PSTATE (SPSR_EL2).
     pub pstate: u64,
+    /// EL1 registers while the vCPU is not resident on its core.
+    pub el1: El1,
 }
 
 impl Frame {
     /// A frame of zeros: what a vCPU has before it is started.
-    pub const ZERO: Self = Self { x: [0; 31], pc: 0, pstate: 0 };
+    pub const ZERO: Self = Self { x: [0; 31], pc: 0, pstate: 0, el1: El1::RESET };
 
     /// Returns register `n` as an instruction sees it: 31 is the zero register.
     #[must_use]
@@ -249,7 +252,7 @@ impl RawExit {
     }
 }
 
-const _: () = assert!(size_of::<Frame>() == 264 && offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256);
+const _: () = assert!(offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256 && offset_of!(Frame, el1) == 264);
 const _: () = assert!(
     size_of::<RawExit>() == 32
         && size_of::<Results>() == 32

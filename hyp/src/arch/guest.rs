@@ -10,11 +10,11 @@ use super::el1::{El1, FpState};
 use super::{el2, maintenance, native, stage2};
 use crate::sync::{AtomicU32, Ordering};
 
-/// Not 0 where a core has FEAT_RAS; `arch_el1_load` reads it with one instruction. Relaxed: each core sets it before its
+/// Not 0 where a core has FEAT_RAS; `el1.S` reads it with one instruction. Relaxed: each core sets it before its
 /// own first guest, and looks at its identification registers again before it relies on it.
-static HAS_RAS: AtomicU32 = AtomicU32::new(0);
+pub(super) static HAS_RAS: AtomicU32 = AtomicU32::new(0);
 
-core::arch::global_asm!(include_str!("guest.S"), has_ras = sym HAS_RAS);
+core::arch::global_asm!(include_str!("guest.S"));
 
 unsafe extern "C" {
     fn arch_el1_save(to: *mut El1);
@@ -111,18 +111,15 @@ pub fn fp_traps() -> bool {
 /// Saves what EL1 has on this core into `to`.
 #[inline]
 pub fn save(to: &mut El1) {
-    // SAFETY: follows AAPCS64 and writes the 112 bytes of `to` only.
+    // SAFETY: follows AAPCS64 and writes 112 bytes of `to` only.
     unsafe { arch_el1_save(to) };
 }
 
-/// Loads `from` into this core, with the identity `vcpu` that the guest reads as MPIDR_EL1.
+/// Loads `from` into this core.
 #[inline]
-pub fn load(from: &El1, vcpu: u8) {
-    // SAFETY: follows AAPCS64 and reads the 112 bytes of `from`; no register of EL1 or EL0 affects EL2.
+pub fn load(from: &El1) {
+    // SAFETY: follows AAPCS64 and reads the 120 bytes of `from`; no register of EL1 or EL0 affects EL2.
     unsafe { arch_el1_load(from) };
-    let mpidr = 1 << 31 | u64::from(vcpu);
-    // SAFETY: VMPIDR_EL2 is what EL1 reads as MPIDR_EL1 and nothing else.
-    unsafe { core::arch::asm!("msr vmpidr_el2, {}", in(reg) mpidr, options(nomem, nostack, preserves_flags)) };
 }
 
 /// Saves the FP registers into `to` and makes FP trap again.

@@ -9,6 +9,7 @@ use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, RawExit};
 use super::lease::First;
 
 core::arch::global_asm!(
+    include_str!("el1.S"),
     include_str!("switch.S"),
     include_str!("vectors.S"),
     fast_calls = const FAST_CALLS,
@@ -17,6 +18,7 @@ core::arch::global_asm!(
     pass_handler = const offset_of!(Answers<'static, u8, u8>, pass),
     short_guard = const SHORT_GUARD,
     long_guard = const LONG_GUARD,
+    has_ras = sym super::guest::HAS_RAS,
     irq_handler = const offset_of!(Answers<'static, u8, u8>, irq),
 );
 

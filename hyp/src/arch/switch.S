@@ -17,6 +17,7 @@
 .equ ABORT, 160
 .equ ABORT_PLACE, 144
 .equ FRAME_PC, 248
+.equ FRAME_EL1, 264
 
 // ESR_EL2 of HVC #0 from AArch64 (ESR_ELx.EC = 0x16, IL = 1) above the function id of call 0.
 .equ CALL_ZERO, 0x5a000000c6000000
@@ -34,29 +35,43 @@
     ldp     x29, x30, [sp], #SCRATCH
 .endm
 
-// x0 to x17 at sp, which an exception that is no call leaves as they are.
-.macro keep_scratch
-    stp     x0, x1, [sp, #0]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
+// x0 to x17 at a base, which an exception that is no call leaves as they are.
+.macro keep_scratch base
+    stp     x0, x1, [\base, #0]
+    stp     x2, x3, [\base, #16]
+    stp     x4, x5, [\base, #32]
+    stp     x6, x7, [\base, #48]
+    stp     x8, x9, [\base, #64]
+    stp     x10, x11, [\base, #80]
+    stp     x12, x13, [\base, #96]
+    stp     x14, x15, [\base, #112]
+    stp     x16, x17, [\base, #128]
 .endm
 
-.macro unkeep_scratch
-    ldp     x0, x1, [sp, #0]
-    ldp     x2, x3, [sp, #16]
-    ldp     x4, x5, [sp, #32]
-    ldp     x6, x7, [sp, #48]
-    ldp     x8, x9, [sp, #64]
-    ldp     x10, x11, [sp, #80]
-    ldp     x12, x13, [sp, #96]
-    ldp     x14, x15, [sp, #112]
-    ldp     x16, x17, [sp, #128]
+.macro unkeep_scratch base
+    ldp     x0, x1, [\base, #0]
+    ldp     x2, x3, [\base, #16]
+    ldp     x4, x5, [\base, #32]
+    ldp     x6, x7, [\base, #48]
+    ldp     x8, x9, [\base, #64]
+    ldp     x10, x11, [\base, #80]
+    ldp     x12, x13, [\base, #96]
+    ldp     x14, x15, [\base, #112]
+    ldp     x16, x17, [\base, #128]
+.endm
+
+// x18 to x30 and where the guest goes on, into the frame at a base. Clobbers: x2, x3.
+.macro keep_rest base
+    stp     x18, x19, [\base, #144]
+    stp     x20, x21, [\base, #160]
+    stp     x22, x23, [\base, #176]
+    stp     x24, x25, [\base, #192]
+    stp     x26, x27, [\base, #208]
+    stp     x28, x29, [\base, #224]
+    str     x30, [\base, #240]
+    mrs     x2, elr_el2
+    mrs     x3, spsr_el2
+    stp     x2, x3, [\base, #FRAME_PC]
 .endm
 
 // Zeros x4 to x17, two at a time: what carries no result leaves as zero.
@@ -180,7 +195,7 @@ arch_guest_other:
 .type arch_guest_abort, %function
 arch_guest_abort:
     sub     sp, sp, #ABORT
-    keep_scratch
+    keep_scratch sp
     mrs     x1, esr_el2
     mrs     x2, far_el2
     mrs     x3, hpfar_el2
@@ -195,7 +210,7 @@ arch_guest_abort:
     ldp     x1, x2, [sp, #ABORT_PLACE]
     msr     elr_el2, x1
     msr     spsr_el2, x2
-    unkeep_scratch
+    unkeep_scratch sp
     add     sp, sp, #ABORT
     cbnz    w30, arch_leave_sync            // ESR_EL2, FAR_EL2 and HPFAR_EL2 are as they were
     pop_scratch
@@ -211,13 +226,13 @@ arch_guest_irq:
     mrs     x30, spsr_el2
     tbnz    x30, #4, arch_leave_irq         // from AArch32, which ends the guest
     sub     sp, sp, #ABORT
-    keep_scratch
+    keep_scratch sp
     ldr     x30, [sp, #ABORT + SCRATCH + RUN_TABLE]
     ldr     x30, [x30, #{irq_handler}]
     ldp     x0, x29, [sp, #ABORT + SCRATCH + RUN_CX] // x29 = 0, as for a call
     blr     x30
     mov     w30, w0
-    unkeep_scratch
+    unkeep_scratch sp
     add     sp, sp, #ABORT
     cbnz    w30, arch_leave_irq
     pop_scratch
@@ -228,7 +243,8 @@ arch_leave_irq:
 .size arch_guest_irq, . - arch_guest_irq
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
-// frame is saved, and its lease handed to the passer, who says which one goes on, or that this run is over.
+// frame is saved, those of EL1 with it while the lease is here, and the lease handed to the passer, who says which one goes on,
+// or that this run is over. Registers of EL1 are loaded when that is another one.
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
@@ -243,22 +259,20 @@ arch_leave_answered:
     stp     xzr, xzr, [x0, #112]
     stp     xzr, xzr, [x0, #128]
     pop_scratch
-    stp     x18, x19, [x0, #144]
-    stp     x20, x21, [x0, #160]
-    stp     x22, x23, [x0, #176]
-    stp     x24, x25, [x0, #192]
-    stp     x26, x27, [x0, #208]
-    stp     x28, x29, [x0, #224]
-    str     x30, [x0, #240]
-    mrs     x2, elr_el2
-    mrs     x3, spsr_el2
-    stp     x2, x3, [x0, #FRAME_PC]
+    keep_rest x0
+    el1_save FRAME_EL1
     mov     x1, x0
     ldr     x2, [sp, #RUN_TABLE]
     ldr     x2, [x2, #{pass_handler}]
     ldp     x0, x29, [sp, #RUN_CX]          // x29 = 0: no backtrace of EL2 walks into the guest's frames
     blr     x2
-    cbz     x1, arch_enter
+    cbnz    x1, arch_pass_nobody
+    ldr     x1, [sp, #RUN_FRAME]
+    cmp     x0, x1
+    b.eq    arch_enter
+    el1_load FRAME_EL1
+    b       arch_enter
+arch_pass_nobody:
     mov     x1, x0
     mov     x0, #{answered}                 // ExitKind::Answered
     b       arch_return
@@ -270,28 +284,11 @@ arch_leave_sync:
     mov     x29, #0                         // ExitKind::Sync
 arch_leave:
     ldr     x30, [sp, #SCRATCH + RUN_FRAME]
-    stp     x0, x1, [x30, #0]
-    stp     x2, x3, [x30, #16]
-    stp     x4, x5, [x30, #32]
-    stp     x6, x7, [x30, #48]
-    stp     x8, x9, [x30, #64]
-    stp     x10, x11, [x30, #80]
-    stp     x12, x13, [x30, #96]
-    stp     x14, x15, [x30, #112]
-    stp     x16, x17, [x30, #128]
+    keep_scratch x30
     mov     x1, x30
     mov     x0, x29
     pop_scratch
-    stp     x18, x19, [x1, #144]
-    stp     x20, x21, [x1, #160]
-    stp     x22, x23, [x1, #176]
-    stp     x24, x25, [x1, #192]
-    stp     x26, x27, [x1, #208]
-    stp     x28, x29, [x1, #224]
-    str     x30, [x1, #240]
-    mrs     x2, elr_el2
-    mrs     x3, spsr_el2
-    stp     x2, x3, [x1, #FRAME_PC]
+    keep_rest x1
 // In: x0 exit number, x1 frame. The caller's registers stand on the stack.
 arch_return:
     ldp     x19, x20, [sp, #0]

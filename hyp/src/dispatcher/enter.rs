@@ -14,10 +14,11 @@ use crate::timer::NEVER;
 #[inline(never)]
 pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     begin(cx, now);
-    if cx.cpu.resident != Some((cx.me, cx.vm.incarnation)) {
+    if cx.cpu.resident != cx.resident() {
         if cx.cpu.resident.is_some() {
             evict(cx);
         }
+        guest::load(&frame.el1);
         load(cx);
     } else if cx.context.is_special {
         reserve::begin(cx);
@@ -37,13 +38,12 @@ pub fn begin(cx: &mut Cx<'_>, now: u64) {
     }
 }
 
-/// Loads what EL1 has of `cx`; nobody else's is on this core any more.
+/// Loads what EL1 has of `cx` besides the frame; nobody else's is on this core any more.
 #[inline(always)]
 pub fn load(cx: &mut Cx<'_>) {
     if cx.cpu.vectors != Some(cx.vm.speculation) {
         select_vectors(cx);
     }
-    guest::load(&cx.context.el1, cx.me.vcpu());
     if cx.context.local.is_used {
         timers::load_local(cx.cpu, cx.me, &mut cx.context);
     }
@@ -52,7 +52,7 @@ pub fn load(cx: &mut Cx<'_>) {
     } else {
         cx.select_space();
     }
-    cx.cpu.resident = Some((cx.me, cx.vm.incarnation));
+    cx.cpu.resident = cx.resident();
 }
 
 /// Selects the vectors by which the guests of the VM enter EL2 on this core.
@@ -110,10 +110,10 @@ fn select_native(cx: &mut Cx<'_>) {
 fn evict(cx: &mut Cx<'_>) {
     let Some((who, incarnation)) = cx.cpu.resident.take() else { return };
     if let Some((vm, vcpu)) = service::find(cx.machine, cx.stay, who)
-        && vm.incarnation == incarnation
-        && let Some((frame, mut context)) = vcpu.owned.lease()
+        && vm.incarnation == incarnation.get()
+        && let Some((mut frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(cx.cpu, who, &mut context);
+        leave::save(cx.cpu, who, &mut frame, &mut context);
         frame.end(context);
     }
     guest::trap_fp(true);

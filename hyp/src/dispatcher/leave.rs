@@ -4,6 +4,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
+use crate::arch::frame::Frame;
 use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
@@ -14,9 +15,9 @@ use crate::vcpu::Context;
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
 /// where they belong without looking it up again.
 #[inline(always)]
-pub fn settle(cx: &mut Cx<'_>) {
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     if cx.context.is_special {
-        return reserve::settle(cx);
+        return reserve::settle(cx, frame);
     }
     if cx.cpu.resident.is_none() {
         return; // it turned itself off, and may be asked to start again, for which its lease must be back
@@ -27,7 +28,7 @@ pub fn settle(cx: &mut Cx<'_>) {
     }
     end(cx, now);
     if cx.cpu.resident.take().is_some() {
-        save(cx.cpu, cx.me, &mut cx.context);
+        save(cx.cpu, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -62,8 +63,8 @@ pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 
 /// Saves what is on this core of the registers of `who`; FP traps afterwards.
 #[inline]
-pub fn save(cpu: &mut Cpu, who: VcpuRef, context: &mut Context) {
-    guest::save(&mut context.el1);
+pub fn save(cpu: &mut Cpu, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
+    guest::save(&mut frame.el1);
     if context.local.is_used {
         timers::park_local(cpu, who, context);
     }

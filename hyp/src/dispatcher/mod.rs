@@ -127,7 +127,7 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     let next = answer(&mut cx, &mut frame, trap);
     W::decided(&mut cx, &next);
     next::apply(&mut cx, &mut frame, next);
-    leave::settle(&mut cx);
+    leave::settle(&mut cx, &mut frame);
     W::settled(&mut cx);
     frame.end(cx.context);
     false

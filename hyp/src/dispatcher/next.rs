@@ -26,7 +26,7 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::YieldTo(target) => give_way_to(cx, target),
         Next::Wait(deadline) => wait(cx, deadline, timer::now()),
         Next::Halt => block(cx, NEVER, timer::now()),
-        Next::Schedule => reserve::schedule(cx),
+        Next::Schedule => reserve::schedule(cx, frame),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
         Next::Crash => {

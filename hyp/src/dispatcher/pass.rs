@@ -45,7 +45,7 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
     let found = service::find(cx.machine, cx.stay, turn.vcpu).filter(|(vm, _)| vm.is_open == cx.vm.is_open);
     let Some((vm, vcpu)) = found else { return Passed { frame, leaves: Leaves::Yes } };
     leave::end(cx, now);
-    guest::save(&mut cx.context.el1); // `is_quiet`: there is no more of it in the registers, or the virtual timer
+    // `run` has saved what the frame holds; there is no more of it in the registers (`is_quiet`), or the virtual timer.
     if cx.context.local.is_used {
         timers::park_local(cx.cpu, cx.me, &mut cx.context);
     }

@@ -7,6 +7,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{leave, service};
 use crate::arch::epoch::Stay;
+use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::follow_vcpu;
 use crate::machine::{Cpu, Cx, Machine};
@@ -56,7 +57,7 @@ fn end(cpu: &mut Cpu) {
 /// The same as [`leave::settle`], for a vCPU that is special.
 #[cold]
 #[inline(never)]
-pub fn settle(cx: &mut Cx<'_>) {
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     charge(cx.cpu, timer::now());
     if cx.cpu.resident.is_none() {
         return end(cx.cpu); // it turned itself off, or goes to another core
@@ -77,7 +78,7 @@ pub fn settle(cx: &mut Cx<'_>) {
     }
     leave::end(cx, now);
     if cx.cpu.turn.is_some() && cx.cpu.resident.take().is_some() {
-        leave::save(cx.cpu, cx.me, &mut cx.context);
+        leave::save(cx.cpu, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -126,7 +127,7 @@ pub fn forget(cpu: &mut Cpu, public: &Public, who: VcpuRef) {
 /// Makes the vCPU of `cx` run by another reservation, or by none: on this core at once, on another one when it has come there.
 #[cold]
 #[inline(never)]
-pub fn schedule(cx: &mut Cx<'_>) {
+pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     let [to, level, budget, period] = cx.cpu.kept();
     #[allow(clippy::cast_possible_truncation, reason = "each is masked to its width")]
     let [core, place, level] = [to, to >> 8, level].map(|word| (word & 0xff) as u8);
@@ -151,7 +152,7 @@ pub fn schedule(cx: &mut Cx<'_>) {
         return;
     }
     cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
-    leave::save(cx.cpu, cx.me, &mut cx.context);
+    leave::save(cx.cpu, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
         cx.cpu.deadlines.set(due.place(), NEVER); // they go along
     }

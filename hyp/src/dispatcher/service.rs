@@ -124,10 +124,10 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let is_first = !vm.has_run.swap(true, Ordering::Relaxed);
     let arguments = if is_first { [INFO_PAGE, version, number, 0] } else { [argument, version, number, INFO_PAGE] };
     let Some((mut frame, mut context)) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
-    reset(&mut frame, &mut context, entry, arguments);
+    reset(&mut frame, &mut context, who.vcpu(), entry, arguments);
     vcpu.public.set_local(Handle::from_bits(0));
     if vm.flags & VM_FP != 0 {
-        context.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
+        frame.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
     context.is_native = vm.flags & VM_NATIVE != 0;
     context.is_special = reserve::is_special(context.is_native, &vcpu.public);

@@ -2,6 +2,7 @@
 
 use strato_abi::regs::Regs;
 
+use super::Resident;
 use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::Retired;
 use crate::arch::frame::Results;
@@ -25,7 +26,7 @@ pub struct Cpu {
     /// Who has the core.
     pub turn: Option<Turn>,
     /// Whose EL1 state is in the registers: the vCPU, and the incarnation of its VM.
-    pub resident: Option<(VcpuRef, u32)>,
+    pub resident: Option<Resident>,
     /// The generation of VMIDs since which nothing older is left in this core's TLB.
     pub vmid_generation: u64,
     /// Places of VMs that this core gives back, one bit each.

@@ -44,8 +44,6 @@ impl Current {
 /// What a vCPU has besides its frame; the frame stays apart so that a call in progress cannot reach it.
 #[derive(Debug)]
 pub struct Context {
-    /// EL1 registers while the vCPU is not resident on its core.
-    pub el1: El1,
     /// Whether the guest runs stage 1 of the translation itself, so that `stage1` goes with it.
     pub is_native: bool,
     /// Whether it takes more than the short ways do to give it the core or to take it away: it is native, or what it runs is
@@ -72,7 +70,6 @@ pub struct Context {
 impl Context {
     /// What a vCPU starts with.
     pub const RESET: Self = Self {
-        el1: El1::RESET,
         is_native: false,
         is_special: false,
         stage1: Stage1::RESET,
@@ -146,11 +143,12 @@ impl Vcpu {
     }
 }
 
-/// Makes everything as it is for a vCPU that starts at `entry` with these x0 to x3.
-pub fn reset(frame: &mut Frame, context: &mut Context, entry: u64, arguments: [u64; 4]) {
+/// Makes everything as it is for vCPU `number` of a VM that starts at `entry` with these x0 to x3.
+pub fn reset(frame: &mut Frame, context: &mut Context, number: u8, entry: u64, arguments: [u64; 4]) {
     *frame = Frame::ZERO;
     frame.pc = entry;
     frame.pstate = PSTATE_START;
+    frame.el1.mpidr = El1::mpidr_of(number);
     if let Some(first) = frame.x.first_chunk_mut::<4>() {
         *first = arguments;
     }
@@ -288,13 +286,14 @@ mod tests {
         let vcpu = Vcpu::new(0, 1);
         let (mut frame, mut context) = vcpu.owned.lease().unwrap();
         frame.x.fill(0xdead);
-        context.el1.tpidr_el1 = 0xdead;
+        frame.el1.tpidr_el1 = 0xdead;
         context.fp.v[3] = [1, 2];
-        reset(&mut frame, &mut context, 0x4000_0000, [1, 2, 3, 4]);
+        reset(&mut frame, &mut context, 3, 0x4000_0000, [1, 2, 3, 4]);
         assert_eq!(&frame.x[..5], &[1, 2, 3, 4, 0]);
         assert!(frame.x[5..].iter().all(|&x| x == 0));
         assert_eq!((frame.pc, frame.pstate), (0x4000_0000, 0x3c5));
-        assert_eq!((&context.el1, &context.fp), (&El1::RESET, &FpState::RESET));
+        assert_eq!(frame.el1, El1 { mpidr: 0x8000_0003, ..El1::RESET });
+        assert_eq!(context.fp, FpState::RESET);
         frame.end(context);
     }
 }

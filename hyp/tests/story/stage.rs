@@ -52,7 +52,7 @@ fn direct(frame: &mut Frame) -> Deed {
     let step = ACTORS.with_borrow_mut(|actors| {
         // One that was made and selected since the guest was entered is the same VM's.
         let place = actors.roots.get(&root).copied().or(actors.ran.last().map(|&(place, _)| place));
-        let who = (place.expect("a VM of this story is on the core"), guest::vcpu());
+        let who = (place.expect("a VM of this story is on the core"), (guest::mpidr() & 7) as u8);
         actors.ran.push(who);
         let has_more = actors.steps.get(&who).is_some_and(|steps| !steps.is_empty());
         if actors.busy.insert(who, false) == Some(true) && !has_more {
@@ -84,7 +84,6 @@ struct Core {
     cpu: PageBox<Cpu>,
     visitor: Visitor<'static>,
     el1: El1,
-    vcpu: u8,
     space: Vttbr,
     line: bool,
     fp_traps: bool,
@@ -119,7 +118,7 @@ impl Story {
             let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
             let visitor = machine.epochs.join(n).expect("each core joins once");
             let space = Vttbr::from_bits(0);
-            Core { cpu, visitor, el1: El1::RESET, vcpu: 0, space, line: false, fp_traps: true }
+            Core { cpu, visitor, el1: El1::RESET, space, line: false, fp_traps: true }
         });
         let story = Self { machine, cores: cores.collect(), active: 0, pace: SLICE };
         guest::init_core();
@@ -195,11 +194,11 @@ impl Story {
         }
         let old = &mut self.cores[self.active];
         guest::save(&mut old.el1);
-        (old.vcpu, old.space, old.line, old.fp_traps) =
-            (guest::vcpu(), current_vttbr(), guest::line(), guest::fp_traps());
+        old.el1.mpidr = guest::mpidr();
+        (old.space, old.line, old.fp_traps) = (current_vttbr(), guest::line(), guest::fp_traps());
         self.active = n;
         let new = &self.cores[n];
-        guest::load(&new.el1, new.vcpu);
+        guest::load(&new.el1);
         set_vttbr(new.space);
         guest::set_line(new.line);
         guest::trap_fp(new.fp_traps);

@@ -10,7 +10,7 @@ std::thread_local! {
     static FP_TRAPS: Cell<bool> = const { Cell::new(true) };
     static EL1: RefCell<El1> = const { RefCell::new(El1::RESET) };
     static FP: RefCell<FpState> = const { RefCell::new(FpState::RESET) };
-    static VCPU: Cell<u8> = const { Cell::new(0) };
+    static MPIDR: Cell<u64> = const { Cell::new(El1::RESET.mpidr) };
     static RETURN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -45,19 +45,20 @@ pub fn fp_traps() -> bool {
 
 /// Saves the remembered EL1 registers into `to`.
 pub fn save(to: &mut El1) {
-    EL1.with_borrow(|now| to.clone_from(now));
+    let mpidr = to.mpidr; // which is not saved
+    EL1.with_borrow(|now| *to = El1 { mpidr, ..now.clone() });
 }
 
-/// Remembers `from` as the EL1 registers of vCPU `vcpu`.
-pub fn load(from: &El1, vcpu: u8) {
+/// Remembers `from` as the EL1 registers.
+pub fn load(from: &El1) {
     EL1.with_borrow_mut(|now| now.clone_from(from));
-    VCPU.set(vcpu);
+    MPIDR.set(from.mpidr);
 }
 
-/// Returns the number of the vCPU whose registers were loaded last.
+/// Returns MPIDR_EL1 of the vCPU whose registers were loaded last.
 #[must_use]
-pub fn vcpu() -> u8 {
-    VCPU.get()
+pub fn mpidr() -> u64 {
+    MPIDR.get()
 }
 
 /// Changes the remembered EL1 registers, as a guest's own instructions would.

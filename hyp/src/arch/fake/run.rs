@@ -97,13 +97,18 @@ pub fn run<'l, B, C>(
                 frame.x[..18].fill(0);
                 match way {
                     LEAVE => {
+                        guest::save(&mut frame.el1);
+                        let before = frame.into_raw();
                         // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
-                        let lease = unsafe { First::from_raw(frame.into_raw()) };
+                        let lease = unsafe { First::from_raw(before) };
                         // SAFETY: as for the call above.
                         let passed = (answers.pass)(unsafe { &mut *context }, lease);
                         frame = passed.frame;
                         if passed.leaves == Leaves::Yes {
                             return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
+                        }
+                        if !core::ptr::eq(before, &raw const *frame) {
+                            guest::load(&frame.el1);
                         }
                     }
                     // SAFETY: it holds what its way says, by its constructors.
