@@ -5,6 +5,7 @@
 mod cpu;
 mod mail;
 mod select;
+mod wake;
 
 use core::num::NonZeroU32;
 

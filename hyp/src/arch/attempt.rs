@@ -48,3 +48,19 @@ pub fn set(flag: &AtomicBool) -> bool {
     }
     old != 0
 }
+
+/// Clears `flag`, as [`set`] sets it.
+#[inline(always)]
+pub fn clear(flag: &AtomicBool) {
+    // SAFETY: as in `set`, and the byte stored is 0: false.
+    unsafe {
+        asm!(
+            "2: ldaxrb {scratch:w}, [{flag}]",
+            "stlxrb {scratch:w}, wzr, [{flag}]",
+            "cbnz {scratch:w}, 2b",
+            flag = in(reg) flag.as_ptr(),
+            scratch = out(reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+}

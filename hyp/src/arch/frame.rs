@@ -16,13 +16,15 @@ pub struct Frame {
     pub pc: u64,
     /// Its PSTATE (SPSR_EL2).
     pub pstate: u64,
+    /// 0 when x4 to x17 above are zero: a call that leaves needs not clear them again.
+    pub is_used: u64,
     /// EL1 registers while the vCPU is not resident on its core.
     pub el1: El1,
 }
 
 impl Frame {
     /// A frame of zeros: what a vCPU has before it is started.
-    pub const ZERO: Self = Self { x: [0; 31], pc: 0, pstate: 0, el1: El1::RESET };
+    pub const ZERO: Self = Self { x: [0; 31], pc: 0, pstate: 0, is_used: 0, el1: El1::RESET };
 
     /// Returns register `n` as an instruction sees it: 31 is the zero register.
     #[must_use]
@@ -45,6 +47,7 @@ impl Frame {
     pub fn write(&mut self, n: usize, value: u64) {
         if let Some(register) = self.x.get_mut(n) {
             *register = value;
+            self.is_used = 1;
         }
     }
 }
@@ -145,18 +148,20 @@ pub type Passer<'l, B, C> = extern "C" fn(&mut C, First<'l, Frame, B>) -> Passed
 pub struct Passed<'l, B> {
     /// The guest that goes on, or the one that leaves.
     pub frame: First<'l, Frame, B>,
-    /// Whether `run` returns.
+    /// Whose frame it is, and whether `run` returns.
     pub leaves: Leaves,
 }
 
-/// Whether `run` returns.
+/// Whose frame it is, and whether `run` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Leaves {
-    /// The guest of the frame goes on at once.
-    No = 0,
+    /// Another guest goes on, once its registers of EL1 are loaded.
+    Other = 0,
+    /// The same guest goes on at once.
+    Same = 1,
     /// `run` returns the frame with [`ExitKind::Answered`]; what follows stands in the context.
-    Yes = 1,
+    Yes = 2,
 }
 
 /// The handler of interrupts: the context. `Leave` makes `run` return as if there had been no handler.
@@ -252,7 +257,12 @@ impl RawExit {
     }
 }
 
-const _: () = assert!(offset_of!(Frame, pc) == 248 && offset_of!(Frame, pstate) == 256 && offset_of!(Frame, el1) == 264);
+const _: () = assert!(
+    offset_of!(Frame, pc) == 248
+        && offset_of!(Frame, pstate) == 256
+        && offset_of!(Frame, is_used) == 264
+        && offset_of!(Frame, el1) == 272
+);
 const _: () = assert!(
     size_of::<RawExit>() == 32
         && size_of::<Results>() == 32

@@ -10,7 +10,7 @@ use super::el1::{El1, FpState};
 use super::{el2, maintenance, native, stage2};
 use crate::sync::{AtomicU32, Ordering};
 
-/// Not 0 where a core has FEAT_RAS; `el1.S` reads it with one instruction. Relaxed: each core sets it before its
+/// Not 0 where a core has FEAT_RAS; `registers.S` reads it with one instruction. Relaxed: each core sets it before its
 /// own first guest, and looks at its identification registers again before it relies on it.
 pub(super) static HAS_RAS: AtomicU32 = AtomicU32::new(0);
 

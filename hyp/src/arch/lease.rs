@@ -6,6 +6,8 @@ use core::ops::{Deref, DerefMut};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::attempt;
+
 /// Two values that are lent out exclusively.
 #[derive(Debug)]
 #[repr(C)]
@@ -29,7 +31,7 @@ impl<A, B> Leased<A, B> {
     #[inline]
     pub fn lease(&self) -> Option<(First<'_, A, B>, Second<'_, A, B>)> {
         // Acquire: what the previous holder wrote is seen.
-        if self.is_out.swap(true, Ordering::Acquire) { None } else { Some((First { of: self }, Second { of: self })) }
+        if attempt::set(&self.is_out) { None } else { Some((First { of: self }, Second { of: self })) }
     }
 }
 
@@ -50,13 +52,20 @@ pub struct Second<'l, A, B> {
 }
 
 impl<'l, A, B> First<'l, A, B> {
+    /// Returns whether `second` was lent with this.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_lent_with(&self, second: &Second<'l, A, B>) -> bool {
+        ptr::eq(self.of, second.of)
+    }
+
     /// Ends the lease of both values.
     ///
     /// # Panics
     /// When `second` belongs to another lease.
     #[inline]
     pub fn end(self, second: Second<'l, A, B>) {
-        if !ptr::eq(self.of, second.of) {
+        if !self.is_lent_with(&second) {
             unreachable!("what is lent together is given back together");
         }
         // Release: the next holder sees what this one wrote.

@@ -9,7 +9,7 @@ use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, RawExit};
 use super::lease::First;
 
 core::arch::global_asm!(
-    include_str!("el1.S"),
+    include_str!("registers.S"),
     include_str!("switch.S"),
     include_str!("vectors.S"),
     fast_calls = const FAST_CALLS,

@@ -17,7 +17,8 @@
 .equ ABORT, 160
 .equ ABORT_PLACE, 144
 .equ FRAME_PC, 248
-.equ FRAME_EL1, 264
+.equ FRAME_USED, 264
+.equ FRAME_EL1, 272
 
 // ESR_EL2 of HVC #0 from AArch64 (ESR_ELx.EC = 0x16, IL = 1) above the function id of call 0.
 .equ CALL_ZERO, 0x5a000000c6000000
@@ -33,45 +34,6 @@
 .macro pop_scratch
     ldr     x18, [sp, #16]
     ldp     x29, x30, [sp], #SCRATCH
-.endm
-
-// x0 to x17 at a base, which an exception that is no call leaves as they are.
-.macro keep_scratch base
-    stp     x0, x1, [\base, #0]
-    stp     x2, x3, [\base, #16]
-    stp     x4, x5, [\base, #32]
-    stp     x6, x7, [\base, #48]
-    stp     x8, x9, [\base, #64]
-    stp     x10, x11, [\base, #80]
-    stp     x12, x13, [\base, #96]
-    stp     x14, x15, [\base, #112]
-    stp     x16, x17, [\base, #128]
-.endm
-
-.macro unkeep_scratch base
-    ldp     x0, x1, [\base, #0]
-    ldp     x2, x3, [\base, #16]
-    ldp     x4, x5, [\base, #32]
-    ldp     x6, x7, [\base, #48]
-    ldp     x8, x9, [\base, #64]
-    ldp     x10, x11, [\base, #80]
-    ldp     x12, x13, [\base, #96]
-    ldp     x14, x15, [\base, #112]
-    ldp     x16, x17, [\base, #128]
-.endm
-
-// x18 to x30 and where the guest goes on, into the frame at a base. Clobbers: x2, x3.
-.macro keep_rest base
-    stp     x18, x19, [\base, #144]
-    stp     x20, x21, [\base, #160]
-    stp     x22, x23, [\base, #176]
-    stp     x24, x25, [\base, #192]
-    stp     x26, x27, [\base, #208]
-    stp     x28, x29, [\base, #224]
-    str     x30, [\base, #240]
-    mrs     x2, elr_el2
-    mrs     x3, spsr_el2
-    stp     x2, x3, [\base, #FRAME_PC]
 .endm
 
 // Zeros x4 to x17, two at a time: what carries no result leaves as zero.
@@ -248,34 +210,36 @@ arch_leave_irq:
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
-    ldr     x0, [sp, #SCRATCH + RUN_FRAME]
-    stp     xzr, xzr, [x0, #0]
-    stp     xzr, xzr, [x0, #16]
-    stp     xzr, xzr, [x0, #32]
-    stp     xzr, xzr, [x0, #48]
-    stp     xzr, xzr, [x0, #64]
-    stp     xzr, xzr, [x0, #80]
-    stp     xzr, xzr, [x0, #96]
-    stp     xzr, xzr, [x0, #112]
-    stp     xzr, xzr, [x0, #128]
+    ldr     x1, [sp, #SCRATCH + RUN_FRAME]
+    ldr     x2, [x1, #FRAME_USED]
+    stp     xzr, xzr, [x1, #0]
+    stp     xzr, xzr, [x1, #16]
+    cbnz    x2, arch_clear_scratch
+arch_scratch_is_clear:
     pop_scratch
-    keep_rest x0
-    el1_save FRAME_EL1
-    mov     x1, x0
+    keep_rest x1
+    el1_save x1, FRAME_EL1
     ldr     x2, [sp, #RUN_TABLE]
     ldr     x2, [x2, #{pass_handler}]
     ldp     x0, x29, [sp, #RUN_CX]          // x29 = 0: no backtrace of EL2 walks into the guest's frames
     blr     x2
-    cbnz    x1, arch_pass_nobody
-    ldr     x1, [sp, #RUN_FRAME]
-    cmp     x0, x1
-    b.eq    arch_enter
-    el1_load FRAME_EL1
+    cbnz    x1, 1f                          // Leaves::Other
+    el1_load x0, FRAME_EL1
     b       arch_enter
-arch_pass_nobody:
+1:  tbnz    x1, #0, arch_enter              // Leaves::Same
     mov     x1, x0
     mov     x0, #{answered}                 // ExitKind::Answered
     b       arch_return
+arch_clear_scratch:
+    stp     xzr, xzr, [x1, #32]
+    stp     xzr, xzr, [x1, #48]
+    stp     xzr, xzr, [x1, #64]
+    stp     xzr, xzr, [x1, #80]
+    stp     xzr, xzr, [x1, #96]
+    stp     xzr, xzr, [x1, #112]
+    stp     xzr, xzr, [x1, #128]
+    str     xzr, [x1, #FRAME_USED]
+    b       arch_scratch_is_clear
 .size arch_leave_answered, . - arch_leave_answered
 
 // Saves everything and returns from arch_run. In: x18, x29, x30 on the stack; the exit number in x29.
@@ -285,6 +249,7 @@ arch_leave_sync:
 arch_leave:
     ldr     x30, [sp, #SCRATCH + RUN_FRAME]
     keep_scratch x30
+    str     x30, [x30, #FRAME_USED]         // x4 to x17 are not zero, as this is not
     mov     x1, x30
     mov     x0, x29
     pop_scratch

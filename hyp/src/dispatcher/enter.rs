@@ -1,7 +1,5 @@
 //! Enter: what must hold before a guest goes on: its registers are on the core, its line and the timer are set.
 
-use strato_abi::vcpu::RunState;
-
 use super::{leave, reserve, service, timers};
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
@@ -9,6 +7,7 @@ use crate::machine::Cx;
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
 use crate::timer::NEVER;
+use crate::vcpu::Extras;
 
 /// Makes the guest of `cx`, whose turn it is at `now`, ready to go on.
 #[inline(never)]
@@ -20,7 +19,7 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
         }
         guest::load(&frame.el1);
         load(cx);
-    } else if cx.context.is_special {
+    } else if cx.context.extras.intersects(Extras::SPECIAL) {
         reserve::begin(cx);
     }
     finish(cx, frame, turn, now);
@@ -30,11 +29,17 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
 #[inline(always)]
 pub fn begin(cx: &mut Cx<'_>, now: u64) {
     if cx.vcpu.public.begin() {
-        cx.vm.note_state(cx.me.vcpu(), RunState::Running, now, NEVER);
-        if cx.context.tells_stolen {
-            cx.vm.tell_stolen(cx.me.vcpu(), timer::frequency());
-        }
+        cx.vm.note_running(cx.me.vcpu(), &cx.vcpu.public, now);
+        tell_stolen(cx);
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
+    }
+}
+
+/// Says how much time was stolen from the vCPU of `cx`, if it has asked for it.
+#[inline(always)]
+pub fn tell_stolen(cx: &mut Cx<'_>) {
+    if cx.context.extras.contains(Extras::STOLEN) {
+        cx.vm.tell_stolen(cx.me.vcpu(), timer::frequency());
     }
 }
 
@@ -44,10 +49,11 @@ pub fn load(cx: &mut Cx<'_>) {
     if cx.cpu.vectors != Some(cx.vm.speculation) {
         select_vectors(cx);
     }
-    if cx.context.local.is_used {
+    timer::stop_local(); // what the last one left there, which cannot be trapped
+    if cx.context.extras.contains(Extras::LOCAL) {
         timers::load_local(cx.cpu, cx.me, &mut cx.context);
     }
-    if cx.context.is_special {
+    if cx.context.extras.intersects(Extras::SPECIAL) {
         load_special(cx);
     } else {
         cx.select_space();
@@ -66,8 +72,8 @@ fn select_vectors(cx: &mut Cx<'_>) {
 /// Answers a wait, and sets the line and the timer.
 #[inline(always)]
 pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
-    if cx.context.is_waiting {
-        cx.context.is_waiting = false;
+    if cx.context.extras.contains(Extras::WAITING) {
+        cx.context.extras.remove(Extras::WAITING);
         let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
         frame.write(1, selector);
         frame.write(2, now);
@@ -89,7 +95,7 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
 #[cold]
 #[inline(never)]
 fn load_special(cx: &mut Cx<'_>) {
-    if cx.context.is_native {
+    if cx.context.extras.contains(Extras::NATIVE) {
         select_native(cx);
     } else {
         cx.select_space();

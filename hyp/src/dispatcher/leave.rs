@@ -1,7 +1,5 @@
 //! Leave: who has the core next, and what becomes of the vCPU that had it.
 
-use strato_abi::vcpu::RunState;
-
 use super::{reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
@@ -9,14 +7,13 @@ use crate::arch::{guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
-use crate::timer::NEVER;
-use crate::vcpu::Context;
+use crate::vcpu::{Context, Extras};
 
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
 /// where they belong without looking it up again.
 #[inline(always)]
 pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
-    if cx.context.is_special {
+    if cx.context.extras.intersects(Extras::SPECIAL) {
         return reserve::settle(cx, frame);
     }
     if cx.cpu.resident.is_none() {
@@ -33,10 +30,10 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
 }
 
 /// Says that the vCPU of `cx`, which loses the core to another at `now`, runs no more, if it did.
-#[inline(always)]
+#[inline(never)]
 pub fn end(cx: &mut Cx<'_>, now: u64) {
     if cx.vcpu.public.leave() {
-        cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
+        cx.vm.note_left(cx.me.vcpu(), &cx.vcpu.public, now);
     }
 }
 
@@ -65,13 +62,14 @@ pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 #[inline]
 pub fn save(cpu: &mut Cpu, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
     guest::save(&mut frame.el1);
-    if context.local.is_used {
+    if context.extras.contains(Extras::LOCAL) {
         timers::park_local(cpu, who, context);
     }
-    if context.is_native {
+    if context.extras.contains(Extras::NATIVE) {
         native::leave(&mut context.stage1);
     }
-    if !guest::fp_traps() {
+    if context.extras.contains(Extras::FP) {
+        context.extras.remove(Extras::FP);
         guest::save_fp(&mut context.fp);
     }
 }

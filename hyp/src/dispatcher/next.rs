@@ -12,6 +12,7 @@ use crate::machine::{Cx, Next};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
+use crate::vcpu::Extras;
 use crate::vm::Ending;
 
 /// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
@@ -60,7 +61,7 @@ pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
     let Some(turn) = &mut cx.cpu.turn else { return };
     if !scheduler::hand_over(&mut cx.cpu.queue, turn, target, may_lift) {
         give_way(cx);
-    } else if cx.context.is_special && turn.is_lent() {
+    } else if cx.context.extras.intersects(Extras::SPECIAL) && turn.is_lent() {
         reserve::lend(cx, target);
     }
 }
@@ -68,24 +69,42 @@ pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
 /// Makes the vCPU wait for an event or `deadline`, which WAIT answers when it runs again.
 #[inline(always)]
 pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
-    cx.context.is_waiting = true;
+    cx.context.extras.insert(Extras::WAITING);
     block(cx, deadline, now);
 }
 
-/// Blocks the vCPU until an event or `deadline`, unless there is news already.
+/// Blocks the vCPU of `cx`, which has nothing but its frame on the core, until an event. Returns whether it did: there may be news, or a
+/// watchdog; nothing has changed then.
 #[inline(always)]
+pub fn block_until_event(cx: &mut Cx<'_>, now: u64) -> bool {
+    let public = &cx.vcpu.public;
+    if public.watchdog.load(Ordering::Relaxed) != NEVER {
+        return false;
+    }
+    public.block();
+    fence(Ordering::SeqCst); // as in `block`
+    if public.sink.line.load(Ordering::Relaxed) || cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
+        public.stay();
+        return false;
+    }
+    cx.vm.note_blocked(cx.me.vcpu(), public, now, NEVER);
+    true
+}
+
+/// Blocks the vCPU until an event or `deadline`, unless there is news already.
+#[inline(never)]
 fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
     fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
     let is_told = public.has_upcalls.load(Ordering::Relaxed) && public.sink.line.load(Ordering::Relaxed);
     if is_told || cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
-        public.enter(RunState::Runnable);
+        public.stay();
         return; // it keeps its turn
     }
     let watchdog = public.watchdog.load(Ordering::Relaxed);
     cx.cpu.deadlines.set(Due::Wait(cx.me.number()).place(), deadline.min(watchdog));
-    cx.vm.note_state(cx.me.vcpu(), RunState::Blocked, now, deadline);
+    cx.vm.note_blocked(cx.me.vcpu(), public, now, deadline);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
 }

@@ -3,8 +3,6 @@
 //!
 //! Called by the loop for vCPUs that are special, and by `service`. Costs those without a reservation nothing.
 
-use strato_abi::vcpu::RunState;
-
 use super::{leave, service};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
@@ -14,7 +12,7 @@ use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vcpu::{Public, Vcpu};
+use crate::vcpu::{Extras, Public, Vcpu};
 use crate::vm::Vm;
 
 /// Returns where the deadline of a reservation stands.
@@ -71,7 +69,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     end(cx.cpu);
     if is_lent {
         cx.cpu.reserved.end_loan();
-        cx.context.is_special = is_special(cx.context.is_native, &cx.vcpu.public);
+        cx.context.extras.set(Extras::CHARGED, cx.vcpu.public.reservation().is_some());
     }
     if goes_on.is_some() {
         return;
@@ -82,16 +80,11 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
 }
 
-/// Returns whether a vCPU is special with nothing lent to it.
-pub fn is_special(is_native: bool, public: &Public) -> bool {
-    is_native || public.reservation().is_some()
-}
-
 /// Charges `to`, which has just got the turn of the vCPU of `cx` together with its priority, to what the latter runs by.
 pub fn lend(cx: &mut Cx<'_>, to: VcpuRef) {
     let Some(place) = cx.vcpu.public.reservation() else { return };
     let Some((frame, mut context)) = cx.vm.vcpu(to.vcpu()).and_then(|vcpu| vcpu.owned.lease()) else { return };
-    context.is_special = true;
+    context.extras.insert(Extras::CHARGED);
     frame.end(context);
     cx.cpu.reserved.lend(place, to);
 }
@@ -103,7 +96,7 @@ pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -
     let held = public.reservation().and_then(|place| Some((place, cpu.reserved.holds(place, who, now)?)));
     if let Some((place, until)) = held {
         cpu.deadlines.set(due(place), until);
-        vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
+        vm.note_ready(who.vcpu(), public, now, false);
     }
     held.is_none()
 }
@@ -139,11 +132,12 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     cx.cpu.turn = None;
     let public = &cx.vcpu.public;
     public.leave();
+    cx.vm.note_left(cx.me.vcpu(), public, now);
     public.run_by(place.checked_sub(1), level);
     for (word, value) in public.supply.iter().zip([budget, period]) {
         word.store(value, Ordering::Relaxed);
     }
-    cx.context.is_special = is_special(cx.context.is_native, public);
+    cx.context.extras.set(Extras::CHARGED, public.reservation().is_some());
     if core == cx.cpu.number() {
         join(cx.machine, cx.cpu, cx.vm, cx.vcpu, cx.me);
         if let Some(place) = place.checked_sub(1) {
@@ -151,7 +145,6 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
         }
         return;
     }
-    cx.vm.note_state(cx.me.vcpu(), RunState::Runnable, now, NEVER);
     leave::save(cx.cpu, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
         cx.cpu.deadlines.set(due.place(), NEVER); // they go along
@@ -183,6 +176,7 @@ pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
     frame.end(context);
     follow_vcpu(machine, vm, who.vcpu());
     join(machine, cpu, vm, vcpu, who);
+    vm.note_kept(&vcpu.public);
 }
 
 /// Queues a vCPU that is at home here from now on, or again.

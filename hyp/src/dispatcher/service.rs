@@ -15,7 +15,7 @@ use crate::machine::{Cpu, Machine};
 use crate::scheduler::{RESERVED, Turn, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vcpu::{Vcpu, orders, reset};
+use crate::vcpu::{Extras, Vcpu, orders, reset};
 use crate::vm::{Ending, Vm};
 
 /// Deadlines served in one turn; the timer is due again at once when there are more.
@@ -26,6 +26,13 @@ const DEADLINES_PER_TURN: usize = 16;
 pub fn find<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Option<(&'s Vm, &'s Vcpu)> {
     let vm = machine.vms.get(usize::from(vcpu.vm()))?.get(stay)?;
     Some((vm, vm.vcpu(vcpu.vcpu())?))
+}
+
+/// The same for a vCPU that stands in this core's queue: its numbers are known to be some.
+#[inline(always)]
+pub fn find_queued<'s>(machine: &'s Machine, stay: &'s Stay<'_>, vcpu: VcpuRef) -> Option<(&'s Vm, &'s Vcpu)> {
+    let vm = machine.connected(stay, vcpu.vm())?;
+    Some((vm, vm.vcpus.masked(usize::from(vcpu.vcpu()))?))
 }
 
 /// Makes a vCPU that blocks ready, if it is at home here; else tells its home core. One that runs elsewhere is made to look
@@ -97,7 +104,7 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 }
 
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
-#[inline(always)]
+#[inline(never)]
 pub fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     cpu.deadlines.set(Due::Wait(who.number()).place(), vcpu.public.watchdog.load(Ordering::Relaxed));
     let (now, level) = (timer::now(), vcpu.public.level.load(Ordering::Relaxed));
@@ -109,9 +116,8 @@ pub fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: V
     if comes_first {
         // The core is free: its turn begins, and what is said of it next is that it runs.
         cpu.turn = Some(Turn::new(who, level, now, machine.slice_ticks));
-    } else {
-        vm.note_state(who.vcpu(), RunState::Runnable, now, NEVER);
     }
+    vm.note_ready(who.vcpu(), &vcpu.public, now, comes_first);
 }
 
 /// Gives a vCPU the state it starts with.
@@ -126,11 +132,12 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let Some((mut frame, mut context)) = vcpu.owned.lease() else { unreachable!("nobody holds a vCPU that is off") };
     reset(&mut frame, &mut context, who.vcpu(), entry, arguments);
     vcpu.public.set_local(Handle::from_bits(0));
+    vm.note_start(who.vcpu(), &vcpu.public, timer::now());
     if vm.flags & VM_FP != 0 {
         frame.el1.cpacr = 3 << 20; // CPACR_EL1.FPEN: EL1 and EL0 may use FP
     }
-    context.is_native = vm.flags & VM_NATIVE != 0;
-    context.is_special = reserve::is_special(context.is_native, &vcpu.public);
+    context.extras.set(Extras::NATIVE, vm.flags & VM_NATIVE != 0);
+    context.extras.set(Extras::CHARGED, vcpu.public.reservation().is_some());
     frame.end(context);
 }
 

@@ -203,11 +203,11 @@ extern "C" fn pass<'s>(cx: &mut Cx<'s>, frame: FrameLease<'s>) -> Passed<'s, Con
     resume(cx);
     let next = cx.next;
     Traced::decided(cx, &next);
-    let passed = pass::pass(cx, frame);
+    let passed = pass::decide(cx, frame, timer::now());
     let (vm, vcpu) = (cx.me.vm(), cx.me.vcpu());
     if let Some(tracer) = &mut cx.cpu.tracer {
         tracer.pause();
-        if passed.leaves == Leaves::No {
+        if passed.leaves != Leaves::Yes {
             tracer.close(vm, vcpu);
         }
     }

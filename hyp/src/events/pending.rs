@@ -239,7 +239,7 @@ impl EventArea {
         if sink.overflowed.load(Ordering::Relaxed) {
             return None;
         }
-        sink.line.swap(false, Ordering::AcqRel);
+        attempt::clear(&sink.line);
         let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
         if now == 0 {

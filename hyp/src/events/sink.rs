@@ -24,6 +24,13 @@ pub struct Sink {
 }
 
 impl Sink {
+    /// Returns whether there is nothing for the vCPU to take.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        !self.line.load(Ordering::Relaxed) && !self.overflowed.load(Ordering::Relaxed)
+    }
+
     /// Keeps a pending bit that did not fit into the guest's word in time.
     #[cold]
     #[inline(never)]

@@ -15,7 +15,9 @@ use crate::arch::{self, get_bounded, guest};
 use crate::events::Link;
 use crate::events::port::End;
 use crate::machine::{Cx, Machine, Next, Wakes};
+use crate::scheduler::VcpuRef;
 use crate::sync::{Ordering, fence};
+use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 use crate::vm::handles::{Far, HandleError, Object};
 use crate::vm::raise::Raised;
@@ -56,27 +58,60 @@ extern "C" fn answer_send<'a, const IS_OPEN: bool>(
     x5: u64,
     x6: u64,
 ) -> Answered<'a> {
-    if (IS_OPEN || cx.vm.allows(Call::EvtSend))
-        && let Some(far) = cx.vm.ports.masked(x1).read().far_end(x1)
-        && let Some(peer) = cx.machine.connected(cx.stay, far.vm())
-    {
-        match peer.raise_once(far.index()) {
-            Raised::Quiet => return Answered::success(0),
-            // Its own line: the guest takes the upcall as it goes on.
-            Raised::Tell(vcpu, _) if core::ptr::eq(vcpu, cx.vcpu) => {
-                guest::set_line(true);
-                return Answered::success(0);
-            }
-            Raised::Tell(_, number) => {
-                cx.wakes = Wakes { place: far.vm(), vcpus: 1 << (number & 7) };
-                cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
-                return Answered::LEAVE;
-            }
-            Raised::Again => {}
+    let mut told = None;
+    if IS_OPEN || cx.vm.allows(Call::EvtSend) {
+        match raise_once(cx, x1) {
+            Some(Raised::Quiet) => return Answered::success(0),
+            Some(Raised::Tell(vcpu)) => told = Some(vcpu),
+            Some(Raised::Again) | None => {}
         }
     }
     arch::frame_here();
-    reply::answer::<EvtSend>(cx, x1, x2, x3, x4, x5, x6)
+    send_further(cx, x1, x2, x3, x4, x5, x6, told)
+}
+
+/// Ends a SEND whose receiver is to be told, or does it again. By itself, since it keeps more than one that nobody waits for.
+#[inline(never)]
+extern "C" fn send_further<'a>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+    told: Option<&Vcpu>,
+) -> Answered<'a> {
+    let Some(vcpu) = told else { return reply::answer::<EvtSend>(cx, x1, x2, x3, x4, x5, x6) };
+    if wake(cx, vcpu) {
+        return Answered::success(0);
+    }
+    cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
+    Answered::LEAVE
+}
+
+/// Makes the receiver of an event ready, if that is all there is to do. Returns whether it was; else it stands in `cx.wakes`.
+#[inline(always)]
+pub(super) fn wake(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
+    if core::ptr::eq(vcpu, cx.vcpu) {
+        guest::set_line(true); // its own: the guest takes the upcall as it goes on
+        return true;
+    }
+    let is_done = cx.wake(vcpu);
+    if !is_done {
+        let who = VcpuRef::from_masked(vcpu.public.name);
+        cx.wakes = Wakes { place: who.vm(), vcpus: 1 << who.vcpu() };
+    }
+    is_done
+}
+
+/// Raises the other end of the port in `argument`, if it is connected and nobody else is at the receiver's words. Returns what became
+/// of it.
+#[inline(always)]
+pub(super) fn raise_once<'s>(cx: &Cx<'s>, argument: u64) -> Option<Raised<'s>> {
+    let far = cx.vm.ports.masked(argument).read().far_end(argument)?;
+    let peer = cx.machine.connected(cx.stay, far.vm())?;
+    Some(peer.raise_once(far.index()))
 }
 
 impl Handle for EvtAck {

@@ -12,6 +12,7 @@ use super::{CallError, Handle, Outcome, decode};
 use crate::arch::timer;
 use crate::machine::Cx;
 use crate::timer::{Due, Schedule, nanoseconds, ticks_of};
+use crate::vcpu::Extras;
 use crate::vcpu::timers::TIMERS;
 
 impl Handle for TimeTimerSet {
@@ -63,7 +64,7 @@ impl Handle for TimeLocal {
             decode::port(cx, self.port, 1)?;
         }
         cx.vcpu.public.set_local(port);
-        cx.context.local.is_used = is_used;
+        cx.context.extras.set(Extras::LOCAL, is_used);
         Ok(Outcome::Reply(TimeLocalReply {}))
     }
 }

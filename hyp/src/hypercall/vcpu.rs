@@ -17,13 +17,15 @@ use crate::machine::{Cx, Next, Wakes};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
+use crate::vcpu::Vcpu;
 use crate::vm::StartError;
+use crate::vm::raise::Raised;
 
-/// Returns whether nobody is there to give way to.
+/// Returns whether nobody is there to give way to: one of a higher priority would have the core, and of whom a letter tells an
+/// interrupt tells too.
 #[inline(always)]
 fn is_alone(cx: &Cx<'_>) -> bool {
-    cx.cpu.turn.is_some_and(|turn| cx.cpu.queue.rivals(turn.priority) == 1 && !cx.cpu.queue.is_shared(turn.vcpu))
-        && !cx.machine.mail_of(cx.cpu).is_full()
+    !cx.cpu.queue.is_shared(cx.me)
 }
 
 impl Handle for VcpuYield {
@@ -96,12 +98,77 @@ fn wait<R>(cx: &mut Cx<'_>, deadline: u64, reply: impl Fn(u64, u64) -> R) -> Out
 }
 
 impl Handle for VcpuWait {
+    const ANSWERERS: [Handler; 2] = [answer_wait::<false>, answer_wait::<true>];
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWaitReply>, CallError> {
         Ok(wait(cx, self.deadline, |selector, now| VcpuWaitReply { selector, now }))
     }
 }
 
+/// Answers WAIT for an event alone when there is none yet; what comes between is seen when the vCPU blocks.
+extern "C" fn answer_wait<'a, const IS_OPEN: bool>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+) -> Answered<'a> {
+    if (IS_OPEN || cx.vm.allows(Call::VcpuWait)) && x1 == NEVER && cx.vcpu.public.sink.is_quiet() {
+        cx.next = Next::Wait(NEVER);
+        return Answered::LEAVE;
+    }
+    arch::frame_here();
+    reply::answer::<VcpuWait>(cx, x1, x2, x3, x4, x5, x6)
+}
+
+/// Answers SIGNAL_WAIT for an event alone when SEND would be answered at once.
+extern "C" fn answer_signal_wait<'a, const IS_OPEN: bool>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+) -> Answered<'a> {
+    let mut told = None;
+    if (IS_OPEN || cx.vm.allows(Call::VcpuSignalWait)) && x2 == NEVER {
+        match event::raise_once(cx, x1) {
+            Some(Raised::Quiet) => {
+                cx.next = Next::Wait(NEVER);
+                return Answered::LEAVE;
+            }
+            Some(Raised::Tell(vcpu)) => told = Some(vcpu),
+            Some(Raised::Again) | None => {}
+        }
+    }
+    arch::frame_here();
+    signal_further(cx, x1, x2, x3, x4, x5, x6, told)
+}
+
+/// Ends a SIGNAL_WAIT whose receiver is to be told, or does it again. By itself, as for SEND.
+#[inline(never)]
+extern "C" fn signal_further<'a>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+    told: Option<&Vcpu>,
+) -> Answered<'a> {
+    let Some(vcpu) = told else { return reply::answer::<VcpuSignalWait>(cx, x1, x2, x3, x4, x5, x6) };
+    cx.next = Next::Wait(NEVER);
+    event::wake(cx, vcpu);
+    Answered::LEAVE
+}
+
 impl Handle for VcpuSignalWait {
+    const ANSWERERS: [Handler; 2] = [answer_signal_wait::<false>, answer_signal_wait::<true>];
+
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuSignalWaitReply>, CallError> {
         event::send(cx, self.port)?;
         Ok(wait(cx, self.deadline, |selector, now| VcpuSignalWaitReply { selector, now }))

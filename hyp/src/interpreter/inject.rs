@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn the_vector_depends_on_level_and_stack_and_the_rest_is_saved_exactly() {
         for (mode, expected) in [(0x4, 0x8000), (0x5, 0x8200), (0x0, 0x8400)] {
-            guest::load(&El1 { vbar: 0x8000, ..El1::RESET }, 0);
+            guest::load(&El1 { vbar: 0x8000, ..El1::RESET });
             let pstate = 0x6000_0000 | mode;
             let at = Place { pc: 0x1234, pstate };
             assert_eq!(synchronous(at, 77, Some(0x99)), Place { pc: expected, pstate: 0x3c5 });

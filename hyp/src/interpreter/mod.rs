@@ -19,6 +19,7 @@ use crate::arch::frame::{Answer, Frame, Place, RawExit};
 use crate::arch::{guest, native, stage2};
 use crate::console::say;
 use crate::machine::{Cx, Next};
+use crate::vcpu::Extras;
 use crate::vm::records::Cause;
 use abort::{Abort, Refusal, Wanted};
 use inject::SYNDROME_UNDEFINED;
@@ -45,11 +46,12 @@ pub fn wait(frame: &mut Frame) -> Next {
 }
 
 /// Answers the first use of FP since the vCPU got its core: loads its registers, if it may use them.
-pub fn fp(frame: &mut Frame, cx: &Cx<'_>) -> Next {
+pub fn fp(frame: &mut Frame, cx: &mut Cx<'_>) -> Next {
     if cx.vm.flags & VM_FP == 0 {
         undefined(frame, cx, "FP or SIMD instruction");
     } else {
         guest::load_fp(&cx.context.fp);
+        cx.context.extras.insert(Extras::FP);
     }
     Next::Resume
 }

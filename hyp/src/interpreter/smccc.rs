@@ -6,6 +6,7 @@ use super::{psci, skip};
 use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::machine::{Cx, Next};
+use crate::vcpu::Extras;
 use crate::vm::records::stolen_address;
 
 /// SMCCC_VERSION: 1.2, the first that lets a call list x4 to x17 as results.
@@ -41,7 +42,7 @@ pub fn service(frame: &mut Frame, cx: &mut Cx<'_>, is_smc: bool) -> Next {
             one(if matches!(low(arguments[0]), PV_TIME_FEATURES | PV_TIME_ST) { 0 } else { NOT_SUPPORTED })
         }
         PV_TIME_ST => {
-            cx.context.tells_stolen = true;
+            cx.context.extras.insert(Extras::STOLEN);
             cx.vm.tell_stolen(cx.me.vcpu(), timer::frequency());
             one(stolen_address(cx.me.vcpu()))
         }

@@ -30,6 +30,19 @@ impl Cpu {
 }
 
 impl Cx<'_> {
+    /// Makes this core translate by the current address space of the vCPU, from the return to the guest on. Returns whether it
+    /// does, see [`Cpu::select`]; a fence stands in it.
+    #[inline(always)]
+    #[must_use]
+    pub fn claim_space(&mut self) -> bool {
+        let selector = self.context.space.selector;
+        let is_own = self.machine.vmids.claim(self.cpu.index, selector);
+        if is_own {
+            stage2::set_vttbr(selector.vttbr);
+        }
+        is_own
+    }
+
     /// Makes this core translate by the current address space of the vCPU, from the return to the guest on.
     #[inline]
     pub fn select_space(&mut self) {

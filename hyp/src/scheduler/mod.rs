@@ -29,7 +29,7 @@ impl VcpuRef {
     /// Returns the vCPU of the low nine bits of `number`.
     #[inline]
     #[must_use]
-    const fn from_masked(number: u16) -> Self {
+    pub const fn from_masked(number: u16) -> Self {
         Self((number & 0x1ff) as u32)
     }
 
@@ -82,7 +82,7 @@ impl Turn {
     }
 
     /// Returns whether the vCPU runs with a priority that another one has lent it.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn is_lent(&self) -> bool {
         self.priority & LENT != 0
@@ -114,6 +114,28 @@ pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64)
         Some(current) if current.priority & LENT != 0 => end_loan(queue, turn, now, slice),
         _ => take_first(queue, turn, now, slice),
     }
+}
+
+/// Gives the core from who has it, which yields, to its next equal, and returns that turn. `None` when nobody is equal or the priority
+/// is lent: [`pick`] knows what follows then. Somebody higher would have the core.
+#[inline(always)]
+#[must_use]
+pub fn give_way(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) -> Option<Turn> {
+    if turn.is_lent() || !queue.is_shared(turn.vcpu) {
+        return None;
+    }
+    *turn = Turn { vcpu: queue.pass_from(turn.vcpu, turn.priority), until: now.wrapping_add(slice), ..*turn };
+    Some(*turn)
+}
+
+/// Takes who has the core, with its own priority, out of the queue, and gives the core to the first of the others, if there is one.
+/// Returns that turn.
+#[inline(always)]
+pub fn leave(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
+    let current = (*turn)?;
+    queue.remove_first(current.vcpu, current.priority);
+    *turn = queue.first().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
+    *turn
 }
 
 #[inline(never)]
@@ -213,6 +235,24 @@ mod tests {
             })
             .collect();
         assert_eq!(order, [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn one_who_yields_or_leaves_is_followed_as_pick_would_have_it() {
+        let mut queue = RunQueue::new_zeroed();
+        for (n, priority) in [(1, 5), (2, 5), (3, 2)] {
+            queue.push(vcpu(n), priority, false);
+        }
+        let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+        let next = give_way(&mut queue, &mut turn, 7, 10).unwrap();
+        assert_eq!((next, turn.vcpu, turn.until), (turn, vcpu(2), 17));
+        let mut turn = Some(turn);
+        assert_eq!(leave(&mut queue, &mut turn, 8, 10).unwrap().vcpu, vcpu(1), "its equal comes first");
+        let mut alone = turn.filter(|turn| turn.vcpu == vcpu(1) && !queue.contains(vcpu(2))).unwrap();
+        assert_eq!(give_way(&mut queue, &mut alone, 9, 10), None, "nobody is equal");
+        let lower = leave(&mut queue, &mut turn, 9, 10).unwrap();
+        assert_eq!((lower.vcpu, lower.priority), (vcpu(3), 2));
+        assert_eq!((leave(&mut queue, &mut turn, 9, 10), turn), (None, None));
     }
 
     #[test]

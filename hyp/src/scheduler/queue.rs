@@ -106,6 +106,23 @@ impl RunQueue {
         *self.links(at) = Links { next: at, previous: at };
     }
 
+    /// Puts `vcpu`, which is not queued, behind those that are ready at `priority`.
+    #[inline(always)]
+    pub fn append(&mut self, vcpu: VcpuRef, priority: u8) {
+        let (level, at) = (priority & 63, vcpu.number());
+        self.queued[usize::from(at) % VCPUS] = level.wrapping_add(1);
+        if self.occupied >> level & 1 == 0 {
+            self.occupied |= 1 << level;
+            self.first[usize::from(level) % LEVELS] = at;
+            *self.links(at) = Links { next: at, previous: at };
+        } else {
+            let next = self.first[usize::from(level) % LEVELS];
+            let previous = core::mem::replace(&mut self.links(next).previous, at);
+            self.links(previous).next = at;
+            *self.links(at) = Links { next, previous };
+        }
+    }
+
     #[inline(never)]
     fn push_beside(&mut self, at: u16, level: usize, first: bool) {
         let next = self.first[level % LEVELS];
@@ -124,6 +141,29 @@ impl RunQueue {
         let first = &mut self.first[priority as usize % LEVELS];
         *first = self.links[usize::from(*first) % VCPUS].next;
         VcpuRef::from_masked(*first)
+    }
+
+    /// The same for `vcpu`, who is that first: one look less.
+    #[inline(always)]
+    pub fn pass_from(&mut self, vcpu: VcpuRef, priority: u32) -> VcpuRef {
+        let next = self.links[vcpu.index() % VCPUS].next;
+        self.first[priority as usize % LEVELS] = next;
+        VcpuRef::from_masked(next)
+    }
+
+    /// Takes out `vcpu`, the first of those at `priority` (at most 63).
+    #[inline(always)]
+    pub fn remove_first(&mut self, vcpu: VcpuRef, priority: u32) {
+        let at = vcpu.number();
+        self.queued[usize::from(at) % VCPUS] = 0;
+        let Links { next, previous } = *self.links(at);
+        if next == at {
+            self.occupied &= !(1 << (priority & 63));
+        } else {
+            self.links(previous).next = next;
+            self.links(next).previous = previous;
+            self.first[priority as usize % LEVELS] = next;
+        }
     }
 
     /// Takes `vcpu` out, wherever it is. Returns whether it was queued.
@@ -195,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_queue_behaves_like_a_list_per_priority(steps in prop::collection::vec((0..4u8, 0..40u16, 0..4u8, any::<bool>()), 0..400)) {
+        fn the_queue_behaves_like_a_list_per_priority(steps in prop::collection::vec((0..7u8, 0..40u16, 0..4u8, any::<bool>()), 0..400)) {
             let mut queue = RunQueue::new_zeroed();
             let mut model: Vec<VecDeque<u16>> = vec![VecDeque::new(); 4];
             for (step, n, priority, first) in steps {
@@ -220,6 +260,23 @@ mod tests {
                         let was = model.iter().any(|level| level.contains(&n));
                         model.iter_mut().for_each(|level| level.retain(|&m| m != n));
                         prop_assert_eq!(queue.remove(vcpu(n)), was);
+                    }
+                    2 if !queue.contains(vcpu(n)) => {
+                        queue.append(vcpu(n), priority);
+                        model[usize::from(priority)].push_back(n);
+                    }
+                    3 => {
+                        let level = &mut model[usize::from(priority)];
+                        if let Some(first) = level.pop_front() {
+                            queue.remove_first(vcpu(first), priority.into());
+                        }
+                    }
+                    4 => {
+                        let level = &mut model[usize::from(priority)];
+                        if let Some(first) = level.pop_front() {
+                            level.push_back(first);
+                            prop_assert_eq!(queue.pass_from(vcpu(first), priority.into()).number(), level[0]);
+                        }
                     }
                     _ => {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);

@@ -5,11 +5,9 @@ use strato_abi::Handle;
 use super::Public;
 use crate::sync::Ordering;
 
-/// The virtual timer of a vCPU that has asked for it (TIME.LOCAL).
+/// The virtual timer of a vCPU that has asked for it (TIME.LOCAL, [`super::Extras::LOCAL`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Local {
-    /// Whether it has.
-    pub is_used: bool,
     /// Whether its deadline stands among those of the core.
     pub is_parked: bool,
     /// CNTV_CTL_EL0 while the vCPU is not on its core.
@@ -20,7 +18,7 @@ pub struct Local {
 
 impl Local {
     /// What a vCPU starts with.
-    pub const RESET: Self = Self { is_used: false, is_parked: false, control: 0, deadline: 0 };
+    pub const RESET: Self = Self { is_parked: false, control: 0, deadline: 0 };
 }
 
 impl Public {

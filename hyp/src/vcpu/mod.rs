@@ -3,6 +3,7 @@
 //! Owns what a vCPU is and which moves between its states are legal. Only the home core changes a run state; others set a
 //! request bit and send an interrupt. Never decides when a vCPU runs.
 
+mod context;
 mod local;
 pub mod orders;
 mod share;
@@ -11,13 +12,12 @@ pub mod timers;
 
 use strato_abi::vcpu::RunState;
 
-use crate::allocator::Selector;
-use crate::arch::el1::{El1, FpState, PSTATE_START, Stage1};
 use crate::arch::frame::Frame;
 use crate::arch::lease::{First, Leased, Second};
 use crate::events::Sink;
 use crate::lock::{CONSOLE, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub use context::{Context, Current, Extras, reset};
 pub use local::Local;
 pub use orders::Orders;
 use timers::Timers;
@@ -26,62 +26,6 @@ use timers::Timers;
 pub type FrameLease<'l> = First<'l, Frame, Context>;
 /// The rest of what one core alone touches, while this core has it.
 pub type ContextLease<'l> = Second<'l, Frame, Context>;
-
-/// The current address space of a vCPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Current {
-    /// Its slot among those of the VM.
-    pub slot: u8,
-    /// What selects it, as this core got it last.
-    pub selector: Selector,
-}
-
-impl Current {
-    /// The first one of the VM, which no core has selected for the vCPU yet.
-    pub const FIRST: Self = Self { slot: 0, selector: Selector::NONE };
-}
-
-/// What a vCPU has besides its frame; the frame stays apart so that a call in progress cannot reach it.
-#[derive(Debug)]
-pub struct Context {
-    /// Whether the guest runs stage 1 of the translation itself, so that `stage1` goes with it.
-    pub is_native: bool,
-    /// Whether it takes more than the short ways do to give it the core or to take it away: it is native, or what it runs is
-    /// charged to somebody.
-    pub is_special: bool,
-    /// What a native one a vCPU translates by while it is not resident on its core.
-    pub stage1: Stage1,
-    /// FP registers while they are not loaded.
-    pub fp: FpState,
-    /// What the guest translates by.
-    pub space: Current,
-    /// Its virtual timer.
-    pub local: Local,
-    /// Whether its guest has asked where its stolen time stands (DEN 0057).
-    pub tells_stolen: bool,
-    /// WAIT answers when the vCPU runs again.
-    pub is_waiting: bool,
-    /// Calls of CORE.NOP.
-    pub nops: u64,
-    /// Address and reason of the last fault that was delivered or reported, for AS.QUERY.
-    pub last_fault: (u64, u64),
-}
-
-impl Context {
-    /// What a vCPU starts with.
-    pub const RESET: Self = Self {
-        is_native: false,
-        is_special: false,
-        stage1: Stage1::RESET,
-        fp: FpState::RESET,
-        space: Current::FIRST,
-        local: Local::RESET,
-        tells_stolen: false,
-        is_waiting: false,
-        nops: 0,
-        last_fault: (u64::MAX, 0),
-    };
-}
 
 /// What every core may read, and change one word at a time.
 #[derive(Debug)]
@@ -100,6 +44,12 @@ pub struct Public {
     reservation: AtomicU8,
     /// Budget and period of its reservation, which it takes to the core to which it moves.
     pub supply: [AtomicU64; 2],
+    /// Place of its VM, and its number there in the low three bits.
+    pub name: u16,
+    /// When it lost the core, and when it was ready for it again, in ticks. Touched by the home core alone.
+    pub left: AtomicU64,
+    /// See `left`.
+    pub ready: AtomicU64,
     /// When its VM is stopped unless it is set anew, in ticks; touched by the home core alone.
     pub watchdog: AtomicU64,
     // Bits of the handle to the port that the virtual timer raises; 0 is none.
@@ -122,9 +72,9 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    /// Returns a vCPU that is off, at home on core `home`.
+    /// Returns a vCPU that is off, at home on core `home`; see [`Public::name`].
     #[must_use]
-    pub fn new(home: u8, priority: u8) -> Self {
+    pub fn new(home: u8, priority: u8, name: u16) -> Self {
         let public = Public {
             state: AtomicU8::new(state::number(RunState::Off)),
             orders: Orders::new(home),
@@ -133,6 +83,9 @@ impl Vcpu {
             level: AtomicU8::new(priority),
             reservation: AtomicU8::new(0),
             supply: [const { AtomicU64::new(0) }; 2],
+            name,
+            left: AtomicU64::new(0),
+            ready: AtomicU64::new(0),
             watchdog: AtomicU64::new(u64::MAX),
             local: AtomicU32::new(0),
             is_starting: AtomicBool::new(false),
@@ -141,18 +94,6 @@ impl Vcpu {
         };
         Self { public, owned: Leased::new(Frame::ZERO, Context::RESET), timers: Lock::new(Timers::new()) }
     }
-}
-
-/// Makes everything as it is for vCPU `number` of a VM that starts at `entry` with these x0 to x3.
-pub fn reset(frame: &mut Frame, context: &mut Context, number: u8, entry: u64, arguments: [u64; 4]) {
-    *frame = Frame::ZERO;
-    frame.pc = entry;
-    frame.pstate = PSTATE_START;
-    frame.el1.mpidr = El1::mpidr_of(number);
-    if let Some(first) = frame.x.first_chunk_mut::<4>() {
-        *first = arguments;
-    }
-    *context = Context::RESET;
 }
 
 impl Public {
@@ -169,6 +110,19 @@ impl Public {
     #[must_use]
     pub fn state_behind_fence(&self) -> RunState {
         state::from_number(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Returns, as [`Public::state_behind_fence`] does, whether the vCPU must be told that its line is up, and `was_up` before or not.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_told_behind_fence(&self, was_up: bool) -> bool {
+        let number = self.state.load(Ordering::Relaxed);
+        if number == state::number(RunState::Running) {
+            // A line that was up already has been told of, or is looked at before the guest goes on.
+            !was_up && self.has_upcalls.load(Ordering::Relaxed)
+        } else {
+            state::is_attentive(number) // it blocks
+        }
     }
 
     /// Returns, as [`Public::state_behind_fence`] does, whether the vCPU is blocked or running: who may have to be told.
@@ -188,7 +142,47 @@ impl Public {
         is_legal
     }
 
-    /// Moves from runnable to running; called by the home core alone. Returns whether it did: it runs already otherwise.
+    /// Moves from running to blocked, without a deadline; called by the home core alone, for the vCPU that runs there. The caller has a
+    /// fence behind it.
+    #[inline(always)]
+    pub fn block(&self) {
+        debug_assert!(self.state() == RunState::Running, "who has the core runs");
+        self.state.store(state::BLOCKED_PLAIN, Ordering::Relaxed);
+    }
+
+    /// Moves from where [`Public::block`] led to runnable; called by the home core alone. Returns whether it did.
+    #[inline(always)]
+    pub fn wake_plain(&self) -> bool {
+        let is_there = self.state.load(Ordering::Relaxed) == state::BLOCKED_PLAIN;
+        if is_there {
+            self.state.store(state::number(RunState::Runnable), Ordering::Relaxed); // as in `step`
+        }
+        is_there
+    }
+
+    /// Moves from blocked to running: there was news; called by the home core alone. Returns whether it did.
+    #[inline]
+    pub fn stay(&self) -> bool {
+        self.step(RunState::Blocked, RunState::Running)
+    }
+
+    /// Moves from runnable to running: it comes out of the queue; called by the home core alone. The caller has a fence behind it,
+    /// before it looks at the line.
+    #[inline(always)]
+    pub fn run(&self) {
+        debug_assert!(self.state() == RunState::Runnable, "what is queued is ready");
+        self.state.store(state::number(RunState::Running), Ordering::Relaxed); // as in `step`
+    }
+
+    /// Moves from running to runnable, for the vCPU that has the core; called by its home core alone.
+    #[inline(always)]
+    pub fn give_way(&self) {
+        debug_assert!(self.state() == RunState::Running, "who has the core runs");
+        self.state.store(state::number(RunState::Runnable), Ordering::Relaxed); // as in `step`
+    }
+
+    /// Moves from runnable to running; called by the home core alone. Returns whether it did: it runs already otherwise. The caller
+    /// has a fence behind it, before it looks at the line.
     #[inline]
     pub fn begin(&self) -> bool {
         self.step(RunState::Runnable, RunState::Running)
@@ -209,9 +203,10 @@ impl Public {
     #[inline(always)]
     fn step(&self, from: RunState, to: RunState) -> bool {
         // Nobody else writes it, so what this core reads is what it wrote.
-        let is_there = self.state.load(Ordering::Relaxed) == state::number(from);
+        let is_there = state::from_number(self.state.load(Ordering::Relaxed)) == from;
         if is_there {
-            self.state.store(state::number(to), Ordering::SeqCst);
+            // Relaxed: who sees the old state tells this core once too often, or its fence comes before ours (`begin`).
+            self.state.store(state::number(to), Ordering::Relaxed);
         }
         is_there
     }
@@ -255,7 +250,7 @@ mod tests {
 
     #[test]
     fn only_one_start_of_a_vcpu_wins() {
-        let vcpu = Vcpu::new(0, 1);
+        let vcpu = Vcpu::new(0, 1, 0);
         assert!(vcpu.public.claim_start(0x4000_0000, 7));
         assert!(!vcpu.public.claim_start(0x4000_1000, 8));
         assert_eq!(vcpu.public.start_values(), (0x4000_0000, 7));
@@ -268,32 +263,20 @@ mod tests {
     fn a_single_step_is_taken_from_its_own_state_alone_and_is_a_legal_one() {
         use RunState::{Blocked, Off, Runnable, Running, Stopped};
         type Step = (fn(&Public) -> bool, RunState, RunState);
-        let steps: [Step; 3] =
-            [(Public::begin, Runnable, Running), (Public::leave, Running, Runnable), (Public::wake, Blocked, Runnable)];
+        let steps: [Step; 4] = [
+            (Public::begin, Runnable, Running),
+            (Public::leave, Running, Runnable),
+            (Public::wake, Blocked, Runnable),
+            (Public::stay, Blocked, Running),
+        ];
         for (step, from, to) in steps {
             assert!(state::is_legal(from, to));
             for now in [Off, Runnable, Running, Blocked, Stopped] {
-                let vcpu = Vcpu::new(0, 1);
+                let vcpu = Vcpu::new(0, 1, 0);
                 vcpu.public.state.store(state::number(now), Ordering::Relaxed);
                 assert_eq!(step(&vcpu.public), now == from);
                 assert_eq!(vcpu.public.state(), if now == from { to } else { now });
             }
         }
-    }
-
-    #[test]
-    fn a_started_vcpu_sees_its_arguments_and_nothing_else() {
-        let vcpu = Vcpu::new(0, 1);
-        let (mut frame, mut context) = vcpu.owned.lease().unwrap();
-        frame.x.fill(0xdead);
-        frame.el1.tpidr_el1 = 0xdead;
-        context.fp.v[3] = [1, 2];
-        reset(&mut frame, &mut context, 3, 0x4000_0000, [1, 2, 3, 4]);
-        assert_eq!(&frame.x[..5], &[1, 2, 3, 4, 0]);
-        assert!(frame.x[5..].iter().all(|&x| x == 0));
-        assert_eq!((frame.pc, frame.pstate), (0x4000_0000, 0x3c5));
-        assert_eq!(frame.el1, El1 { mpidr: 0x8000_0003, ..El1::RESET });
-        assert_eq!(context.fp, FpState::RESET);
-        frame.end(context);
     }
 }

@@ -8,7 +8,7 @@ use strato_abi::vcpu::RunState;
 pub const fn is_legal(from: RunState, to: RunState) -> bool {
     match (from, to) {
         (RunState::Off | RunState::Running | RunState::Blocked, RunState::Runnable)
-        | (RunState::Runnable, RunState::Running)
+        | (RunState::Runnable | RunState::Blocked, RunState::Running)
         | (RunState::Running, RunState::Blocked | RunState::Off) => true,
         (RunState::Stopped, _) => false,
         (_, RunState::Stopped) => true,
@@ -29,6 +29,10 @@ pub const fn number(state: RunState) -> u8 {
     }
 }
 
+/// The number of `Blocked` when an event alone is waited for: there is no deadline to be taken back. Like all others it is read by
+/// [`from_number`] and [`is_attentive`].
+pub const BLOCKED_PLAIN: u8 = 7;
+
 /// Returns the state of a number that [`number`] gave.
 #[inline]
 #[must_use]
@@ -37,7 +41,7 @@ pub const fn from_number(number: u8) -> RunState {
         0 => RunState::Off,
         1 => RunState::Runnable,
         2 => RunState::Running,
-        3 => RunState::Blocked,
+        3 | BLOCKED_PLAIN => RunState::Blocked,
         _ => RunState::Stopped,
     }
 }
@@ -62,10 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn every_state_can_be_stopped_and_only_a_ready_vcpu_runs() {
+    fn every_state_can_be_stopped_and_only_a_vcpu_that_is_ready_or_has_news_runs() {
         for from in ALL {
             assert_eq!(is_legal(from, RunState::Stopped), from != RunState::Stopped);
-            assert_eq!(is_legal(from, RunState::Running), from == RunState::Runnable);
+            let runs = matches!(from, RunState::Runnable | RunState::Blocked);
+            assert_eq!(is_legal(from, RunState::Running), runs);
             assert_eq!(from_number(number(from)), from);
             assert_eq!(is_attentive(number(from)), matches!(from, RunState::Running | RunState::Blocked));
         }

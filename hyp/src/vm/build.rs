@@ -160,7 +160,7 @@ pub fn create(record: &CreateVm, site: Site<'_>, allocator: &mut Allocator) -> R
     let ports = PageSlice::<Port>::zeroed(stock.next());
     ports.masked(0).close_first();
     let own = stock.next();
-    let boxes = make_vcpus(&mut stock, site.homes.iter().take(vcpus), record.priority);
+    let boxes = make_vcpus(&mut stock, site.homes.iter().take(vcpus), record.priority, site.place);
     let named = add_ram(&mut handles, record, stock.allocator, ram)?;
     if let Some(mem) = stock.allocator.mem_info(ram) {
         say(Level::Debug, format_args!("vm {label}: ram at pa {:#x}, {} bytes", mem.base.bytes(), record.ram_size));
@@ -189,9 +189,11 @@ fn make_vcpus<'h>(
     stock: &mut Stock<'_>,
     homes: impl Iterator<Item = &'h u8>,
     priority: u8,
+    place: u8,
 ) -> PageRow<Vcpu, VCPUS_MAX> {
     // The room is there: at most VCPUS_MAX of exactly one frame each.
-    homes.filter_map(|home| PageBox::new(stock.next(), Vcpu::new(*home, priority)).ok()).collect()
+    let named = homes.zip(u16::from(place) * 8..);
+    named.filter_map(|(home, name)| PageBox::new(stock.next(), Vcpu::new(*home, priority, name)).ok()).collect()
 }
 
 /// Takes everything a VM is made of, in the reverse order of use; returns its memory.

@@ -10,6 +10,7 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+mod manner;
 mod parts;
 mod ports;
 pub mod raise;
@@ -39,6 +40,7 @@ use crate::memory::source::Charged;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::vcpu::{Vcpu, orders};
 use handles::HandleTable;
+pub use manner::Manner;
 use spaces::Spaces;
 pub use speculation::Speculation;
 
@@ -113,6 +115,8 @@ pub struct Vm {
     pub is_open: bool,
     /// How its guests enter EL2.
     pub speculation: Speculation,
+    /// How a core goes over to it.
+    pub manner: Manner,
     is_ending: AtomicBool,
     /// How it ended, once it does.
     pub ending: Lock<Option<Ending>, CONSOLE>,

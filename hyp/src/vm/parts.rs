@@ -2,13 +2,13 @@
 
 use heapless::String;
 use strato_abi::Call;
-use strato_abi::plan::{CreateVm, VM_JIT};
+use strato_abi::plan::{CreateVm, VM_JIT, VM_NATIVE};
 
 use super::build::Site;
 use super::handles::HandleTable;
 use super::spaces::{Spaces, Window};
 use super::stop::Stage;
-use super::{Inner, Speculation, VCPUS_MAX, Vm};
+use super::{Inner, Manner, Speculation, VCPUS_MAX, Vm};
 use crate::allocator::Account;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
@@ -44,7 +44,9 @@ impl Parts {
     #[inline(never)]
     pub(super) fn assemble(self, own: Pages, record: &CreateVm, site: &Site<'_>) -> Result<PageBox<Vm>, ()> {
         let spaces = Spaces::new(self.space, self.window);
+        let (is_open, speculation) = (is_open(&record.calls), Speculation::of(record.flags));
         let vm = Vm {
+            manner: Manner::new(is_open, record.flags & VM_NATIVE != 0, speculation, self.vcpus.len()),
             vcpus: self.vcpus,
             ports: self.ports,
             place: site.place,
@@ -65,8 +67,8 @@ impl Parts {
             }),
             line: Lock::new(LineBuffer::new()),
             calls: record.calls,
-            is_open: is_open(&record.calls),
-            speculation: Speculation::of(record.flags),
+            is_open,
+            speculation,
             is_ending: AtomicBool::new(false),
             ending: Lock::new(None),
             attached: AtomicU32::new(u32::from(record.vcpus)),

@@ -2,20 +2,18 @@
 //!
 //! Called by SEND, which takes no lock, and by what else raises ports. Never tells a vCPU itself.
 
-use strato_abi::Handle;
-use strato_abi::vcpu::RunState;
-
 use super::Vm;
 use crate::events::{Once, Posted};
 use crate::sync::{Ordering, fence};
 use crate::vcpu::{Public, Vcpu};
+use strato_abi::Handle;
 
 /// What became of an event that was raised in the first try.
 pub enum Raised<'v> {
     /// It is pending, and nobody must be told.
     Quiet,
-    /// This vCPU, of this number, must be told: it blocks, or it runs and takes upcalls.
-    Tell(&'v Vcpu, u8),
+    /// This vCPU must be told: it blocks, or it runs and takes upcalls.
+    Tell(&'v Vcpu),
     /// Others were at the same words, or the port was bound anew: [`Vm::raise_again`] raises it.
     Again,
 }
@@ -42,7 +40,7 @@ impl Vm {
         if entry.binding_unordered() != bound {
             return Raised::Again;
         }
-        if is_attentive && is_told(public, was_up) { Raised::Tell(vcpu, number) } else { Raised::Quiet }
+        if is_attentive && public.is_told_behind_fence(was_up) { Raised::Tell(vcpu) } else { Raised::Quiet }
     }
 
     /// Raises `port`, this VM's own, for `vcpu`, which runs on this core, so that it does not block meanwhile; calls `upcall` when it is to
@@ -128,16 +126,5 @@ impl Vm {
 fn is_concerned(public: &Public, posted: Posted) -> bool {
     // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
     fence(Ordering::SeqCst);
-    is_told(public, posted == Posted::Again)
-}
-
-/// Returns the same behind the fence.
-#[inline(always)]
-fn is_told(public: &Public, was_up: bool) -> bool {
-    match public.state_behind_fence() {
-        RunState::Blocked => true,
-        // A line that was up already has been told of, or is looked at before the guest goes on.
-        RunState::Running => !was_up && public.has_upcalls.load(Ordering::Relaxed),
-        RunState::Off | RunState::Runnable | RunState::Stopped => false,
-    }
+    public.is_told_behind_fence(posted == Posted::Again)
 }

@@ -10,7 +10,8 @@ use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 use super::{VCPUS_MAX, Vm};
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
-use crate::timer::{Wall, nanoseconds};
+use crate::timer::{NEVER, Wall, nanoseconds};
+use crate::vcpu::Public;
 
 const WORDS: usize = size_of::<VcpuRecord>() / 8;
 const SEQUENCE: usize = offset_of!(VcpuRecord, sequence) / 8;
@@ -92,7 +93,7 @@ impl Vm {
     }
 
     /// Says that `vcpu` is in `state` since `now`, and waits until `deadline` if it waits (both in ticks).
-    #[inline]
+    #[inline(always)]
     pub fn note_state(&self, vcpu: u8, state: RunState, now: u64, deadline: u64) {
         let record = self.record(vcpu);
         let word = |index: usize| word(record, index);
@@ -106,6 +107,73 @@ impl Vm {
         word(SINCE).store(now, Ordering::Relaxed);
         word(DEADLINE).store(deadline, Ordering::Relaxed);
         word(SEQUENCE).store(before.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Says that `vcpu`, which has lost the core, is ready since `now`. Of a VM with one vCPU, nobody can look before it runs again:
+    /// then [`Vm::note_running`] says everything.
+    #[inline(always)]
+    pub fn note_left(&self, vcpu: u8, public: &Public, now: u64) {
+        if self.manner.is_alone() {
+            public.left.store(now, Ordering::Relaxed);
+            public.ready.store(now, Ordering::Relaxed);
+        } else {
+            self.note_state(vcpu, RunState::Runnable, now, NEVER);
+        }
+    }
+
+    /// Says that `vcpu` is blocked since `now`, and until `deadline`.
+    #[inline(always)]
+    pub fn note_blocked(&self, vcpu: u8, public: &Public, now: u64, deadline: u64) {
+        if self.manner.is_alone() {
+            public.left.store(now, Ordering::Relaxed);
+        } else {
+            self.note_state(vcpu, RunState::Blocked, now, deadline);
+        }
+    }
+
+    /// Says that `vcpu`, which was blocked or off, is ready since `now`. When it `has_core`, others learn next that it runs.
+    #[inline(always)]
+    pub fn note_ready(&self, vcpu: u8, public: &Public, now: u64, has_core: bool) {
+        if self.manner.is_alone() {
+            public.ready.store(now, Ordering::Relaxed);
+        } else if !has_core {
+            self.note_state(vcpu, RunState::Runnable, now, NEVER);
+        }
+    }
+
+    /// Says that a vCPU has been ready ever since it lost the core.
+    pub fn note_kept(&self, public: &Public) {
+        if self.manner.is_alone() {
+            public.ready.store(public.left.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Says that `vcpu`, which was off, is started at `now`, in so far as nobody can look before it runs.
+    pub fn note_start(&self, vcpu: u8, public: &Public, now: u64) {
+        if self.manner.is_alone() {
+            self.note_state(vcpu, RunState::Running, now, NEVER);
+            self.note_left(vcpu, public, now);
+        }
+    }
+
+    /// Says that `vcpu` runs since `now`, with the times that were noted.
+    #[inline(always)]
+    pub fn note_running(&self, vcpu: u8, public: &Public, now: u64) {
+        if !self.manner.is_alone() {
+            return self.note_state(vcpu, RunState::Running, now, NEVER);
+        }
+        let (left, ready) = (public.left.load(Ordering::Relaxed), public.ready.load(Ordering::Relaxed));
+        // The only reader is about to run here: it sees everything, or what it read before it lost the core was of an older sequence.
+        let record = self.record(vcpu);
+        let add = |index: usize, more: u64| {
+            let word = word(record, index);
+            word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        };
+        add(SEQUENCE, 2);
+        add(RUNNING, left.wrapping_sub(word(record, SINCE).load(Ordering::Relaxed)));
+        add(BLOCKED, ready.wrapping_sub(left));
+        add(RUNNABLE, now.wrapping_sub(ready));
+        word(record, SINCE).store(now, Ordering::Relaxed);
     }
 
     /// Counts an exit of `vcpu`, which is on this core.

@@ -12,3 +12,8 @@ pub fn or(word: &AtomicU64, bits: u64) -> Option<u64> {
 pub fn set(flag: &AtomicBool) -> bool {
     flag.swap(true, Ordering::AcqRel)
 }
+
+/// Clears `flag`.
+pub fn clear(flag: &AtomicBool) {
+    flag.swap(false, Ordering::AcqRel);
+}

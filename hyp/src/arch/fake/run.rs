@@ -95,6 +95,7 @@ pub fn run<'l, B, C>(
                 // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
                 let (way, value) = answer(unsafe { &mut *context }, a, b, c, d, e, f).parts();
                 frame.x[..18].fill(0);
+                frame.is_used = 0;
                 match way {
                     LEAVE => {
                         guest::save(&mut frame.el1);
@@ -107,7 +108,9 @@ pub fn run<'l, B, C>(
                         if passed.leaves == Leaves::Yes {
                             return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
                         }
-                        if !core::ptr::eq(before, &raw const *frame) {
+                        let is_other = !core::ptr::eq(before, &raw const *frame);
+                        assert_eq!(is_other, passed.leaves == Leaves::Other, "the passer says whose frame it is");
+                        if is_other {
                             guest::load(&frame.el1);
                         }
                     }
