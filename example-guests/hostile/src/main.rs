@@ -23,6 +23,7 @@ mod objects;
 mod oracles;
 mod pages;
 mod puppet;
+mod races;
 mod raw;
 mod registers;
 mod replies;
@@ -121,6 +122,10 @@ cases! {
         ev05_every_port_number_works_once,
         ev07_a_reused_number_has_no_old_events,
         ev12_many_sends_are_at_least_one_event;
+    races:
+        ev11_every_event_wakes_who_waits_for_it,
+        ev11u_every_event_interrupts_who_spins_or_sleeps,
+        ev11v_every_event_wakes_another_vm;
     irqs:
         ev02_interrupts_are_bound_by_their_owner_alone,
         ds13_a_line_that_never_falls_is_masked;

@@ -93,6 +93,7 @@ pub enum Command {
     ///
     /// Scenarios are scripts/systems/*.toml and example-guests/*/system.toml, each on board `qemu-virt` with GICv2 and GICv3, with 1
     /// and 4 cores, and with 2 where the system says `smp = true`, and on board `rpi4`; on one of them where it says `board = ...`.
+    /// Those that say `long = true` take minutes and run with --long alone.
     Test {
         /// Only scenarios with one of these texts in their name
         filter: Vec<String>,
@@ -111,6 +112,9 @@ pub enum Command {
         /// Make every run the same: a tick is an instruction, and cores take turns
         #[arg(long)]
         counted: bool,
+        /// Scenarios that take minutes, too
+        #[arg(long)]
+        long: bool,
         /// Machines that run at once
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,

@@ -58,11 +58,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
         }
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, board, gic, cores, counted, jobs, image } => {
+        Command::Test { filter, json, board, gic, cores, counted, long, jobs, image } => {
             project.take(form(image));
             test::test(
                 &mut project,
-                &test::Request { board, filter, is_json: json, gic, cores, is_counted: counted, jobs },
+                &test::Request { board, filter, is_json: json, gic, cores, is_counted: counted, is_long: long, jobs },
             )
         }
     }

@@ -35,6 +35,8 @@ pub struct Request {
     pub cores: Option<u8>,
     /// Whether every run is the same.
     pub is_counted: bool,
+    /// Whether scenarios that take minutes run too.
+    pub is_long: bool,
     /// Machines at once.
     pub jobs: u8,
 }
@@ -171,7 +173,7 @@ fn cases(project: &mut Project, request: &Request) -> anyhow::Result<Vec<Case>> 
 fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> anyhow::Result<Vec<Case>> {
     // The file may be broken: then every configuration fails with its message, which counts as one case.
     let (is_smp, cpu, only) = match system::load(path, &project.shown(path)) {
-        Ok((system, _)) if !system.is_test => return Ok(Vec::new()),
+        Ok((system, _)) if !system.is_test || system.is_long && !request.is_long => return Ok(Vec::new()),
         Ok((system, _)) => (system.is_smp, system.cpu, system.board),
         Err(_) => (false, "cortex-a72", Some(Board::QemuVirt)),
     };

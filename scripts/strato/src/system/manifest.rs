@@ -48,6 +48,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         name: name.to_owned(),
         time_limit_s: 30,
         is_smp: false,
+        is_long: false,
         board: None,
         cores: 1,
         cpu: "cortex-a72",
@@ -76,6 +77,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.cpu = table.choice("cpu", &CPUS).unwrap_or(system.cpu);
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.board = table.choice("board", &[("qemu-virt", Board::QemuVirt), ("rpi4", Board::Rpi4)]);
+    system.is_long = table.boolean("long").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
     system.is_counted = table.boolean("counted").unwrap_or(false);

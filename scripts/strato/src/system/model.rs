@@ -18,6 +18,8 @@ pub struct System {
     pub time_limit_s: u32,
     /// Whether tests also run it with two cores.
     pub is_smp: bool,
+    /// Whether tests take it on request alone, since it takes minutes.
+    pub is_long: bool,
     /// The board that tests run it on, if it is not for every one.
     pub board: Option<Board>,
     /// Cores of a plain `strato run`.
