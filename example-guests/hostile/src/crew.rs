@@ -12,8 +12,9 @@ use crate::raw::call;
 use crate::scratch::{ipa, peek};
 use crate::shares::{HERE, RW, SECRET};
 
-/// A stack serves one vCPU for good: the others are launched once, and wait for what they are to do.
-static STACKS: [Stack; 3] = [const { Stack::new() }; 3];
+/// A stack serves one vCPU for good: the others are launched once, and wait for what they are to do. Cases that launch vCPUs of
+/// their own take these too, and run in VMs of their own.
+pub(crate) static STACKS: [Stack; 3] = [const { Stack::new() }; 3];
 static ADDRESS: AtomicU64 = AtomicU64::new(0);
 static VALUE: AtomicU64 = AtomicU64::new(0);
 /// What was done, and how much of it was not what it must be; the round, and who won it.

@@ -4,16 +4,15 @@ use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use strato_guest::abi::{Call, Code};
 use strato_guest::memory;
-use strato_guest::vcpu::Stack;
 use strato_guest::{Failure, Info, ensure, ensure_equal, time, vcpu};
 
+use crate::crew::STACKS;
 use crate::objects::{alloc, free};
 use crate::raw::{call, succeeds};
 use crate::scratch::{Scratch, ipa, peek};
 use crate::shares::{HERE, R, THERE};
 use crate::stale::map;
 
-static STACKS: [Stack; 3] = [const { Stack::new() }; 3];
 /// The handles of this round: the object's in the low half, the address space's in the high half.
 static PUBLISHED: AtomicU64 = AtomicU64::new(0);
 static STRANGE: AtomicU64 = AtomicU64::new(0);

@@ -7,6 +7,7 @@ mod aborts;
 mod arch;
 mod calls;
 mod console;
+mod convoys;
 mod crashes;
 mod crew;
 mod cuts;
@@ -22,6 +23,7 @@ mod native;
 mod objects;
 mod oracles;
 mod pages;
+mod ports;
 mod puppet;
 mod races;
 mod raw;
@@ -122,6 +124,17 @@ cases! {
         ev05_every_port_number_works_once,
         ev07_a_reused_number_has_no_old_events,
         ev12_many_sends_are_at_least_one_event;
+    ports:
+        ev03_ports_of_others_have_no_name,
+        ev06_a_full_table_undoes_nothing,
+        ev08_a_port_closes_while_others_send_and_bind,
+        ev10_a_fresh_port_is_whole_on_every_core,
+        ev13_events_wait_for_a_vcpu_that_is_off;
+    convoys:
+        vc07_vcpus_of_others_have_no_number,
+        ds08_sleeping_and_waking_leaves_the_others_their_share,
+        ds10_hammered_words_hold_no_sender_up,
+        ds11_a_convoy_lets_everybody_through;
     races:
         ev11_every_event_wakes_who_waits_for_it,
         ev11u_every_event_interrupts_who_spins_or_sleeps,

@@ -9,12 +9,11 @@ use ::core::sync::atomic::{AtomicU64, Ordering};
 use strato_guest::abi::vcpu::{NO_DEADLINE, RunState};
 use strato_guest::abi::{Handle, PortHandle};
 use strato_guest::event_area::EventCells;
-use strato_guest::vcpu::Stack;
 use strato_guest::{Failure, Info, ensure, ensure_equal, event, println, upcall, vcpu};
 
+use crate::crew::STACKS;
 use crate::scratch::Scratch;
 
-static STACKS: [Stack; 3] = [const { Stack::new() }; 3];
 /// Ports by the vCPU that they are bound to, which every vCPU may raise.
 static PORTS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// The last round that this vCPU has spoken in; what it has taken, and how much of it was not what it must be.
@@ -77,7 +76,9 @@ fn tell(me: usize, round: u64, way: Way) -> Result<(), Failure> {
     cell(&SPOKEN, me).store(round, Ordering::Release);
     match way {
         Way::Send | Way::Upcall => event::send(port_of(me ^ 1))?,
-        Way::SignalWait => drop(vcpu::signal_wait(port_of(me ^ 1), NO_DEADLINE)?),
+        Way::SignalWait => {
+            let _ = vcpu::signal_wait(port_of(me ^ 1), NO_DEADLINE)?;
+        }
         Way::Kick => vcpu::kick(1 << (me ^ 1))?,
     }
     Ok(())
@@ -128,7 +129,7 @@ fn talk(me: usize, way_of: impl Fn(u64) -> Way) -> Result<(), Failure> {
     for round in 1..=ROUNDS.load(Ordering::Acquire) {
         let way = way_of(round);
         dither(&mut state);
-        if me % 2 == 0 {
+        if me.is_multiple_of(2) {
             tell(me, round, way)?;
             listen(me, round, way)?;
         } else {
@@ -209,7 +210,7 @@ pub(crate) fn ev11v_every_event_wakes_another_vm(info: &Info, _: &Scratch) -> Re
     for round in 0..rounds {
         dither(&mut state);
         if is_left && round % 2 == 0 {
-            drop(vcpu::signal_wait(other, NO_DEADLINE)?);
+            let _ = vcpu::signal_wait(other, NO_DEADLINE)?;
         } else if is_left {
             event::send(other)?;
         }
