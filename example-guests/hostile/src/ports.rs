@@ -16,7 +16,7 @@ static PUBLISHED: AtomicU64 = AtomicU64::new(0);
 static SENT: AtomicU64 = AtomicU64::new(0);
 static STRANGE: AtomicU64 = AtomicU64::new(0);
 const OVER: u64 = u64::MAX;
-const ROUNDS: u64 = 2000;
+const ROUNDS: u64 = 600;
 
 /// A port that raises itself. Numbers of closed ports rest until every core has seen that they are closed: AGAIN says so.
 fn own_port() -> Result<PortHandle, Failure> {

@@ -19,7 +19,7 @@ use crate::scheduler::VcpuRef;
 use crate::sync::{Ordering, fence};
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::vm::handles::{Far, HandleError, Object};
+use crate::vm::handles::{Far, Object};
 use crate::vm::raise::Raised;
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
@@ -191,13 +191,18 @@ fn open(
     let epochs = &machine.epochs;
     let lagging = |index: u16| vm.ports.get(usize::from(index)).map_or(0, |port| epochs.lagging(port.rests_until()));
     let rested = |index: u16| lagging(index) == 0;
-    let Ok(handle) = handles.insert_where(Object::Port, vm.handle_limit, rested) else {
+    let mut found = handles.insert_where(Object::Port, vm.handle_limit, rested);
+    if found.is_err() {
         // Perhaps there is room, but a core has not left its guest since the port was closed: it is made to.
         let waiting = (0..vm.handle_limit).fold(0, |cores, index| cores | lagging(index));
-        machine.nudge(waiting);
-        let full = CallError::Handle(0, HandleError::Full(u64::from(vm.handle_limit)));
-        return Err(if waiting == 0 { full } else { CallError::bare(Code::Again) });
-    };
+        if waiting != 0 {
+            machine.nudge(waiting);
+            return Err(CallError::bare(Code::Again));
+        }
+        // Every core has by now, perhaps between the two looks: what is not free now is in use.
+        found = handles.insert_where(Object::Port, vm.handle_limit, rested);
+    }
+    let handle = found.map_err(|error| CallError::Handle(0, error))?;
     vm.withdraw(handle.index());
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.open(handle, 0, link(handle.index()));
