@@ -19,6 +19,10 @@ pub mod attempt {
     pub fn set(flag: &AtomicBool) -> bool {
         flag.swap(true, Ordering::AcqRel)
     }
+
+    pub fn clear(flag: &AtomicBool) {
+        flag.swap(false, Ordering::AcqRel);
+    }
 }
 
 pub mod ram {

@@ -7,7 +7,7 @@ use super::reader::{Problems, nearest};
 
 /// Returns the bitmaps of all calls without the denied ones, one for each of groups 0 to 7.
 #[must_use]
-pub fn allowed(denied: &[At<String>], problems: &Problems) -> [u32; 8] {
+pub(super) fn allowed(denied: &[At<String>], problems: &Problems) -> [u32; 8] {
     let mut calls = [0_u32; 8];
     for call in Call::ALL {
         set(&mut calls, *call, true);
