@@ -107,6 +107,14 @@ macro_rules! number {
                 self.0.fetch_or(value, weaker(order))
             }
             #[track_caller]
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_and(value, weaker(order))
+            }
+            #[track_caller]
+            pub fn fetch_xor(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_xor(value, weaker(order))
+            }
+            #[track_caller]
             pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 self.0.fetch_add(value, weaker(order))
             }

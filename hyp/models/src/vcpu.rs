@@ -1,5 +1,7 @@
 //! vCPUs as senders see them: the public half, without what starts and schedules. The numbers of states are the hypervisor's.
 
+#[path = "../../src/vcpu/orders.rs"]
+pub mod orders;
 #[path = "../../src/vcpu/state.rs"]
 pub mod state;
 
