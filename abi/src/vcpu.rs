@@ -53,5 +53,8 @@ impl RunState {
 /// Scheduling handles of one core, of all VMs together.
 pub const SCHED_PER_CORE: usize = 32;
 
+/// Microseconds of its budget that it costs a vCPU to become ready: the two switches that follow from it.
+pub const SCHED_WAKE_US: u32 = 2;
+
 /// The deadline of WAIT that never comes.
 pub const NO_DEADLINE: u64 = u64::MAX;

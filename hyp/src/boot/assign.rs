@@ -2,6 +2,7 @@
 //! Called by `replay`.
 
 use strato_abi::plan::{DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantSched, INTERRUPT_EDGE};
+use strato_abi::vcpu::SCHED_WAKE_US;
 
 use crate::arch::timer;
 use crate::board::ClaimError;
@@ -81,6 +82,7 @@ pub(super) fn sched(
     let place = {
         let mut cpu = machine.cpus.get(usize::from(core)).ok_or(BuildError::Full)?.lock_leaf();
         let cpu = cpu.as_mut().ok_or(BuildError::Record("expected a core that runs no guest yet"))?;
+        cpu.reserved.set_price(ticks(SCHED_WAKE_US));
         let place = cpu.reserved.add(vm.place, budget, period);
         let place = place.ok_or(BuildError::Record("a core's time is cut into too many shares"))?;
         for number in (0..8).filter(|number| record.vcpus & 1 << number != 0) {

@@ -67,6 +67,8 @@ pub struct Reservations {
     places: [Reservation; PLACES],
     // Parts of `WHOLE` that are given away.
     shares: u64,
+    // Ticks that a vCPU which becomes ready takes of its budget.
+    price: u64,
     // What the vCPU that has the core is charged to, plus one; since when.
     since: u64,
     running: u16,
@@ -87,6 +89,12 @@ impl Reservations {
         *place = Reservation { vm, budget, period, ..Reservation::default() };
         self.count = number.wrapping_add(1);
         u8::try_from(number).ok()
+    }
+
+    /// Sets what becoming ready takes of a budget, in ticks: what the hypervisor does then is done for nobody else, and one that
+    /// waits as often as it can would have more of the core than its budget.
+    pub const fn set_price(&mut self, ticks: u64) {
+        self.price = ticks;
     }
 
     fn at(&mut self, place: u8) -> Option<&mut Reservation> {
@@ -121,10 +129,12 @@ impl Reservations {
     /// be queued at once.
     pub fn holds(&mut self, place: u8, vcpu: VcpuRef, now: u64) -> Option<u64> {
         let is_running = self.running == u16::from(place).wrapping_add(1);
+        let price = self.price;
         let at = self.at(place)?;
         if !is_running {
             at.advance(now);
         }
+        at.used = at.used.saturating_add(price);
         if at.left() != 0 {
             return None;
         }

@@ -69,6 +69,17 @@ fn what_is_taken_too_much_is_taken_of_the_next_budget() {
 }
 
 #[test]
+fn becoming_ready_costs_its_price_so_that_waiting_often_is_not_free() {
+    let (mut reserved, mut queue, place) = made(10, 100);
+    reserved.set_price(3);
+    assert!(run(&mut reserved, &mut queue, place, 1000, 1001));
+    assert!(run(&mut reserved, &mut queue, place, 1010, 1011));
+    assert_eq!(reserved.holds(place, vcpu(1), 1020), Some(1100), "two and three times three");
+    assert_eq!(reserved.renew(place, &mut queue, 1100), None);
+    assert_eq!(reserved.begin(place, vcpu(1), 1100), 1109, "one of it was owed");
+}
+
+#[test]
 fn those_that_share_a_budget_take_turns() {
     let (mut reserved, mut queue, place) = made(10, 100);
     reserved.join(place, vcpu(2), LEVEL);
