@@ -10,6 +10,7 @@ mod arch;
 mod demand;
 mod lending;
 mod longest;
+mod masked;
 mod meter;
 mod own;
 mod pages;
@@ -108,7 +109,7 @@ fn wide(info: &Info, is_sender: bool, other: PortHandle, quiet: PortHandle) -> R
     Ok(())
 }
 
-/// Looks for the longest memory call; the other VM is the far end of the shares.
+/// Looks for the longest call and trap; the other VM is the far end of the shares.
 fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure> {
     let meter = meter::Meter::new();
     // Until the console has sent what boot said, whose interrupts would be counted too.
@@ -116,6 +117,7 @@ fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure
     if is_owner {
         longest::run(info, &meter)?;
         lending::owner(&meter, info.peer("borrower")?, other)?;
+        masked::run(&meter, info.peer("borrower")?)?;
     } else {
         lending::borrower(&meter, info.mem("ram")?.handle, info.peer("owner")?, other)?;
     }

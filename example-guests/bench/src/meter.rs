@@ -3,7 +3,7 @@
 use ::core::array;
 use ::core::cell::Cell;
 
-use strato_guest::abi::{Call, Group, Regs};
+use strato_guest::abi::{Call, Regs};
 use strato_guest::conduit::{ShortArguments, ShortResults};
 use strato_guest::{Conduit, Hvc, println, time};
 
@@ -42,20 +42,34 @@ impl Meter {
         result
     }
 
-    /// Prints the longest of each memory call.
+    /// Prints how long `trap`, named `case`, took.
+    pub(crate) fn trap(&self, case: &str, trap: impl FnOnce()) {
+        let start = time::counter();
+        trap();
+        let ticks = (time::counter() - start).saturating_sub(self.empty);
+        println!("longest {ticks} trap: {case}");
+    }
+
+    /// Prints, as of a trap named `case`, for how long the guest was kept from its next instruction at most until `end`.
+    pub(crate) fn gap(&self, case: &str, end: u64) {
+        let (mut most, mut last) = (0, time::counter());
+        while last < end {
+            let now = time::counter();
+            most = most.max((now - last).saturating_sub(self.empty));
+            last = now;
+        }
+        println!("longest {most} trap: {case}");
+    }
+
+    /// Prints the longest of each call.
     pub(crate) fn print(&self) {
-        for call in Call::ALL.iter().filter(|call| is_of_memory(**call)) {
+        for call in Call::ALL {
             let (ticks, case) = self.most.get(*call as usize).map(Cell::get).unwrap_or_default();
             if ticks != 0 {
                 println!("longest {ticks} {}: {case}", call.name());
             }
         }
     }
-}
-
-fn is_of_memory(call: Call) -> bool {
-    let groups = [Group::Mem, Group::AddressSpace, Group::Share];
-    groups.contains(&call.group()) || matches!(call, Call::CoreHandleInfo | Call::CoreHandleDrop)
 }
 
 impl Conduit for Meter {

@@ -85,16 +85,35 @@ fn finish(label: &str, bytes: &[u8]) -> Out {
     for part in [b"[".as_slice(), label, b"] "] {
         put(&mut out, part);
     }
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            let mut encoded = [0; 4];
-            let encoded = character.encode_utf8(&mut encoded).as_bytes();
-            if character.is_control() { escape(&mut out, encoded) } else { put(&mut out, encoded) }
+    // By runs, so that the most common go without decoding. None ends within a character of several bytes.
+    for run in bytes.chunk_by(|a, b| is_plain(*a) == is_plain(*b) && a.is_ascii() == b.is_ascii()) {
+        match run.first() {
+            Some(byte) if is_plain(*byte) => {
+                put(&mut out, run);
+                continue;
+            }
+            Some(byte) if byte.is_ascii() => {
+                escape(&mut out, run);
+                continue;
+            }
+            Some(_) | None => {}
         }
-        escape(&mut out, chunk.invalid());
+        for chunk in run.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                let mut encoded = [0; 4];
+                let encoded = character.encode_utf8(&mut encoded).as_bytes();
+                if character.is_control() { escape(&mut out, encoded) } else { put(&mut out, encoded) }
+            }
+            escape(&mut out, chunk.invalid());
+        }
     }
     put(&mut out, b"\n");
     out
+}
+
+/// Returns whether a byte is printable ASCII.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 #[inline(never)]
@@ -106,7 +125,9 @@ fn put(out: &mut Out, bytes: &[u8]) {
 fn escape(out: &mut Out, bytes: &[u8]) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
     for &byte in bytes {
-        put(out, &[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+        for part in [b'\\', b'x', digit(byte >> 4), digit(byte & 15)] {
+            let _ = out.push(part); // there is room, see `finish`
+        }
     }
 }
 

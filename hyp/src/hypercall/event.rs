@@ -1,5 +1,7 @@
 //! EVT: raising ports, and making and ending channels between VMs that declared each other.
 
+use core::cell::Cell;
+
 use strato_abi::call::{
     EvtAck, EvtAckReply, EvtBindVcpu, EvtBindVcpuReply, EvtClose, EvtCloseReply, EvtConnect, EvtConnectReply, EvtMode,
     EvtModeReply, EvtOffer, EvtOfferReply, EvtSend, EvtSendReply, EvtUnmask, EvtUnmaskReply,
@@ -19,7 +21,7 @@ use crate::scheduler::VcpuRef;
 use crate::sync::{Ordering, fence};
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::vm::handles::{Far, Object};
+use crate::vm::handles::{Far, HandleError, Object};
 use crate::vm::raise::Raised;
 
 /// Raises the other end of `port`; who is to be told stands in `cx.wakes`.
@@ -190,19 +192,19 @@ fn open(
 ) -> Result<AbiHandle, CallError> {
     let epochs = &machine.epochs;
     let lagging = |index: u16| vm.ports.get(usize::from(index)).map_or(0, |port| epochs.lagging(port.rests_until()));
-    let rested = |index: u16| lagging(index) == 0;
-    let mut found = handles.insert_where(Object::Port, vm.handle_limit, rested);
-    if found.is_err() {
+    let waiting = Cell::new(0);
+    let rested = |index: u16| {
+        let cores = lagging(index);
+        waiting.set(waiting.get() | cores);
+        cores == 0
+    };
+    let Ok(handle) = handles.insert_where(Object::Port, vm.handle_limit, rested) else {
         // Perhaps there is room, but a core has not left its guest since the port was closed: it is made to.
-        let waiting = (0..vm.handle_limit).fold(0, |cores, index| cores | lagging(index));
-        if waiting != 0 {
-            machine.nudge(waiting);
-            return Err(CallError::bare(Code::Again));
-        }
-        // Every core has by now, perhaps between the two looks: what is not free now is in use.
-        found = handles.insert_where(Object::Port, vm.handle_limit, rested);
-    }
-    let handle = found.map_err(|error| CallError::Handle(0, error))?;
+        let waiting = waiting.get();
+        machine.nudge(waiting);
+        let full = CallError::Handle(0, HandleError::Full(u64::from(vm.handle_limit)));
+        return Err(if waiting == 0 { full } else { CallError::bare(Code::Again) });
+    };
     vm.withdraw(handle.index());
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
         port.open(handle, 0, link(handle.index()));

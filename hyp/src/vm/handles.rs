@@ -53,6 +53,9 @@ const FIRST_SPACE: Handle = AddressSpaceHandle::FIRST.0;
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
+/// Free entries that one search looks at.
+const CANDIDATES: usize = 16;
+
 impl HandleTable {
     /// Returns the table of all entries that fit into `pages`; all are free.
     pub fn new(pages: Pages) -> Self {
@@ -78,7 +81,8 @@ impl HandleTable {
         self.insert_at(index, object).ok_or(HandleError::Full(u64::from(limit)))
     }
 
-    /// Does the same with the first free entry that `may_use` accepts.
+    /// Does the same with the first of the first [`CANDIDATES`] free entries that `may_use` accepts: in a call, whose time is bounded, it
+    /// looks no further.
     ///
     /// # Errors
     /// [`HandleError::Full`] with `limit`.
@@ -89,7 +93,7 @@ impl HandleTable {
         may_use: impl Fn(u16) -> bool,
     ) -> Result<Handle, HandleError> {
         let full = HandleError::Full(u64::from(limit));
-        let index = self.used.others(limit).find(|&index| may_use(index)).ok_or(full)?;
+        let index = self.used.others(limit).take(CANDIDATES).find(|&index| may_use(index)).ok_or(full)?;
         self.insert_at(index, object).ok_or(full)
     }
 

@@ -183,12 +183,14 @@ fn entries_are_found_by_their_kind_until_they_are_freed() {
         let object = if n % 3 == 0 { Object::Share(share()) } else { PEER };
         table.insert(object, 1024).unwrap();
     }
-    let borrowed = table.insert_where(Object::Borrowed(mem(0x8000_0000), FAR), 1024, |index| index > 1000).unwrap();
+    let object = || Object::Borrowed(mem(0x8000_0000), FAR);
+    assert!(table.insert_where(object(), 1024, |index| index > 1000).is_err(), "a call does not look that far");
+    let borrowed = table.insert_where(object(), 1024, |index| index > 210).unwrap();
     assert_eq!(table.shares().count(), 67);
     assert!(table.peers().all(|index| index % 3 != 0) && table.peers().count() == 133);
     assert!(!table.has_borrowed());
     let range = Range { space: 1, first: 7, pages: 9 };
-    table.set_ranges(1001, Ranges::default().with(range).unwrap());
+    table.set_ranges(211, Ranges::default().with(range).unwrap());
     assert!(table.has_borrowed());
     table.remove(borrowed);
     assert!(!table.has_borrowed());

@@ -32,6 +32,11 @@ pub const ACCEPTED: &[Miss] = &[
     Miss { name: "signal_wait_round_trip", ceiling: 940, why: "as the one before, with two calls" },
     Miss { name: "preempt_to_first_instruction", ceiling: 710, why: "an interrupt leaves by the long way" },
     Miss {
+        name: "longest_masked",
+        ceiling: 41_700,
+        why: "CON.WRITE of bytes that are no text, which ends lines of 200 of them: each is decoded and escaped; all else is below 8,400",
+    },
+    Miss {
         name: "text_bytes",
         ceiling: 240 << 10,
         why: "all calls of ABI 1.2, devices, timers, shares of cores, two boards, guests with an MMU of their own, guarded vectors, and the loop once more for traces",

@@ -46,7 +46,9 @@ pub enum From {
     Vm,
     /// The hypervisor's line about the VM of the system `bench` that has 64 MiB.
     LargeVm,
-    /// The most of all lines `longest <value> <call>: <argument>` of the guests of the system `longest`.
+    /// The most of the lines `longest <value> <call>: <argument>` of memory calls, by the guests of the system `longest`.
+    LongestMemory,
+    /// The most of all such lines, and of those of traps: `longest <value> trap: <which>`.
     Longest,
     /// What the hypervisor reports of its ledger, in a boot of `hello`.
     Ledger,
@@ -101,7 +103,8 @@ pub const FIGURES: &[Figure] = &[
     figure("ring_message_64b", Unit::Instructions, Some(80), From::Guest),
     figure("reserved_worst_lateness", Unit::Instructions, Some(20_000), From::Lateness),
     figure("reserved_misses", Unit::Periods, Some(0), From::Misses),
-    figure("longest_masked_memory", Unit::Instructions, Some(10_000), From::Longest),
+    figure("longest_masked_memory", Unit::Instructions, Some(10_000), From::LongestMemory),
+    figure("longest_masked", Unit::Instructions, Some(10_000), From::Longest),
     figure("boot_to_first_guest", Unit::Instructions, Some(300_000), From::Boot),
     figure("text_bytes", Unit::Bytes, Some(TEXT_BAR), From::Text),
     figure("image_bytes", Unit::Bytes, None, From::Image),
@@ -198,6 +201,9 @@ fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
         From::Boot => sources.hello.number("first guest instruction at ", " ticks"),
         From::Vm => sources.hello.number(" bytes of ram, ", " bytes of overhead"),
         From::LargeVm => sources.bench.number(" 67108864 bytes of ram, ", " bytes of overhead"),
+        From::LongestMemory => {
+            longest(sources.longest).filter(|(_, what)| is_of_memory(what)).map(|(ticks, _)| ticks).max()
+        }
         From::Longest => longest(sources.longest).map(|(ticks, _)| ticks).max(),
         From::Ledger => sources.memory.ledger_bytes(),
         From::Text => Some(sources.text_bytes),
@@ -216,7 +222,12 @@ fn guest(transcript: &Transcript, name: &str) -> Option<u64> {
     lines.find_map(|(_, figure)| figure.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Returns the ticks of the longest of each memory call, and which call with which argument that was.
+/// Returns whether the call that a line of the longest begins with is one about memory.
+fn is_of_memory(what: &str) -> bool {
+    ["MEM.", "AS.", "SHARE.", "CORE.HANDLE_"].iter().any(|group| what.starts_with(group))
+}
+
+/// Returns the ticks of the longest of each call and trap, and which call with which argument that was.
 pub fn longest(transcript: &Transcript) -> impl Iterator<Item = (u64, &str)> {
     let lines = transcript.lines.iter().filter_map(|line| line.split_once("] longest ")?.1.split_once(' '));
     lines.filter_map(|(ticks, what)| Some((ticks.parse().ok()?, what)))

@@ -12,7 +12,9 @@ fn all_rows(bench: &str) -> anyhow::Result<Vec<Row>> {
                  strato: first guest instruction at 612345 ticks";
     let (bench, hello) = (transcript(bench), transcript(hello));
     let reserved = transcript("[control] 9 periods of 100 us: 0 missed, at worst 907 ticks late");
-    let longest = transcript("[a] longest 77 MEM.FREE: one\n[a] longest 10000 AS.MAP: 128 pages\n[b] bench: ok");
+    let longest = transcript(
+        "[a] longest 77 MEM.FREE: one\n[a] longest 10000 AS.MAP: 128 pages\n[a] longest 9999 CON.WRITE: text\n[b] bench: ok",
+    );
     let memory = facts::read(["report: ledger 1000 9000", facts::END]).unwrap();
     let sources = Sources {
         bench: &bench,
