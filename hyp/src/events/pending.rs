@@ -134,10 +134,12 @@ impl EventArea {
         if word(record, MASK + index).load(Ordering::Relaxed) & bit != 0 {
             return Once::Masked;
         }
-        match attempt::or(word(record, SELECTOR), 1 << index) {
-            Some(_) => Once::Raised { was_up: attempt::set(&sink.line) },
-            None => Once::Again,
+        if attempt::or(word(record, SELECTOR), 1 << index).is_none() {
+            // Somebody is at the selector. The event is pending: to post it again would make it two, if it is taken meanwhile. Whoever
+            // takes the selector is made to look at every word.
+            sink.overflowed.store(true, Ordering::Release);
         }
+        Once::Raised { was_up: attempt::set(&sink.line) }
     }
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.

@@ -32,6 +32,11 @@ pub const ACCEPTED: &[Miss] = &[
     Miss { name: "signal_wait_round_trip", ceiling: 940, why: "as the one before, with two calls" },
     Miss { name: "preempt_to_first_instruction", ceiling: 710, why: "an interrupt leaves by the long way" },
     Miss {
+        name: "timer_to_handler",
+        ceiling: 202,
+        why: "201 with GICv3 alone, 199 with GICv2: one instruction more since a contended selector is not posted again",
+    },
+    Miss {
         name: "longest_masked",
         ceiling: 41_700,
         why: "CON.WRITE of bytes that are no text, which ends lines of 200 of them: each is decoded and escaped; all else is below 8,400",
