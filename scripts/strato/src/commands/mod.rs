@@ -71,7 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
 /// Returns the machine that the command line and the system ask for.
 ///
 /// # Errors
-/// [`Usage`]: the board does not have so many cores, or that interrupt controller; [`Missing`]: this QEMU does not have the board.
+/// [`Usage`]: the board does not have so many cores, or that interrupt controller; [`Missing`](crate::exit::Missing): this QEMU does not have the board.
 pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &System) -> anyhow::Result<Virt> {
     let wrong =
         |what: &str| Usage { what: what.to_owned(), fix: "leave the option out, or take --board qemu-virt".into() };
