@@ -35,7 +35,7 @@ pub struct Cpu {
     pub retired: Option<Retired<Vm>>,
     /// The vCPU that goes to another core, and which, once it is given back here.
     pub departing: Option<(VcpuRef, u8)>,
-    /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](Lines).
+    /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](crate::gic::Lines).
     pub came: u64,
     /// Which VMs the vectors of this core are right for, once they were chosen.
     pub vectors: Option<Speculation>,

@@ -48,7 +48,7 @@ impl Due {
         }
     }
 
-    /// Returns what the deadline at `place`, below [`PLACES`], is for.
+    /// Returns what the deadline at `place`, below `PLACES`, is for.
     #[inline(always)]
     #[must_use]
     #[allow(

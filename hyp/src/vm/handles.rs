@@ -81,7 +81,7 @@ impl HandleTable {
         self.insert_at(index, object).ok_or(HandleError::Full(u64::from(limit)))
     }
 
-    /// Does the same with the first of the first [`CANDIDATES`] free entries that `may_use` accepts: in a call, whose time is bounded, it
+    /// Does the same with the first of the first `CANDIDATES` free entries that `may_use` accepts: in a call, whose time is bounded, it
     /// looks no further.
     ///
     /// # Errors
