@@ -142,6 +142,16 @@ impl Puppet {
         Ok(self.page.load(PROGRESS)?)
     }
 
+    /// Waits until the puppet has done more of what it does over and over.
+    pub(crate) fn more(&self) -> Result<(), Failure> {
+        let (before, deadline) = (self.progress()?, time::deadline_in(PATIENCE));
+        while self.progress()? == before {
+            ensure(time::counter() < deadline, "the puppet does nothing")?;
+            vcpu::yield_now();
+        }
+        Ok(())
+    }
+
     /// Ends what has no end by itself.
     pub(crate) fn enough(&self) -> Result<[u64; 8], Failure> {
         self.page.store(STOP, 1)?;
@@ -230,6 +240,7 @@ fn scribble(page: &Window, address: u64) -> Result<[u64; 8], Failure> {
             faults += u64::from(window.store(word * 8, if shift < 32 { value % 128 } else { value }).is_err());
             stores += 1;
         }
+        page.store(PROGRESS, stores)?;
         vcpu::yield_now();
     }
     Ok([stores, faults, 0, 0, 0, 0, 0, 0])
