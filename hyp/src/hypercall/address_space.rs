@@ -5,10 +5,11 @@ use strato_abi::call::{AsMap, AsMapReply, AsProtect, AsProtectReply, AsQuery, As
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::handle::Handle as AbiHandle;
 use strato_abi::plan::VM_JIT;
+use strato_abi::regs::Request;
 use strato_abi::share::{BORROWED_OBJECTS, BORROWED_RANGES};
 use strato_abi::{Ipa, MemHandle};
 
-use super::{CallError, Handle, Handler, Outcome, decode, device, page, reply};
+use super::{CallError, Handle, Handler, Outcome, Short, decode, device, page, reply};
 use crate::allocator::AllocError;
 use crate::arch;
 use crate::machine::Cx;
@@ -49,8 +50,9 @@ impl Handle for AsMap {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
-    fn short(self, cx: &mut Cx<'_>) -> Option<AsMapReply> {
-        page::map(self, cx)
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, AsMapReply> {
+        let Ok(request) = Self::from_regs(arguments) else { return Short::Long };
+        page::map(request, cx).map_or(Short::Long, |reply| Short::Done(Outcome::Reply(reply)))
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsMapReply>, CallError> {
@@ -127,8 +129,9 @@ impl Handle for AsUnmap {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
-    fn short(self, cx: &mut Cx<'_>) -> Option<AsUnmapReply> {
-        page::unmap(self, cx)
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, AsUnmapReply> {
+        let Ok(request) = Self::from_regs(arguments) else { return Short::Long };
+        page::unmap(request, cx).map_or(Short::Long, |reply| Short::Done(Outcome::Reply(reply)))
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<AsUnmapReply>, CallError> {

@@ -11,7 +11,7 @@ use strato_abi::limit::LimitKey;
 use strato_abi::version::ABI_VERSION;
 use strato_abi::{Group, Ipa};
 
-use super::{CallError, Handle, Handler, Outcome, reply};
+use super::{CallError, Handle, Handler, Outcome, Short, reply};
 use crate::machine::{Cx, Next};
 
 impl Handle for CoreInfo {
@@ -49,14 +49,19 @@ impl Handle for CoreNop {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
-    fn short(self, cx: &mut Cx<'_>) -> Option<CoreNopReply> {
-        cx.context.nops = cx.context.nops.wrapping_add(1);
-        Some(CoreNopReply { counter: cx.context.nops })
+    fn short<'s>(_: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, CoreNopReply> {
+        Short::Done(count_nop(cx))
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreNopReply>, CallError> {
-        self.short(cx).map(Outcome::Reply).ok_or(CallError::bare(Code::Internal))
+        Ok(count_nop(cx))
     }
+}
+
+#[inline(always)]
+fn count_nop(cx: &mut Cx<'_>) -> Outcome<CoreNopReply> {
+    cx.context.nops = cx.context.nops.wrapping_add(1);
+    Outcome::Reply(CoreNopReply { counter: cx.context.nops })
 }
 
 impl Handle for CorePanic {

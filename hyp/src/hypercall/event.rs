@@ -9,11 +9,11 @@ use strato_abi::call::{
 use strato_abi::error::{Code, Reason};
 use strato_abi::event::DeliveryMode;
 use strato_abi::vcpu::RunState;
-use strato_abi::{Call, Handle as AbiHandle, PeerHandle, PortHandle};
+use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
-use super::{CallError, Handle, Handler, Outcome, decode, irq, reply};
+use super::{CallError, Handle, Handler, Outcome, Short, decode, irq, reply};
 use crate::arch::frame::Answered;
-use crate::arch::{self, get_bounded, guest};
+use crate::arch::{get_bounded, guest};
 use crate::events::Link;
 use crate::events::port::End;
 use crate::machine::{Cx, Machine, Next, Wakes};
@@ -41,55 +41,27 @@ fn send_by(cx: &mut Cx<'_>, port: PortHandle, raise: impl Fn(&Vm, u16) -> Option
 }
 
 impl Handle for EvtSend {
-    const ANSWERERS: [Handler; 2] = [answer_send::<false>, answer_send::<true>];
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
+    const RAISES: bool = true;
+
+    #[inline(always)]
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, EvtSendReply> {
+        raise_once(cx, arguments[0], Outcome::Reply(EvtSendReply {}))
+    }
+
+    #[inline(always)]
+    fn tell<'a>(cx: &'a mut Cx<'_>, vcpu: &Vcpu) -> Answered<'a> {
+        if wake(cx, vcpu) {
+            return Answered::success(0);
+        }
+        cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
+        Answered::LEAVE
+    }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtSendReply>, CallError> {
         send_by(cx, self.port, Vm::raise_again)?;
         Ok(Outcome::Reply(EvtSendReply {}))
     }
-}
-
-/// Answers SEND when everything is as it should be and nobody else is at the receiver's words; else it is done again, with a
-/// reason for every refusal. It keeps nothing for that, so it has no frame to make and take down.
-extern "C" fn answer_send<'a, const IS_OPEN: bool>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-) -> Answered<'a> {
-    let mut told = None;
-    if IS_OPEN || cx.vm.allows(Call::EvtSend) {
-        match raise_once(cx, x1) {
-            Some(Raised::Quiet) => return Answered::success(0),
-            Some(Raised::Tell(vcpu)) => told = Some(vcpu),
-            Some(Raised::Again) | None => {}
-        }
-    }
-    arch::frame_here();
-    send_further(cx, x1, x2, x3, x4, x5, x6, told)
-}
-
-/// Ends a SEND whose receiver is to be told, or does it again. By itself, since it keeps more than one that nobody waits for.
-#[inline(never)]
-extern "C" fn send_further<'a>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-    told: Option<&Vcpu>,
-) -> Answered<'a> {
-    let Some(vcpu) = told else { return reply::answer::<EvtSend>(cx, x1, x2, x3, x4, x5, x6) };
-    if wake(cx, vcpu) {
-        return Answered::success(0);
-    }
-    cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
-    Answered::LEAVE
 }
 
 /// Makes the receiver of an event ready, if that is all there is to do. Returns whether it was; else it stands in `cx.wakes`.
@@ -107,23 +79,27 @@ pub(super) fn wake(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
     is_done
 }
 
-/// Raises the other end of the port in `argument`, if it is connected and nobody else is at the receiver's words. Returns what became
-/// of it.
+/// Raises the other end of the port in `argument`, if it is connected and nobody else is at the receiver's words: `quiet` when nobody
+/// is to be told.
 #[inline(always)]
-pub(super) fn raise_once<'s>(cx: &Cx<'s>, argument: u64) -> Option<Raised<'s>> {
-    let far = cx.vm.ports.masked(argument).read().far_end(argument)?;
-    let peer = cx.machine.connected(cx.stay, far.vm())?;
-    Some(peer.raise_once(far.index()))
+pub(super) fn raise_once<'s, R>(cx: &Cx<'s>, argument: u64, quiet: Outcome<R>) -> Short<'s, R> {
+    let far = cx.vm.ports.masked(argument).read().far_end(argument);
+    let found = far.and_then(|far| Some((far, cx.machine.connected(cx.stay, far.vm())?)));
+    match found.map(|(far, peer)| peer.raise_once(far.index())) {
+        Some(Raised::Quiet) => Short::Done(quiet),
+        Some(Raised::Tell(vcpu)) => Short::Tell(vcpu),
+        Some(Raised::Again) | None => Short::Long,
+    }
 }
 
 impl Handle for EvtAck {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
 
     #[inline(always)]
-    fn short(self, cx: &mut Cx<'_>) -> Option<EvtAckReply> {
-        let selector = cx.vm.area.take_once(cx.me.vcpu(), &cx.vcpu.public.sink)?;
+    fn short<'s>(_: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, EvtAckReply> {
+        let Some(selector) = cx.vm.area.take_once(cx.me.vcpu(), &cx.vcpu.public.sink) else { return Short::Long };
         cx.vm.lower_line(cx.vcpu);
-        Some(EvtAckReply { selector })
+        Short::Done(Outcome::Reply(EvtAckReply { selector }))
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtAckReply>, CallError> {

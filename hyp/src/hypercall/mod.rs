@@ -30,6 +30,7 @@ use strato_abi::regs::Request;
 
 use crate::arch::frame::{Answered, Frame};
 use crate::machine::{Cx, Next};
+use crate::vcpu::Vcpu;
 use crate::vm::handles::HandleError;
 
 /// What a handler says.
@@ -39,6 +40,16 @@ pub enum Outcome<R> {
     Reply(R),
     /// The call is done or goes on in another way: the guest is left.
     Leave(Next),
+}
+
+/// What the short way of a call came to.
+pub enum Short<'s, R> {
+    /// All of it is done.
+    Done(Outcome<R>),
+    /// The event that it raises is in its place. What is left is to tell this vCPU, by [`Handle::tell`].
+    Tell(&'s Vcpu),
+    /// It does not lead there: [`Handle::handle`] does it from the start, or says why not.
+    Long,
 }
 
 /// Why a call is refused. Rooms say it in their own words; `reply` turns it into what the ABI says.
@@ -101,11 +112,19 @@ pub trait Handle: Request {
     /// What the vector calls: for any VM, and for one that may make every call, where nobody looks whether it may.
     const ANSWERERS: [Handler; 2] = [reply::answer::<Self>, reply::answer::<Self>];
 
-    /// Does the whole of what the call asks for in its most frequent case, without leaving and without waking anybody. `None`
-    /// in all others: nothing has changed then, and [`Handle::handle`] does it, or says why not. Where this does anything,
+    /// Does what the call asks for in its most frequent case, with x1 to x6 as the guest left them. Where this does anything,
     /// [`Handle::ANSWERERS`] are [`reply::short`].
-    fn short(self, _cx: &mut Cx<'_>) -> Option<Self::Reply> {
-        None
+    #[inline(always)]
+    fn short<'s>(_arguments: &[u64; 6], _cx: &mut Cx<'s>) -> Short<'s, Self::Reply> {
+        Short::Long
+    }
+
+    /// Whether its short way may end at [`Short::Tell`].
+    const RAISES: bool = false;
+
+    /// Tells a vCPU of the event that the short way raised.
+    fn tell<'a>(_cx: &'a mut Cx<'_>, _vcpu: &Vcpu) -> Answered<'a> {
+        unreachable!("its short way raises nothing")
     }
 }
 

@@ -3,10 +3,11 @@
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::regs::{Regs, Reply, Request};
 
-use super::{CallError, Handle, Handler, Outcome};
+use super::{CallError, Handle, Handler, Outcome, Short};
 use crate::arch;
 use crate::arch::frame::{Answered, Frame, Results};
 use crate::machine::{Cx, Next};
+use crate::vcpu::Vcpu;
 
 /// Answers call `R` from the vector: on the spot when it can, by leaving when a vCPU is to be woken, blocked or stopped, or
 /// when there are more results than the vector carries.
@@ -58,14 +59,39 @@ extern "C" fn answer_short<'a, R: Handle, const IS_OPEN: bool>(
     x5: u64,
     x6: u64,
 ) -> Answered<'a> {
-    if (IS_OPEN || cx.vm.allows(R::CALL))
-        && let Ok(request) = R::from_regs(&[x1, x2, x3, x4, x5, x6])
-        && let Some(reply) = request.short(cx)
-    {
-        return stay(cx, &reply);
+    let mut told = None;
+    if IS_OPEN || cx.vm.allows(R::CALL) {
+        match R::short(&[x1, x2, x3, x4, x5, x6], cx) {
+            Short::Done(Outcome::Reply(reply)) => return stay(cx, &reply),
+            Short::Done(Outcome::Leave(next)) => {
+                cx.next = next;
+                return Answered::LEAVE;
+            }
+            Short::Tell(vcpu) => told = Some(vcpu),
+            Short::Long => {}
+        }
     }
-    arch::frame_here();
-    answer::<R>(cx, x1, x2, x3, x4, x5, x6)
+    arch::frame_here(); // on one path alone
+    if R::RAISES { tell::<R>(cx, x1, x2, x3, x4, x5, x6, told) } else { answer::<R>(cx, x1, x2, x3, x4, x5, x6) }
+}
+
+/// Ends the short way of a call that raises an event, or answers it by [`answer`]. By itself, since it keeps more than one that nobody
+/// waits for.
+#[inline(never)]
+extern "C" fn tell<'a, R: Handle>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+    told: Option<&Vcpu>,
+) -> Answered<'a> {
+    match told {
+        Some(vcpu) => R::tell(cx, vcpu),
+        None => answer::<R>(cx, x1, x2, x3, x4, x5, x6),
+    }
 }
 
 /// Returns success with the results of `reply`, at most three.

@@ -26,7 +26,7 @@ impl Handle for TimeTimerSet {
         let PortHandle(port) = self.port;
         let slot = cx.vm.timers().and_then(|timers| timers.lock_leaf().set(port, cx.cpu.number(), schedule));
         let slot = slot.ok_or(CallError::of(Code::Full, 0, Reason::TableFull, TIMERS as u64))?;
-        cx.cpu.expect(Due::Timer { vm: cx.me.vm(), slot }, schedule.moment());
+        cx.cpu.set_due(Due::Timer { vm: cx.me.vm(), slot }, schedule.moment());
         Ok(Outcome::Reply(TimeTimerSetReply {}))
     }
 }

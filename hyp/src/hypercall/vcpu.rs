@@ -1,6 +1,5 @@
 //! VCPU: yielding, waiting, starting and stopping. Answers with what follows; the dispatcher does it.
 
-use strato_abi::Call;
 use strato_abi::call::{
     VcpuKick, VcpuKickReply, VcpuSignalWait, VcpuSignalWaitReply, VcpuStart, VcpuStartReply, VcpuState, VcpuStateReply,
     VcpuStop, VcpuStopReply, VcpuWait, VcpuWaitReply, VcpuWatchdog, VcpuWatchdogReply, VcpuYield, VcpuYieldReply,
@@ -9,9 +8,9 @@ use strato_abi::error::{Code, Reason};
 use strato_abi::vcpu::{RunState, YieldHint};
 use strato_abi::{Handle as AbiHandle, PortHandle};
 
-use super::{CallError, Handle, Handler, Outcome, decode, event, reply};
+use super::{CallError, Handle, Handler, Outcome, Short, decode, event, reply};
 use crate::arch::frame::Answered;
-use crate::arch::{self, timer};
+use crate::arch::timer;
 use crate::events::Link;
 use crate::machine::{Cx, Next, Wakes};
 use crate::scheduler::VcpuRef;
@@ -19,17 +18,21 @@ use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
 use crate::vcpu::Vcpu;
 use crate::vm::StartError;
-use crate::vm::raise::Raised;
 
-/// Returns whether nobody is there to give way to: one of a higher priority would have the core, and of whom a letter tells an
+/// Gives way to whoever is ready; on the spot when nobody is. One of a higher priority would have the core, and of whom a letter tells an
 /// interrupt tells too.
 #[inline(always)]
-fn is_alone(cx: &Cx<'_>) -> bool {
-    !cx.cpu.queue.is_shared(cx.me)
+fn give_way(cx: &Cx<'_>) -> Outcome<VcpuYieldReply> {
+    if cx.cpu.queue.is_shared(cx.me) { Outcome::Leave(Next::Yield) } else { Outcome::Reply(VcpuYieldReply {}) }
 }
 
 impl Handle for VcpuYield {
-    const ANSWERERS: [Handler; 2] = [answer_yield::<false>, answer_yield::<true>];
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
+
+    #[inline(always)]
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, VcpuYieldReply> {
+        if arguments[0] == YieldHint::Any as u64 { Short::Done(give_way(cx)) } else { Short::Long }
+    }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuYieldReply>, CallError> {
         if matches!(self.hint, YieldHint::Vcpu | YieldHint::Port)
@@ -37,30 +40,8 @@ impl Handle for VcpuYield {
         {
             return Ok(Outcome::Leave(Next::YieldTo(target)));
         }
-        // Nobody to give way to: the call is answered on the spot.
-        Ok(if is_alone(cx) { Outcome::Reply(VcpuYieldReply {}) } else { Outcome::Leave(Next::Yield) })
+        Ok(give_way(cx))
     }
-}
-
-/// Answers YIELD to anybody, without a frame for the other hints.
-extern "C" fn answer_yield<'a, const IS_OPEN: bool>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-) -> Answered<'a> {
-    if (IS_OPEN || cx.vm.allows(Call::VcpuYield)) && x1 == YieldHint::Any as u64 {
-        if is_alone(cx) {
-            return Answered::success(0);
-        }
-        cx.next = Next::Yield;
-        return Answered::LEAVE;
-    }
-    arch::frame_here();
-    reply::answer::<VcpuYield>(cx, x1, x2, x3, x4, x5, x6)
 }
 
 /// Returns the vCPU that a yield is for, if there is another one that is ready here.
@@ -98,76 +79,39 @@ fn wait<R>(cx: &mut Cx<'_>, deadline: u64, reply: impl Fn(u64, u64) -> R) -> Out
 }
 
 impl Handle for VcpuWait {
-    const ANSWERERS: [Handler; 2] = [answer_wait::<false>, answer_wait::<true>];
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
+
+    /// For an event alone, when there is none yet; what comes between is seen when the vCPU blocks.
+    #[inline(always)]
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, VcpuWaitReply> {
+        let blocks = arguments[0] == NEVER && cx.vcpu.public.sink.is_quiet();
+        if blocks { Short::Done(Outcome::Leave(Next::Wait(NEVER))) } else { Short::Long }
+    }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWaitReply>, CallError> {
         Ok(wait(cx, self.deadline, |selector, now| VcpuWaitReply { selector, now }))
     }
 }
 
-/// Answers WAIT for an event alone when there is none yet; what comes between is seen when the vCPU blocks.
-extern "C" fn answer_wait<'a, const IS_OPEN: bool>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-) -> Answered<'a> {
-    if (IS_OPEN || cx.vm.allows(Call::VcpuWait)) && x1 == NEVER && cx.vcpu.public.sink.is_quiet() {
-        cx.next = Next::Wait(NEVER);
-        return Answered::LEAVE;
-    }
-    arch::frame_here();
-    reply::answer::<VcpuWait>(cx, x1, x2, x3, x4, x5, x6)
-}
-
-/// Answers SIGNAL_WAIT for an event alone when SEND would be answered at once.
-extern "C" fn answer_signal_wait<'a, const IS_OPEN: bool>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-) -> Answered<'a> {
-    let mut told = None;
-    if (IS_OPEN || cx.vm.allows(Call::VcpuSignalWait)) && x2 == NEVER {
-        match event::raise_once(cx, x1) {
-            Some(Raised::Quiet) => {
-                cx.next = Next::Wait(NEVER);
-                return Answered::LEAVE;
-            }
-            Some(Raised::Tell(vcpu)) => told = Some(vcpu),
-            Some(Raised::Again) | None => {}
-        }
-    }
-    arch::frame_here();
-    signal_further(cx, x1, x2, x3, x4, x5, x6, told)
-}
-
-/// Ends a SIGNAL_WAIT whose receiver is to be told, or does it again. By itself, as for SEND.
-#[inline(never)]
-extern "C" fn signal_further<'a>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-    told: Option<&Vcpu>,
-) -> Answered<'a> {
-    let Some(vcpu) = told else { return reply::answer::<VcpuSignalWait>(cx, x1, x2, x3, x4, x5, x6) };
-    cx.next = Next::Wait(NEVER);
-    event::wake(cx, vcpu);
-    Answered::LEAVE
-}
-
 impl Handle for VcpuSignalWait {
-    const ANSWERERS: [Handler; 2] = [answer_signal_wait::<false>, answer_signal_wait::<true>];
+    const ANSWERERS: [Handler; 2] = reply::short::<Self>();
+    const RAISES: bool = true;
+
+    /// For an event alone, when SEND would be answered at once.
+    #[inline(always)]
+    fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, VcpuSignalWaitReply> {
+        if arguments[1] != NEVER {
+            return Short::Long;
+        }
+        event::raise_once(cx, arguments[0], Outcome::Leave(Next::Wait(NEVER)))
+    }
+
+    #[inline(always)]
+    fn tell<'a>(cx: &'a mut Cx<'_>, vcpu: &Vcpu) -> Answered<'a> {
+        cx.next = Next::Wait(NEVER);
+        event::wake(cx, vcpu);
+        Answered::LEAVE
+    }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuSignalWaitReply>, CallError> {
         event::send(cx, self.port)?;
@@ -216,7 +160,7 @@ impl Handle for VcpuWatchdog {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWatchdogReply>, CallError> {
         let end = if self.timeout == 0 { NEVER } else { timer::now().saturating_add(self.timeout) };
         cx.vcpu.public.watchdog.store(end, Ordering::Relaxed);
-        cx.cpu.expect(Due::Wait(cx.me.number()), end); // it runs: there is no wake-up in that place
+        cx.cpu.set_due(Due::Wait(cx.me.number()), end); // it runs: there is no wake-up in that place
         Ok(Outcome::Reply(VcpuWatchdogReply {}))
     }
 }

@@ -60,7 +60,7 @@ impl Cpu {
 
     /// Sets a deadline in ticks. The timer is armed for it when it is the first, so that the guest need not be left.
     #[inline]
-    pub fn expect(&mut self, due: Due, moment: u64) {
+    pub fn set_due(&mut self, due: Due, moment: u64) {
         self.deadlines.set(due.place(), moment);
         if moment < self.armed {
             self.arm(moment);
