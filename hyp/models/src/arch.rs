@@ -5,7 +5,13 @@
 pub mod epoch;
 
 pub mod attempt {
+    use std::cell::Cell;
+
     use crate::sync::{AtomicBool, AtomicU64, Ordering, Without, is_without};
+
+    loom::thread_local! {
+        static HAS_FAILED: Cell<bool> = Cell::new(false);
+    }
 
     /// One try, as LDXR and STLXR make it.
     pub fn or(word: &AtomicU64, bits: u64) -> Option<u64> {
@@ -13,7 +19,14 @@ pub mod attempt {
             return None;
         }
         let now = word.load(Ordering::Relaxed);
-        word.compare_exchange(now, now | bits, Ordering::Release, Ordering::Relaxed).ok()
+        let tried = word.compare_exchange(now, now | bits, Ordering::Release, Ordering::Relaxed).ok();
+        HAS_FAILED.with(|failed| failed.set(failed.get() || tried.is_none()));
+        tried
+    }
+
+    /// Returns whether a try of the thread that calls has failed.
+    pub fn has_failed() -> bool {
+        HAS_FAILED.with(Cell::get)
     }
 
     pub fn set(flag: &AtomicBool) -> bool {

@@ -183,28 +183,36 @@ impl EventArea {
         }
     }
 
-    /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests.
+    /// Moves what did not fit into the guest's words there; called by the vCPU's core while the vCPU rests. Returns what the selector has
+    /// to say besides.
     #[inline]
-    fn merge(&self, vcpu: u8, sink: &Sink) {
-        if sink.overflowed.load(Ordering::Relaxed) {
-            self.merge_overflow(vcpu, sink);
-        }
+    fn merge(&self, vcpu: u8, sink: &Sink) -> u64 {
+        if sink.overflowed.load(Ordering::Relaxed) { self.merge_overflow(vcpu, sink) } else { 0 }
     }
 
     #[cold]
     #[inline(never)]
-    fn merge_overflow(&self, vcpu: u8, sink: &Sink) {
+    fn merge_overflow(&self, vcpu: u8, sink: &Sink) -> u64 {
         sink.overflowed.swap(false, Ordering::Acquire);
         for (index, word) in sink.overflow.iter().enumerate() {
             let bits = word.swap(0, Ordering::Acquire);
             let is_stored = bits == 0 || or_bounded(self.word(vcpu, index), bits);
             if !is_stored {
-                word.fetch_or(bits, Ordering::Release);
-                sink.overflowed.store(true, Ordering::Release);
+                sink.keep(index, bits);
+                raise_line(sink);
             }
         }
         let kick = if sink.kicked.swap(false, Ordering::Acquire) { SELECTOR_KICK } else { 0 };
-        let _ = select(self.record(vcpu), SELECT_ALL | kick, sink);
+        SELECT_ALL | kick
+    }
+
+    /// The same for one who does not take the selector.
+    #[inline]
+    fn merge_all(&self, vcpu: u8, sink: &Sink) {
+        let bits = self.merge(vcpu, sink);
+        if bits != 0 {
+            let _ = select(self.record(vcpu), bits, sink);
+        }
     }
 
     /// Sets the bit of a kick in the selector of `vcpu`, and the line. Nothing masks it.
@@ -220,28 +228,29 @@ impl EventArea {
     /// When a sibling vCPU hammers the word, all of it is reported and nothing is lost.
     #[inline]
     pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
-        self.merge(vcpu, sink);
-        // Before the selector is read, and never after it: see `raise_line`.
+        // Before anything is read, and never after it: see `raise_line`. A sender that we miss raises the line again.
         sink.line.swap(false, Ordering::AcqRel);
+        let merged = self.merge(vcpu, sink);
         let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
         if now == 0 {
-            return 0;
+            return merged;
         }
-        match selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed) {
+        let taken = match selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed) {
             Ok(taken) => taken,
             Err(_) => update(selector, |_| Some(0)).unwrap_or(now | SELECT_ALL),
-        }
+        };
+        merged | taken
     }
 
     /// Does what [`EventArea::take`] does, if no other write comes between and nothing has to be merged. `None` otherwise: the
     /// line may be lowered then, and nothing else has changed.
     #[inline(always)]
     pub fn take_once(&self, vcpu: u8, sink: &Sink) -> Option<u64> {
+        attempt::clear(&sink.line); // before anything is read, as in `take`
         if sink.overflowed.load(Ordering::Relaxed) {
             return None;
         }
-        attempt::clear(&sink.line);
         let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
         if now == 0 {
@@ -260,7 +269,7 @@ impl EventArea {
 
     /// Looks at `port` again after its mask was cleared: returns whether it is pending, with selector and line set if so.
     pub fn reevaluate(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
-        self.merge(vcpu, sink);
+        self.merge_all(vcpu, sink);
         let index = usize::from(port / 64) % EVENT_WORDS;
         let is_pending = self.word(vcpu, index).load(Ordering::Acquire) & 1 << (port % 64) != 0;
         let is_masked = self.word(vcpu, MASK + index).load(Ordering::Relaxed) & 1 << (port % 64) != 0;
@@ -272,7 +281,7 @@ impl EventArea {
 
     /// Takes the pending bit of `port` away from `vcpu`; returns whether it was set.
     pub fn withdraw(&self, vcpu: u8, port: u16, sink: &Sink) -> bool {
-        self.merge(vcpu, sink);
+        self.merge_all(vcpu, sink);
         let bit = 1 << (port % 64);
         let pending = self.word(vcpu, usize::from(port / 64) % EVENT_WORDS);
         if pending.load(Ordering::Relaxed) & bit == 0 {
