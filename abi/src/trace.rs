@@ -83,6 +83,8 @@ codes! {
         Crash = 9,
         /// The VM is stopped for what it did.
         Stop = 10,
+        /// It runs by another share, or by none: core, 1 if it runs by a share, budget and period in ticks.
+        Schedule = 11,
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
             assert!(Decision::from_u8(code).is_none_or(|decision| decision as u8 == code));
         }
         assert_eq!((Crossing::from_u8(0), Decision::from_u8(255)), (None, None));
-        assert_eq!((Crossing::from_u8(7), Decision::from_u8(10)), (Some(Crossing::Wake), Some(Decision::Stop)));
+        assert_eq!((Crossing::from_u8(7), Decision::from_u8(11)), (Some(Crossing::Wake), Some(Decision::Schedule)));
     }
 
     #[test]

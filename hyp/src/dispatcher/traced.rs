@@ -117,7 +117,10 @@ fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
         Next::Yield | Next::YieldTo(_) => (Decision::Yield, [0; 4]),
         Next::Wait(deadline) => (Decision::Wait, [deadline, 0, 0, 0]),
         Next::Halt => (Decision::Halt, [0; 4]),
-        Next::Schedule => (Decision::Yield, [0; 4]),
+        Next::Schedule => {
+            let [to, _, budget, period] = kept;
+            (Decision::Schedule, [to & 0xff, u64::from(to >> 8 != 0), budget, period])
+        }
         Next::Off => (Decision::Off, [0; 4]),
         Next::Exit(code) => (Decision::Exit, [code, 0, 0, 0]),
         Next::Crash => (Decision::Crash, kept),

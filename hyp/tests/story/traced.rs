@@ -6,7 +6,7 @@ use strato_hyp::arch::Deed;
 use strato_hyp::arch::frame::RawExit;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::plan::{CODE, Guest, System};
+use crate::plan::{CODE, Guest, SLICE, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle};
 
@@ -57,6 +57,24 @@ fn a_call_is_recorded_with_its_arguments_and_what_it_came_to() {
     let query = of(&records, Crossing::Call, Call::AsQuery as u32);
     assert_eq!(query.arguments[..3], [0, 0x123, 3]);
     assert_eq!(Code::from_i64(query.results[0].cast_signed()), Some(code));
+    s.close();
+}
+
+#[test]
+fn a_vcpu_that_runs_by_another_share_is_not_recorded_as_one_that_yields() {
+    let mut system = System::new([Guest::new("a")]);
+    system.flags = trace_flags(1);
+    system.sched(0, 0, 1000, 4000, 1);
+    let mut s = Story::new(&system);
+    let (handle, half) = (1 << 16 | 1, SLICE / 2);
+    s.call(A, Call::VcpuSchedSet, &[handle, 3, half, 0]);
+    let number = |(_, records): (RingHeader, Vec<Record>)| of(&records, Crossing::Call, Call::VcpuSchedSet as u32);
+    let by_share = number(ring(&s));
+    assert_eq!((by_share.decision, by_share.results), (Decision::Schedule as u8, [0, 1, half, 4 * SLICE]));
+    s.call(A, Call::VcpuSchedSet, &[0, 1, 0, 0]);
+    let (_, records) = ring(&s);
+    let last = records.iter().rfind(|record| record.number == Call::VcpuSchedSet as u32).unwrap();
+    assert_eq!((last.decision, last.results), (Decision::Schedule as u8, [0; 4]));
     s.close();
 }
 

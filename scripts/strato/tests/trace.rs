@@ -97,6 +97,8 @@ fn small() -> Trace {
         trap(4_800, 0x18 << 26 | 3 << 20 | 1, 0, Decision::Resume, [0; 4]),
         abort(4_900, 0x24 << 26 | 1 << 6, Decision::Stay, p1, 1),
         Record { number: CAUSE_TIMER, ..record(5_000, p1, p0, Crossing::Interrupt, Decision::Resume) },
+        call(5_600, p0, p1, Call::VcpuSchedSet, Decision::Schedule, [0x1_0003, 2, 0, 0, 0, 0], [1, 1, 500, 9_000]),
+        call(5_800, p1, p0, Call::VcpuSchedSet, Decision::Schedule, [0; 6], [0, 0, 0, 0]),
         call(6_000, p0, p1, Call::VcpuYield, Decision::Yield, [0; 6], [0; 4]),
         abort(7_000, 0x20 << 26, Decision::Stop, none, 0),
     ];
@@ -131,7 +133,9 @@ fn runs_end_when_the_core_goes_to_somebody_else() {
         (0, 0, 190, 2_000, Some(Why::Displaced)),
         (1, 0, 2_090, 3_000, Some(Why::Waits)),
         (0, 1, 3_090, 5_000, Some(Why::Displaced)),
-        (0, 0, 5_090, 6_000, Some(Why::Yields)),
+        (0, 0, 5_090, 5_600, Some(Why::Moves)),
+        (0, 1, 5_690, 5_800, Some(Why::Moves)),
+        (0, 0, 5_890, 6_000, Some(Why::Yields)),
         (0, 1, 6_090, 7_000, Some(Why::Stopped)),
     ];
     assert_eq!(seen, expected);
@@ -142,7 +146,7 @@ fn the_json_is_what_the_trace_event_format_wants() {
     let value: serde_json::Value = serde_json::from_str(&chrome::json(&small(), &[]).to_string()).unwrap();
     let events = value["traceEvents"].as_array().unwrap();
     let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).collect::<Vec<_>>();
-    assert_eq!((of("X").len(), of("i").len(), of("X").len() + of("i").len() + of("M").len()), (21, 1, events.len()));
+    assert_eq!((of("X").len(), of("i").len(), of("X").len() + of("i").len() + of("M").len()), (27, 1, events.len()));
     for event in events {
         assert!(event["name"].is_string() && event["pid"].is_u64() && event["args"].is_object(), "{event}");
         let numbers = ["ts", "dur"].map(|key| event[key].as_f64());
@@ -208,6 +212,7 @@ fn the_picture_is_well_formed_and_names_lanes_vms_and_reasons() {
         ">a&lt;b</text>",
         "waits",
         "yields",
+        "moves",
         "displaced",
         "stopped",
         "instructions",

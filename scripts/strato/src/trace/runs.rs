@@ -26,6 +26,8 @@ pub enum Why {
     Waits,
     /// It gave way.
     Yields,
+    /// It runs by another share, perhaps on another core.
+    Moves,
     /// Its slice was over, or somebody of a higher priority is ready.
     Displaced,
     /// It turned itself off, or its VM ended itself.
@@ -36,7 +38,7 @@ pub enum Why {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Waits, Self::Yields, Self::Displaced, Self::Ends, Self::Stopped];
+    pub const ALL: [Self; 6] = [Self::Waits, Self::Yields, Self::Moves, Self::Displaced, Self::Ends, Self::Stopped];
 
     /// Returns the reason in a word.
     #[must_use]
@@ -44,6 +46,7 @@ impl Why {
         match self {
             Self::Waits => "waits",
             Self::Yields => "yields",
+            Self::Moves => "moves",
             Self::Displaced => "displaced",
             Self::Ends => "ends",
             Self::Stopped => "stopped",
@@ -57,6 +60,7 @@ pub fn why(record: &Record) -> Why {
     match Decision::from_u8(record.decision) {
         Some(Decision::Wait | Decision::Halt) => Why::Waits,
         Some(Decision::Yield) => Why::Yields,
+        Some(Decision::Schedule) => Why::Moves,
         Some(Decision::Off | Decision::Exit) => Why::Ends,
         Some(Decision::Crash | Decision::Stop) => Why::Stopped,
         _ => Why::Displaced,

@@ -108,6 +108,7 @@ fn mark(out: &mut String, x: f64, y: f64, why: Why) {
     let (color, path) = match why {
         Why::Waits => ("#0072b2", "v8h-2v-8z"),
         Why::Yields => ("#009e73", "l4 8h-8z"),
+        Why::Moves => ("#cc79a7", "h-4v8l8-4z"),
         Why::Displaced => ("#d55e00", "h4v6h-8v-6z"),
         Why::Ends => ("#444444", "l3 5l-3 5l-3-5z"),
         Why::Stopped => ("#c00000", "m-4 0l8 8m0-8l-8 8"),

@@ -190,7 +190,7 @@ pub fn decision(trace: &Trace, record: &Record) -> String {
 }
 
 fn decided(record: &Record) -> String {
-    let [x0, x1, ..] = record.results;
+    let [x0, x1, x2, x3] = record.results;
     match Decision::from_u8(record.decision) {
         Some(Decision::Stay) if record.crossing == Crossing::Abort as u8 => match x0 {
             0 => "tried again".into(),
@@ -203,6 +203,8 @@ fn decided(record: &Record) -> String {
         Some(Decision::Yield) => "gives way".into(),
         Some(Decision::Wait) if x0 != u64::MAX => format!("waits, at most until {x0}"),
         Some(Decision::Wait | Decision::Halt) => "waits".into(),
+        Some(Decision::Schedule) if x1 == 0 => format!("runs by no share, on core {x0}"),
+        Some(Decision::Schedule) => format!("runs by a share of core {x0}, {x2} of each {x3} ticks"),
         Some(Decision::Off) => "turns itself off".into(),
         Some(Decision::Exit) => format!("ends its VM, code {x0}"),
         Some(Decision::Crash) => format!("reports a crash at {x1:#x}"),
