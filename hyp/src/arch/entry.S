@@ -22,13 +22,11 @@ arch_primary:
     msr     spsel, #1
     mov     x19, x0                             // device tree
     adr     x21, arch_start                     // where we are
+    mov     x22, xzr                            // no signs yet
     mrs     x0, CurrentEL
     cmp     x0, #(2 << 2)
     b.ne    arch_wrong_level
     mrs     x20, cntpct_el0                     // when it all began
-    adr     x0, arch_text_misaligned
-    tst     x21, #0xfff                         // ADRP needs the page alignment that the image was linked with
-    b.ne    arch_refuse
     tst     x19, #7
     b.ne    1f
     cbz     x19, 1f
@@ -40,7 +38,10 @@ arch_primary:
     adr     x0, arch_text_no_tree
     lsr     x1, x21, #30
     cbnz    x1, arch_refuse
-2:
+2:  bl      arch_sign_begin
+    adr     x0, arch_text_misaligned
+    tst     x21, #0xfff                         // ADRP needs the page alignment that the image was linked with
+    b.ne    arch_refuse
 
     adrp    x1, __rela_start                    // relocations: R_AARCH64_RELATIVE and nothing else
     add     x1, x1, :lo12:__rela_start
@@ -77,6 +78,11 @@ arch_primary:
     add     x1, x0, #4096
     ldr     x2, ={BLOCK_DEVICE}
     bl      arch_map_boot
+
+    mov     w0, #'2'
+    bl      arch_sign
+    adrp    x1, arch_sign_state
+    str     x22, [x1, :lo12:arch_sign_state]
 
     // What was written with caches off is read with caches on: drop what the caches may hold of it (to the PoC).
     mrs     x3, ctr_el0
@@ -157,41 +163,6 @@ arch_mmu_on:
     dsb     sy
     isb
     msr     sctlr_el2, x0
-    isb
-    ret
-
-// Maps 2 MiB blocks in the boot map. In: x0 = first byte, x1 = byte behind the last, x2 = block attributes.
-// Out: x0 = 0, or 1 if an address lies beyond 512 GiB or the tables are used up. Clobbers x3-x10.
-    .global arch_map_boot
-arch_map_boot:
-    adrp    x8, arch_boot_tables                // the root, then one table for each GiB in use
-    adrp    x9, arch_boot_used
-    ldr     x10, [x9, :lo12:arch_boot_used]
-    bic     x0, x0, #0x1fffff
-1:  cmp     x0, x1
-    b.hs    3f
-    lsr     x3, x0, #30
-    cmp     x3, #512
-    b.hs    4f
-    ldr     x4, [x8, x3, lsl #3]
-    cbnz    x4, 2f
-    cmp     x10, #{BOOT_TABLES}
-    b.hs    4f
-    add     x10, x10, #1
-    add     x4, x8, x10, lsl #12
-    orr     x4, x4, #3
-    str     x4, [x8, x3, lsl #3]
-2:  and     x4, x4, #0xfffffffffffff000
-    ubfx    x3, x0, #21, #9
-    orr     x5, x0, x2
-    str     x5, [x4, x3, lsl #3]
-    add     x0, x0, #0x200, lsl #12
-    b       1b
-3:  mov     x0, #0
-    b       5f
-4:  mov     x0, #1
-5:  str     x10, [x9, :lo12:arch_boot_used]
-    dsb     sy                                  // the walker sees the entries before anybody relies on them
     isb
     ret
 
@@ -277,13 +248,6 @@ arch_el2_registers:
 4:  isb
     ret
     .ltorg
-
-    .section .bss.arch_boot, "aw", @nobits
-    .balign 4096
-arch_boot_tables:
-    .space  4096 * (1 + {BOOT_TABLES})
-arch_boot_used:
-    .space  8
 
     .section .data.arch_boot, "aw"
     .balign 64

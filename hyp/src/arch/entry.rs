@@ -19,12 +19,15 @@ const BOOT_TABLES: usize = 6;
 
 global_asm!(
     include_str!("entry.S"),
+    include_str!("boot_map.S"),
+    include_str!("sign.S"),
     include_str!("spin.S"),
     include_str!("refuse.S"),
     include_str!("own_el.S"),
     FDT_MAGIC = const 0xedfe_0dd0_u32, // as read by a little-endian load
     UART_VIRT = const 0x0900_0000,
     UART_PI = const 0xfe20_1000_u64,
+    GPIO_PI = const 0xfe20_0000_u64,
     HCR = const el2::HCR,
     CPTR = const el2::CPTR,
     MDCR = const el2::MDCR,

@@ -51,6 +51,12 @@ pub mod timer;
 mod registers;
 
 #[cfg(target_os = "none")]
+pub mod sign;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/sign.rs"]
+pub mod sign;
+
+#[cfg(target_os = "none")]
 mod own_el;
 #[cfg(target_os = "none")]
 mod sysreg;

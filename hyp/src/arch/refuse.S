@@ -22,6 +22,9 @@ arch_refuse:
     bl      arch_guess_uart
     mov     w2, #0x301                          // UARTCR: enable, transmit, receive
     str     w2, [x1, #0x30]
+    cbz     x22, 1f
+    mov     w2, #'\n'                           // ends the line of boot
+    str     w2, [x1]
 1:  ldrb    w2, [x0], #1
     cbz     w2, arch_stop
 2:  ldr     w3, [x1, #0x18]                     // UARTFR.TXFF

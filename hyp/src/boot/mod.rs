@@ -17,7 +17,7 @@ use crate::arch::layout::{Layout, LayoutError, MAX_DEVICES};
 use crate::arch::mmio::Device;
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
-use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, timer};
+use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, sign, timer};
 use crate::board::{BoardInfo, CoreMethod, GicInfo, bcm2835, rpi4};
 use crate::console::{Console, say};
 use crate::gic::Gic;
@@ -67,11 +67,13 @@ pub struct Parts {
 /// A machine that cannot be used is refused: one line on the UART, power off where there is PSCI, else a core that
 /// sleeps for ever.
 pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
+    sign::step('3');
     console.start_log(LevelFilter::Info);
     let board = match entry::device_tree(tree) {
         Some(blob) => device_tree::parse(blob, arch::affinity()).unwrap_or_else(|error| refuse(&error)),
         None => rpi4::without_tree(),
     };
+    sign::step('4');
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
     }
@@ -109,6 +111,8 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
         bcm2835::route_console(&pins);
     }
     arch::panic::set_uart(uart.address());
+    sign::step('5');
+    sign::end_line();
     if !console.attach(uart, board.known.uart_clock_hz) {
         refuse(&"the console's registers are too small for a PL011");
     }
@@ -127,6 +131,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     if entry::drain_serror() {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
+    console.drain(); // nobody takes its interrupt until guests run: what is silent behind these lines came this far
     Parts { board, console, gic, free, payload, cores, carved, spin_page, wall, started_ticks }
 }
 
@@ -199,9 +204,11 @@ fn layout_text(error: LayoutError) -> &'static str {
 #[inline(never)]
 pub fn refuse(why: &dyn fmt::Display) -> ! {
     use fmt::Write;
+    sign::end_line();
     // Polled never fails.
     let _ = writeln!(Polled, "strato: cannot boot: {why}");
     arch::panic::drain_uart();
+    sign::blink(sign::REFUSED);
     firmware::system_off();
     arch::panic::park()
 }

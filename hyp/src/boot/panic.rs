@@ -5,7 +5,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use crate::arch::panic::{Polled, Role, backtrace, drain_uart, enter, park, stop, stop_others};
-use crate::arch::{entry, firmware, this_core};
+use crate::arch::{entry, firmware, sign, this_core};
 use crate::console::Console;
 
 /// Reports `info` once, stops every core and the machine. Called by the image's panic handler on whichever core.
@@ -19,6 +19,7 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
         }
     }
     let missing = stop_others();
+    sign::end_line();
     console.flush_polled();
     let start = entry::image().start;
     line(format_args!("on core {}, build {:016x}: {}", this_core().index(), entry::build_id(), info.message()));
@@ -44,6 +45,7 @@ fn line(text: core::fmt::Arguments<'_>) {
 
 fn finish() -> ! {
     drain_uart();
+    sign::blink(sign::PANIC);
     firmware::system_off();
     park()
 }

@@ -3,7 +3,7 @@
 use super::{reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
-use crate::arch::{guest, native, timer};
+use crate::arch::{self, guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
@@ -44,6 +44,7 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     choose(machine, cpu, stay);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
         log::info!("first guest instruction at {} ticks", timer::now());
+        arch::sign::booted();
     }
 }
 

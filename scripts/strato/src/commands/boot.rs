@@ -13,6 +13,7 @@ use crate::qemu::session::{self, End};
 use crate::qemu::{Qemu, Virt};
 use crate::report::follow::Follower;
 use crate::scenario;
+use crate::system::Board;
 use crate::trace;
 use crate::transcript::backtrace::{Symbols, address_after};
 use crate::transcript::{Line, Transcript};
@@ -65,6 +66,16 @@ pub struct Run {
     pub rings: Vec<Vec<u8>>,
 }
 
+/// What a Raspberry Pi 4 prints first, a character a step, before there is a console.
+const BOOT_LINE: &str = "strato: boot 12345";
+
+/// Returns what is wrong with the first signs of life.
+fn signs(machine: &Virt, transcript: &Transcript) -> Option<String> {
+    let first = transcript.lines.first().map_or("", String::as_str);
+    let is_good = machine.board != Board::Rpi4 || first == BOOT_LINE;
+    (!is_good).then(|| format!("the first line was not `{BOOT_LINE}`, but `{first}`"))
+}
+
 /// Boots `image`, the packed form of `ready`, and hands each line to `on_line`.
 ///
 /// # Errors
@@ -113,6 +124,7 @@ pub fn boot(
     let end = session::run_to(command, limit, hear, || monitor.as_ref().is_some_and(Monitor::end_now))?;
     let mut reasons = scenario::judge(&ready.system, &transcript, &end);
     reasons.extend(lost);
+    reasons.extend(signs(machine, &transcript));
     let executed = monitor.and_then(Monitor::instructions);
     let executed = executed.filter(|_| machine.is_counted);
     let instructions = executed.and_then(|executed| transcript.instructions(machine.cores, executed));

@@ -1,0 +1,18 @@
+//! Signs on a PC, which is no such board: there are none.
+
+/// How often the LED would blink for a machine that cannot be used.
+pub const REFUSED: u32 = 2;
+/// The same for a panic.
+pub const PANIC: u32 = 3;
+
+/// Says nothing.
+pub fn step(_step: char) {}
+
+/// Ends nothing.
+pub fn end_line() {}
+
+/// Turns nothing off.
+pub fn booted() {}
+
+/// Blinks nothing.
+pub fn blink(_code: u32) {}
