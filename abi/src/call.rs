@@ -261,7 +261,7 @@ calls! { ($)
 
     /// Writes to the console. Works with no memory set up.
     ///
-    /// In: x1 length (at most 112), x2 to x15 the bytes, first byte lowest. Out: x1 bytes taken, fewer when the console is full.
+    /// In: x1 length (at most 112), x2 to x15 the bytes, first byte lowest. Out: x1 bytes taken, fewer when the console is full or they end many lines.
     /// Errors: `INVALID` length; `AGAIN` nothing could be taken. Blocks: never. Spec: CON.WRITE.
     ConWrite = (Console, 0) "CON.WRITE" (length: u64, data: ConsoleData) -> ConWriteReply(written: u64);
     /// Reads what was typed for this VM.

@@ -26,11 +26,7 @@ impl ConsoleData {
     /// Returns the bytes in the registers.
     #[must_use]
     pub fn to_bytes(self) -> [u8; CONSOLE_BYTES] {
-        let mut bytes = [0u8; CONSOLE_BYTES];
-        for (chunk, word) in bytes.chunks_mut(8).zip(self.0) {
-            chunk.copy_from_slice(&word.to_le_bytes());
-        }
-        bytes
+        zerocopy::transmute!(self.0.map(u64::to_le))
     }
 }
 

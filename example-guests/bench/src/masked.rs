@@ -47,15 +47,20 @@ pub(crate) fn run(meter: &Meter, peer: PeerHandle) -> Result<(), Failure> {
 
 /// The most text that a call takes: of one line, of many, and of bytes that are no text.
 fn text(meter: &Meter) -> Result<(), Failure> {
+    let characters = [[0xf0, 0x9f, 0xa6, 0x80]; 28];
+    let none = [[0xf0, 0x80, 0x80, 0x80]; 28];
     for (case, bytes) in [
-        ("112 bytes of one line", [b'x'; 112]),
-        ("112 empty lines", [b'\n'; 112]),
-        ("112 bytes that are no text", [0xff; 112]),
-        ("112 controls", [0x1b; 112]),
+        ("112 bytes of one line", &[b'x'; 112][..]),
+        ("112 empty lines", &[b'\n'; 112]),
+        ("112 bytes that are no text", &[0xff; 112]),
+        ("112 controls", &[0x1b; 112]),
+        ("112 bytes that begin characters", &[0xf0; 112]),
+        ("28 characters of four bytes", characters.as_flattened()),
+        ("112 bytes that are almost characters", none.as_flattened()),
     ] {
         meter.case(case);
         for _ in 0..3 {
-            console::write(meter, &bytes)?;
+            console::write(meter, bytes)?;
         }
     }
     console::write(meter, b"\n")?;

@@ -36,13 +36,67 @@ fn lines_of_two_guests_do_not_mix() {
     assert_eq!(output(&console), "[b] from b\n[a] from a\n");
 }
 
+/// Writes all of `bytes` as a guest does, whatever a call takes, and returns how many calls that took.
+fn write_all(console: &Console, line: &mut LineBuffer, mut bytes: &[u8]) -> usize {
+    let mut calls = 0;
+    while !bytes.is_empty() {
+        let taken = console.guest_write("a", line, bytes.get(..112).unwrap_or(bytes));
+        assert!(taken > 0, "there is room");
+        bytes = bytes.get(taken..).unwrap();
+        calls += 1;
+    }
+    calls
+}
+
 #[test]
 fn a_long_line_is_wrapped_and_keeps_every_byte() {
     let (console, mut line) = (Console::new(), LineBuffer::new());
     let text = "x".repeat(450) + "\n";
-    assert_eq!(console.guest_write("a", &mut line, text.as_bytes()), 451);
+    assert_eq!(write_all(&console, &mut line, text.as_bytes()), 5);
     let x = |count| format!("[a] {}\n", "x".repeat(count));
     assert_eq!(output(&console), x(200) + &x(200) + &x(50));
+}
+
+#[test]
+fn a_call_that_ends_a_full_line_takes_nothing_behind_it() {
+    let (console, mut line) = (Console::new(), LineBuffer::new());
+    let text = [0xff; 112];
+    let x = |count| format!("[a] {}\n", "\\xff".repeat(count));
+    assert_eq!(console.guest_write("a", &mut line, &text), 51, "the last one stands in the next line");
+    assert_eq!(output(&console), x(50));
+    let after = [b"\n", text.as_slice()].concat();
+    assert_eq!(console.guest_write("a", &mut line, &after), 51, "nor does it end a full one behind a line feed");
+    assert_eq!(output(&console), x(1));
+    assert_eq!(write_all(&console, &mut line, &[text, text].concat()), 6);
+    assert_eq!(output(&console), x(50).repeat(5));
+}
+
+#[test]
+fn a_full_ring_keeps_a_character_that_has_begun() {
+    let (console, mut line) = (Console::new(), LineBuffer::new());
+    assert_eq!(console.guest_write("a", &mut line, &[b"x".repeat(198).as_slice(), b"\xe4\xb8"].concat()), 200);
+    fill(&console);
+    assert_eq!(console.guest_write("a", &mut line, b"\n"), 0, "no room for the line that this would end");
+    assert_eq!(console.guest_write("a", &mut line, b"\x96"), 0);
+    assert!(!console.guest_flush("a", &mut line, false));
+    output(&console);
+    assert_eq!(write_all(&console, &mut line, b"\x96\n"), 2);
+    assert_eq!(output(&console), format!("[a] {}\n[a] 世\n", "x".repeat(198)));
+}
+
+#[test]
+fn a_character_that_does_not_end_is_shown_with_the_end_of_its_line() {
+    let (console, mut line) = (Console::new(), LineBuffer::new());
+    console.guest_write("a", &mut line, &[b"x".repeat(198).as_slice(), b"\xe4\xb8"].concat());
+    assert!(console.guest_flush("a", &mut line, false));
+    assert_eq!(output(&console), format!("[a] {}\n[a] \\xe4\\xb8\n", "x".repeat(198)));
+}
+
+#[test]
+fn a_label_is_cut_off_at_its_longest() {
+    let (console, mut line) = (Console::new(), LineBuffer::new());
+    assert!(console.guest_flush(&"l".repeat(41), &mut line, true));
+    assert_eq!(output(&console), format!("[{}] \n", "l".repeat(40)));
 }
 
 #[test]

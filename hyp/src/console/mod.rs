@@ -16,7 +16,7 @@ mod line;
 mod ring;
 mod uart;
 
-pub use line::{LINE_BYTES, LineBuffer};
+pub use line::LineBuffer;
 use ring::Ring;
 use uart::Uart;
 
@@ -24,8 +24,10 @@ use uart::Uart;
 const RING_BYTES: usize = 16 * 1024;
 /// Bytes of the ring that guests leave to the hypervisor's own lines.
 const OWN_BYTES: usize = 4 * 1024;
-/// Lines that one call of a guest can end; each costs a copy and a full UART FIFO.
+/// Lines that one call of a guest can end by line feeds; each costs a copy and a full UART FIFO. It can end one by filling it.
 const LINES_PER_WRITE: usize = 8;
+/// Most bytes of a label in a line.
+const LABEL_BYTES: usize = 40;
 /// Bytes that wait for the VM with console input.
 const INPUT_BYTES: usize = 256;
 /// Most bytes of a hypervisor line; the rest is cut off.
@@ -94,54 +96,50 @@ impl Console {
     }
 
     /// Takes bytes that a guest wrote; whole lines go out as `[label] text`, the rest waits in `line`. Returns how many
-    /// bytes were taken: fewer than all when the ring has no room, and the guest keeps those.
+    /// bytes were taken: fewer than all when the ring has no room, or when they end more lines than one call may, and the guest
+    /// keeps those.
     pub fn guest_write(&self, label: &str, line: &mut LineBuffer, bytes: &[u8]) -> usize {
-        let mut taken = 0;
         let mut lines = 0;
-        for &byte in bytes {
-            let is_done = match byte {
+        for (taken, &byte) in bytes.iter().enumerate() {
+            let is_taken = match byte {
                 b'\n' if lines == LINES_PER_WRITE => false,
                 b'\n' => {
                     lines += 1;
                     self.guest_flush(label, line, true)
                 }
-                _ => line.push(byte) || (self.guest_wrap(label, line) && line.push(byte)),
+                _ if line.push(byte) => true,
+                // To end a full one is as much work as those that line feeds may end, and nothing behind it is taken.
+                _ => return taken + usize::from(lines == 0 && self.put_line(label, line) && line.push(byte)),
             };
-            if !is_done {
-                break;
+            if !is_taken {
+                return taken;
             }
-            taken += 1;
         }
-        taken
+        bytes.len()
     }
 
-    /// Sends what waits in `line` as a line of its own; an empty one only if `and_empty`. Returns `false`, with `line`
-    /// as it was, when the ring has no room.
+    /// Sends what waits in `line` as a line of its own; an empty one only if `and_empty`. Returns `false`, with all that
+    /// waits still in `line`, when the ring has no room.
     pub fn guest_flush(&self, label: &str, line: &mut LineBuffer, and_empty: bool) -> bool {
-        if line.is_empty() && !and_empty {
-            return true;
-        }
-        let is_put = self.put_line(&line.finished(label));
+        let is_settled = line.settle() || (self.put_line(label, line) && line.settle());
+        is_settled && ((line.shown().is_empty() && !and_empty) || self.put_line(label, line))
+    }
+
+    /// Moves what `line` shows to the ring, with its prefix, if there is room.
+    #[inline(never)]
+    fn put_line(&self, label: &str, line: &mut LineBuffer) -> bool {
+        let label = label.as_bytes();
+        let label = label.get(..LABEL_BYTES).unwrap_or(label);
+        let parts = [b"[", label, b"] ", line.shown(), b"\n"];
+        let length = parts.iter().fold(OWN_BYTES, |sum, part| sum.saturating_add(part.len()));
+        let mut state = self.state.lock_leaf();
+        // What is left beyond this is for the hypervisor's own lines: no guest can keep a verdict from being said.
+        let is_put = state.output.room() >= length && parts.iter().all(|part| state.output.put(part));
+        state.send();
+        drop(state);
         if is_put {
             line.clear();
         }
-        is_put
-    }
-
-    fn guest_wrap(&self, label: &str, line: &mut LineBuffer) -> bool {
-        let (out, shown) = line.wrapped(label);
-        let is_put = self.put_line(&out);
-        if is_put {
-            line.forget(shown);
-        }
-        is_put
-    }
-
-    fn put_line(&self, out: &[u8]) -> bool {
-        let mut state = self.state.lock_leaf();
-        // What is left beyond this is for the hypervisor's own lines: no guest can keep a verdict from being said.
-        let is_put = state.output.room() >= out.len().saturating_add(OWN_BYTES) && state.output.put(out);
-        state.send();
         is_put
     }
 

@@ -37,11 +37,6 @@ pub const ACCEPTED: &[Miss] = &[
         why: "201 with GICv3 alone, 199 with GICv2: one instruction more since a contended selector is not posted again",
     },
     Miss {
-        name: "longest_masked",
-        ceiling: 41_700,
-        why: "CON.WRITE of bytes that are no text, which ends lines of 200 of them: each is decoded and escaped; all else is below 8,400",
-    },
-    Miss {
         name: "text_bytes",
         ceiling: 240 << 10,
         why: "all calls of ABI 1.2, devices, timers, shares of cores, two boards, guests with an MMU of their own, guarded vectors, and the loop once more for traces",
