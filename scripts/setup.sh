@@ -10,7 +10,8 @@
 #   STRATO_QEMU=path     use this qemu-system-aarch64 and leave the installed one alone
 #   STRATO_NEED=host     no QEMU and no target is needed (scripts/test --quick)
 #
-# scripts/test sets setup_wants_spin=yes: spin, the model checker, is installed too where that is known how.
+# scripts/test sets setup_wants_spin=yes and setup_wants_fat=yes: spin, the model checker, and what checks the cards that are written
+# are installed too where that is known how.
 
 . scripts/setup/probe.sh
 . scripts/setup/plan.sh

@@ -63,6 +63,12 @@ setup_plan_spin() { # scripts/test can do without: one try, where the package is
     setup_has_spin || setup_add_packages 'spin, the model checker' spin '' '' '' ''
 }
 
+setup_plan_fat() { # as spin: scripts/test can do without
+    [ "${setup_wants_fat:-}$setup_manager$setup_pass" = yesapt-get1 ] || return 0
+    [ -z "$setup_sudo" ] || command -v sudo >/dev/null 2>&1 || return 0
+    setup_has_fat || setup_add_packages 'fsck.fat and mtools, which read the cards that are written' 'dosfstools mtools' '' '' '' ''
+}
+
 setup_plan_host() { # the linker, and what a download needs
     if ! setup_has_linker; then
         case $(uname -s) in
@@ -116,5 +122,6 @@ setup_look() { # the plan that makes this machine ready; empty when it is
     fi
     setup_plan_host
     setup_plan_spin
+    setup_plan_fat
     setup_has_rust || setup_plan_rust
 }

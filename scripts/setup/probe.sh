@@ -64,4 +64,9 @@ setup_has_spin() { # the model checker; other programs have the name too
     spin -V 2>/dev/null </dev/null | grep -q '^Spin Version' && command -v cc >/dev/null 2>&1
 }
 
+setup_has_fat() { # what looks at file systems of cards; Debian keeps it out of a user's path
+    case :$PATH: in *:/sbin:*) ;; *) PATH=$PATH:/usr/sbin:/sbin ;; esac
+    command -v fsck.fat >/dev/null 2>&1 && command -v mcopy >/dev/null 2>&1
+}
+
 setup_qemu_mark() { echo "$(command -v "$setup_qemu"), $("$setup_qemu" --version 2>/dev/null | head -n 1)"; }

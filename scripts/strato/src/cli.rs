@@ -18,6 +18,8 @@ Examples:
                                       show what each call came to, with its instructions
   cargo strato trace demo --svg demo.svg
                                       draw which vCPU ran where, and why it stopped
+  cargo strato sd demo --firmware fw -o card.img
+                                      make a card that boots a Raspberry Pi 4
   cargo strato bench --check          measure, and fail when a bar is missed further than accepted
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
@@ -204,6 +206,39 @@ pub enum Command {
         /// Cores of the machine [default: as the system says, else 1]
         #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
         cores: Option<u8>,
+    },
+    /// Write a card from which a Raspberry Pi 4 boots a system; needs no root, and fetches nothing
+    Sd {
+        /// Name or path of a system
+        #[arg(default_value = "demo")]
+        system: String,
+        /// Board
+        #[arg(long, value_enum, default_value_t = Board::Rpi4)]
+        board: Board,
+        /// Folder with start4.elf, fixup4.dat and bcm2711-rpi-4-b.dtb, and LICENCE.broadcom and overlays/ if they are to be copied
+        #[arg(long, value_name = "DIR")]
+        firmware: PathBuf,
+        /// What to write: an image of a card if it ends with `.img`, else a folder, such as a mounted card
+        #[arg(short, long, value_name = "DIR-or-card.img")]
+        output: PathBuf,
+        /// Size of the image [default: what it needs, at least 64MiB]
+        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        size: Option<u64>,
+        /// Write over what is there
+        #[arg(long)]
+        force: bool,
+        /// The image
+        #[command(flatten)]
+        image: ImageKind,
+    },
+    /// Say everything that is wrong with a card for a Raspberry Pi 4, and what to do
+    Doctor {
+        /// Board
+        #[arg(long, value_enum, default_value_t = Board::Rpi4)]
+        board: Board,
+        /// A folder with the files, such as a mounted card, an image of a card, or a card's device
+        #[arg(value_name = "DIR-or-card.img")]
+        card: PathBuf,
     },
     /// Check the rules that no compiler checks, on the source and on the programs
     Lint {

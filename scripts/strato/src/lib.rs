@@ -1,9 +1,10 @@
-//! The host tool of Strato, as a library: build, check, pack, run, test, bench, size, report, trace, gdb, lint.
+//! The host tool of Strato, as a library: build, check, pack, run, test, bench, size, report, trace, gdb, sd, doctor, lint.
 //!
 //! Rooms: [`system`] (TOML to a checked system), [`image`] (a guest's ELF to segments), [`pack`] (one bootable image),
 //! [`project`] (the workspace and cargo), [`exit`] (what a status means).
 
 pub mod bench;
+pub mod card;
 pub mod cli;
 pub mod commands;
 pub mod exit;

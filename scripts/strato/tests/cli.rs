@@ -71,9 +71,22 @@ fn a_qemu_without_the_options_of_the_machine_gives_status_69_and_what_to_do() {
 #[test]
 fn help_shows_every_command_and_examples() {
     let help = said(&strato(&["--help"]).stdout);
-    for word in
-        ["build", "check", "pack", "run", "test", "bench", "size", "trace", "gdb", "lint", "Examples:", "Exit status:"]
-    {
+    for word in [
+        "build",
+        "check",
+        "pack",
+        "run",
+        "test",
+        "bench",
+        "size",
+        "trace",
+        "gdb",
+        "sd",
+        "doctor",
+        "lint",
+        "Examples:",
+        "Exit status:",
+    ] {
         assert!(help.contains(word), "no `{word}` in\n{help}");
     }
 }

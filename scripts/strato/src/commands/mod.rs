@@ -14,6 +14,7 @@ use crate::system::{self, Board, Source, System};
 pub mod bench;
 pub mod boot;
 pub mod build;
+pub mod card;
 pub mod count;
 pub mod gdb;
 pub mod lint;
@@ -57,6 +58,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report { system, machine, cores, json, check } => {
             report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
         }
+        Command::Sd { system, board, firmware, output, size, force, image } => {
+            project.take(form(image));
+            card::sd(&mut project, &card::Request { system, board, firmware, output, size, is_forced: force })
+        }
+        Command::Doctor { board, card } => card::doctor(board, &card),
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
         Command::Test { filter, json, board, gic, cores, counted, long, jobs, image } => {
             project.take(form(image));
