@@ -70,3 +70,7 @@ setup_has_fat() { # what looks at file systems of cards; Debian keeps it out of 
 }
 
 setup_qemu_mark() { echo "$(command -v "$setup_qemu"), $("$setup_qemu" --version 2>/dev/null | head -n 1)"; }
+
+setup_has_rpi4() { # the scenarios of that board can do without; QEMU has it since 9.0
+    "$setup_qemu" -M help 2>/dev/null </dev/null | grep -q '^raspi4b '
+}

@@ -105,6 +105,9 @@ pub enum Command {
         /// Only this board
         #[arg(long, value_enum)]
         board: Option<Board>,
+        /// Give board `rpi4` a device tree: that of FILE, or one of this tool's
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, requires = "board")]
+        device_tree: Option<Option<PathBuf>>,
         /// Only this version of the interrupt controller
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
@@ -275,6 +278,9 @@ pub struct Machine {
     /// Version of the interrupt controller of `qemu-virt` [default: 3]
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
     pub gic: Option<u8>,
+    /// Give board `rpi4` a device tree: that of FILE, or one of this tool's
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub device_tree: Option<Option<PathBuf>>,
     /// CPU model [default: as the system says, else cortex-a72]
     #[arg(long)]
     pub cpu: Option<String>,

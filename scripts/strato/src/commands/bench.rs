@@ -11,6 +11,7 @@ use crate::bench::{self, Row, Sources, TEXT_BAR, miss, sections, text_bytes};
 use crate::exit::{FAILED, PASSED, say};
 use crate::pack::hypervisor;
 use crate::project::Project;
+use crate::qemu::tree::Given;
 use crate::qemu::{Qemu, Virt};
 use crate::system::Board;
 use crate::transcript::Transcript;
@@ -42,6 +43,7 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
             gic,
             cores: 1,
             cpu: "cortex-a72".into(),
+            device_tree: Given::Nothing,
             is_counted: true,
             is_traced: false,
             gdb_port: None,

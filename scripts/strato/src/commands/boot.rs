@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::Ready;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::session::{self, End};
+use crate::qemu::tree::{self, Given};
 use crate::qemu::{Qemu, Virt};
 use crate::report::follow::Follower;
 use crate::scenario;
@@ -48,6 +49,42 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Nothing is lost when a file in the temporary folder stays.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The device tree that a machine is given, as long as it runs.
+#[derive(Debug)]
+pub enum DeviceTree<'a> {
+    /// None.
+    Nothing,
+    /// One of this tool's.
+    Own(Scratch),
+    /// One of somebody else's.
+    File(&'a Path),
+}
+
+impl<'a> DeviceTree<'a> {
+    /// Returns the tree that is given.
+    ///
+    /// # Errors
+    /// The file is not there, or this tool's cannot be written.
+    pub fn of(given: &'a Given) -> anyhow::Result<Self> {
+        match given {
+            Given::Nothing => Ok(Self::Nothing),
+            Given::Own => Ok(Self::Own(Scratch::new(&tree::rpi4().context("the device tree cannot be made")?)?)),
+            Given::File(file) if file.is_file() => Ok(Self::File(file)),
+            Given::File(file) => anyhow::bail!("{} is not there: name the device tree's file", file.display()),
+        }
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Nothing => None,
+            Self::Own(scratch) => Some(scratch.path()),
+            Self::File(path) => Some(path),
+        }
     }
 }
 
@@ -91,7 +128,8 @@ pub fn boot(
     let file = Scratch::new(image)?;
     let mut transcript = Transcript::default();
     let entered_at = ready.system.entered_at;
-    let mut command = qemu.command(machine, entered_at, file.path());
+    let tree = DeviceTree::of(&machine.device_tree)?;
+    let mut command = qemu.command(machine, entered_at, file.path(), tree.path());
     let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
     let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings)).transpose()?;
     let mut follower = ready.system.is_followed.then(Follower::default);

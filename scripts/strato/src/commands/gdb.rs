@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
-use super::boot::Scratch;
+use super::boot::{DeviceTree, Scratch};
 use super::{build, machine_of, ready};
 use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED};
@@ -31,7 +31,8 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
     guests.dedup();
     let arguments = arguments(port, &project.hypervisor()?, &guests);
-    let mut command = qemu.command(&virt, ready.system.entered_at, image.path());
+    let tree = DeviceTree::of(&virt.device_tree)?;
+    let mut command = qemu.command(&virt, ready.system.entered_at, image.path(), tree.path());
     let Some(debugger) = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().find_map(on_path) else {
         eprintln!("no gdb here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n");
         eprintln!("  {}\n\nCtrl-C ends it.", shell("gdb-multiarch", &arguments));

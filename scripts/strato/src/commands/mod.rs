@@ -1,6 +1,6 @@
 //! One file per subcommand: each strings rooms together and prints. Called by `main`; no room calls a command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command, ImageKind, Machine};
 use crate::exit::Usage;
 use crate::image::load::{self, Loaded};
 use crate::project::{Form, Project};
+use crate::qemu::tree::Given;
 use crate::qemu::{Qemu, Virt, session};
 use crate::system::{self, Board, Source, System};
 
@@ -64,11 +65,22 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Doctor { board, card } => card::doctor(board, &card),
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, board, gic, cores, counted, long, jobs, image } => {
+        Command::Test { filter, json, board, device_tree, gic, cores, counted, long, jobs, image } => {
             project.take(form(image));
+            let device_tree = given(board.unwrap_or(Board::QemuVirt), device_tree.as_ref())?;
             test::test(
                 &mut project,
-                &test::Request { board, filter, is_json: json, gic, cores, is_counted: counted, is_long: long, jobs },
+                &test::Request {
+                    board,
+                    device_tree,
+                    filter,
+                    is_json: json,
+                    gic,
+                    cores,
+                    is_counted: counted,
+                    is_long: long,
+                    jobs,
+                },
             )
         }
     }
@@ -95,7 +107,22 @@ pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &Syst
         }
     };
     let cpu = asked.cpu.clone().unwrap_or_else(|| system.cpu.into());
-    Ok(Virt { board: asked.board, gic, cores, cpu, is_counted: asked.counted, is_traced: false, gdb_port: None })
+    let device_tree = given(asked.board, asked.device_tree.as_ref())?;
+    let is_counted = asked.counted;
+    Ok(Virt { board: asked.board, gic, cores, cpu, device_tree, is_counted, is_traced: false, gdb_port: None })
+}
+
+/// Returns which device tree `--device-tree` asks for.
+fn given(board: Board, asked: Option<&Option<PathBuf>>) -> Result<Given, Usage> {
+    match asked {
+        None => Ok(Given::Nothing),
+        Some(_) if board != Board::Rpi4 => {
+            let what = "QEMU's machine `virt` makes its own device tree".to_owned();
+            Err(Usage { what, fix: "leave --device-tree out, or take --board rpi4".into() })
+        }
+        Some(None) => Ok(Given::Own),
+        Some(Some(file)) => Ok(Given::File(file.clone())),
+    }
 }
 
 fn form(image: ImageKind) -> Form {

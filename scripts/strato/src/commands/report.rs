@@ -68,7 +68,7 @@ pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) 
     let file = Scratch::new(&build::reporting_image(project, ready, Some(machine.cores))?)?;
     let mut transcript = Transcript::default();
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
-    let mut command = qemu.command(machine, ready.system.entered_at, file.path());
+    let mut command = qemu.command(machine, ready.system.entered_at, file.path(), None);
     // A counted machine's command line names the monitor's socket.
     let _monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0)).transpose()?;
     let end = session::run(command, limit, |line| {

@@ -13,6 +13,7 @@ use super::count::{self, Counting};
 use super::{Ready, build, ready_path};
 use crate::exit::{FAILED, Missing, PASSED, Usage, say, say_in_color};
 use crate::project::{Project, short_name};
+use crate::qemu::tree::Given;
 use crate::qemu::{Qemu, Virt, session};
 use crate::system::Board;
 use crate::{scenario, system};
@@ -25,6 +26,8 @@ const LINES_SHOWN: usize = 200;
 pub struct Request {
     /// Only this board.
     pub board: Option<Board>,
+    /// The device tree that it is given.
+    pub device_tree: Given,
     /// Texts of which a scenario's name has to contain one; none means all.
     pub filter: Vec<String>,
     /// Whether results are JSON.
@@ -185,7 +188,8 @@ fn cases_of(project: &mut Project, request: &Request, id: &str, path: &Path) -> 
     let mut cases = Vec::new();
     for (board, gic, cores) in request.machines(is_smp).filter(|(board, ..)| only.is_none_or(|only| only == *board)) {
         let (cpu, is_counted) = (cpu.into(), request.is_counted);
-        let machine = Virt { board, gic, cores, cpu, is_counted, is_traced: false, gdb_port: None };
+        let device_tree = request.device_tree.clone();
+        let machine = Virt { board, gic, cores, cpu, device_tree, is_counted, is_traced: false, gdb_port: None };
         let image = match &ready {
             Ok(ready) => {
                 let image = build::image_to_run(project, ready, Some(cores))?;

@@ -9,6 +9,7 @@ use crate::system::{Board, Level};
 
 pub mod monitor;
 pub mod session;
+pub mod tree;
 
 /// The program that is looked for.
 pub const PROGRAM: &str = "qemu-system-aarch64";
@@ -59,11 +60,14 @@ impl Qemu {
         Err(missing(format!("{} has no machine raspi4b, which came with version 9.0", self.program.display())))
     }
 
-    /// Returns the command that boots `image` on `machine`, entered at a level.
+    /// Returns the command that boots `image` on `machine`, entered at a level, with the device tree of a file, if any.
     #[must_use]
-    pub fn command(&self, machine: &Virt, entered_at: Level, image: &Path) -> Command {
+    pub fn command(&self, machine: &Virt, entered_at: Level, image: &Path, tree: Option<&Path>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(machine.arguments(entered_at)).stdin(Stdio::null());
+        if let Some(tree) = tree {
+            command.arg("-dtb").arg(tree);
+        }
         match entered_at {
             Level::El1 | Level::El2 => command.arg("-kernel").arg(image),
             // QEMU's boot code would go down to EL2; a bare image is entered as the core comes out of reset.
@@ -125,6 +129,8 @@ pub struct Virt {
     pub cores: u8,
     /// CPU model.
     pub cpu: String,
+    /// Which device tree it is given.
+    pub device_tree: tree::Given,
     /// Whether a tick is an instruction and every run is the same.
     pub is_counted: bool,
     /// Whether its memory is read at the end, by its monitor.
@@ -139,7 +145,8 @@ impl Virt {
     pub fn board(&self) -> String {
         match self.board {
             Board::QemuVirt => format!("virt-gicv{}", self.gic),
-            Board::Rpi4 => "rpi4".into(),
+            Board::Rpi4 if self.device_tree == tree::Given::Nothing => "rpi4".into(),
+            Board::Rpi4 => "rpi4-dtb".into(),
         }
     }
 
@@ -193,6 +200,7 @@ mod tests {
             gic: 2,
             cores: 4,
             cpu: "cortex-a72".into(),
+            device_tree: tree::Given::Nothing,
             is_counted: false,
             is_traced: false,
             gdb_port: None,

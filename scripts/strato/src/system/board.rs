@@ -5,6 +5,6 @@
 pub enum Board {
     /// QEMU's machine `virt`
     QemuVirt,
-    /// A Raspberry Pi 4: QEMU's machine `raspi4b`, of four cores and GICv2, without a device tree
+    /// A Raspberry Pi 4: QEMU's machine `raspi4b`, of four cores and GICv2
     Rpi4,
 }
