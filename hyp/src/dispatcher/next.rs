@@ -57,6 +57,9 @@ pub fn give_way(cx: &mut Cx<'_>) {
 
 /// Gives `target` the rest of the turn if it may have it; else as [`give_way`].
 pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
+    if cx.context.extras.intersects(Extras::SPECIAL) && reserve::lend_held(cx, target) {
+        return;
+    }
     let may_lift = target.vm() == cx.me.vm(); // across VMs a hint never lifts a priority
     let Some(turn) = &mut cx.cpu.turn else { return };
     if !scheduler::hand_over(&mut cx.cpu.queue, turn, target, may_lift) {

@@ -9,7 +9,7 @@ use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::follow_vcpu;
 use crate::machine::{Cpu, Cx, Machine};
-use crate::scheduler::VcpuRef;
+use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
 use crate::vcpu::{Extras, Public, Vcpu};
@@ -58,20 +58,18 @@ fn end(cpu: &mut Cpu) {
 pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     charge(cx.cpu, timer::now());
     if cx.cpu.resident.is_none() {
+        settle_loan(cx, timer::now());
         return end(cx.cpu); // it turned itself off, or goes to another core
     }
     let now = leave::choose(cx.machine, cx.cpu, cx.stay);
-    let is_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
-    let goes_on = cx.cpu.turn.filter(|turn| turn.vcpu == cx.me);
-    if goes_on.is_some_and(|turn| turn.is_lent() == is_lent) {
+    let was_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
+    settle_loan(cx, now);
+    let goes_on = cx.cpu.turn.is_some_and(|turn| turn.vcpu == cx.me);
+    if goes_on && was_lent == cx.cpu.reserved.lent_to(cx.me).is_some() {
         return;
     }
     end(cx.cpu);
-    if is_lent {
-        cx.cpu.reserved.end_loan();
-        cx.context.extras.set(Extras::CHARGED, cx.vcpu.public.reservation().is_some());
-    }
-    if goes_on.is_some() {
+    if goes_on {
         return;
     }
     leave::end(cx, now);
@@ -83,10 +81,57 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
 /// Charges `to`, which has just got the turn of the vCPU of `cx` together with its priority, to what the latter runs by.
 pub fn lend(cx: &mut Cx<'_>, to: VcpuRef) {
     let Some(place) = cx.vcpu.public.reservation() else { return };
-    let Some((frame, mut context)) = cx.vm.vcpu(to.vcpu()).and_then(|vcpu| vcpu.owned.lease()) else { return };
-    context.extras.insert(Extras::CHARGED);
-    frame.end(context);
-    cx.cpu.reserved.lend(place, to);
+    if let Some(vcpu) = cx.vm.vcpu(to.vcpu()) {
+        set_charged(vcpu, true);
+        cx.cpu.reserved.lend(place, to);
+    }
+}
+
+/// Gives the turn of the vCPU of `cx` to its sibling `to`, which waits for a budget of its own, if the former has one to lend. Returns
+/// whether it did.
+pub fn lend_held(cx: &mut Cx<'_>, to: VcpuRef) -> bool {
+    let Some((own, level)) = cx.may_lend_to(to) else { return false };
+    let Some(turn) = &mut cx.cpu.turn else { return false };
+    if !scheduler::lend(&mut cx.cpu.queue, turn, to, level) {
+        return false;
+    }
+    cx.cpu.reserved.release(own, to);
+    lend(cx, to);
+    true
+}
+
+/// Ends a loan whose turn is over at `now`: who had it runs by what is its own, which it may have to wait for.
+fn settle_loan(cx: &mut Cx<'_>, now: u64) {
+    let Some(who) = cx.cpu.reserved.borrower() else { return };
+    if cx.cpu.turn.is_some_and(|turn| turn.vcpu == who && turn.is_lent()) {
+        return;
+    }
+    cx.cpu.reserved.end_loan();
+    let Some((_, vcpu)) = service::find(cx.machine, cx.stay, who) else { return };
+    let own = vcpu.public.reservation();
+    if who == cx.me {
+        cx.context.extras.set(Extras::CHARGED, own.is_some());
+    } else {
+        set_charged(vcpu, own.is_some());
+    }
+    let held = own.filter(|_| cx.cpu.queue.contains(who));
+    let Some((own, until)) = held.and_then(|own| Some((own, cx.cpu.reserved.holds_again(own, who, now)?))) else {
+        return;
+    };
+    cx.cpu.deadlines.set(due(own), until);
+    cx.cpu.queue.remove(who);
+    if cx.cpu.turn.is_some_and(|turn| turn.vcpu == who) {
+        cx.cpu.turn = None;
+        scheduler::pick(&mut cx.cpu.queue, &mut cx.cpu.turn, now, cx.machine.slice_ticks);
+    }
+}
+
+/// Sets whether what `vcpu`, which is on no core, runs is charged.
+fn set_charged(vcpu: &Vcpu, is_charged: bool) {
+    if let Some((frame, mut context)) = vcpu.owned.lease() {
+        context.extras.set(Extras::CHARGED, is_charged);
+        frame.end(context);
+    }
 }
 
 /// Returns whether a vCPU with a reservation, which has become ready at `now`, may be queued; if not, it waits for its budget.

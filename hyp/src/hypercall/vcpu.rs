@@ -53,8 +53,9 @@ fn directed(cx: &mut Cx<'_>, call: &VcpuYield) -> Result<Option<VcpuRef>, CallEr
     } else {
         far_vcpu(cx, call.target)?
     };
-    // What is queued here is ready, and at home here.
-    Ok(target.filter(|target| *target != cx.me && cx.cpu.queue.contains(*target)))
+    // What is queued here, or waits for its budget, is ready, and at home here.
+    let is_ready = |target: &VcpuRef| cx.cpu.queue.contains(*target) || cx.may_lend_to(*target).is_some();
+    Ok(target.filter(|target| *target != cx.me && is_ready(target)))
 }
 
 /// Returns the vCPU that the other end of the port `target` is bound to, if there is one.

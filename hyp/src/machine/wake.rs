@@ -1,4 +1,5 @@
-//! Wake: makes a vCPU ready on its own core while somebody else keeps that core, which is all that most events come to.
+//! Wake: makes a vCPU ready on its own core while somebody else keeps that core, which is all that most events come to. And to whom a
+//! budget may be lent.
 
 use super::Cx;
 use crate::arch::timer;
@@ -28,5 +29,14 @@ impl Cx<'_> {
             self.cpu.arm_slice(turn.until);
         }
         true
+    }
+
+    /// Returns by which reservation `to` would run, and at which level, if it is a sibling that is ready here and waits for its budget,
+    /// while the vCPU of this context has another one, which it can lend.
+    #[must_use]
+    pub fn may_lend_to(&self, to: VcpuRef) -> Option<(u8, u8)> {
+        let lender = self.vcpu.public.reservation()?;
+        let own = self.vm.vcpu(to.vcpu()).filter(|_| to.vm() == self.me.vm())?.public.reservation()?;
+        self.cpu.reserved.held(own, to).filter(|_| own != lender).map(|level| (own, level))
     }
 }

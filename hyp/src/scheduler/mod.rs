@@ -165,14 +165,30 @@ pub fn hand_over(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, may_lift: b
     if turn.priority & LENT != 0 || own > turn.priority || (own < turn.priority && !may_lift) || to == turn.vcpu {
         return false;
     }
-    queue.pass(turn.priority);
     queue.remove(to);
-    queue.push(to, u8::try_from(turn.priority).unwrap_or(0), true);
-    turn.vcpu = to;
+    give(queue, turn, to);
     if own != turn.priority {
         turn.priority |= LENT | own << OWN_SHIFT;
     }
     true
+}
+
+/// Does the same for `to`, of level `own`, which is ready and not queued, since its own budget is used up: it runs on that of who has
+/// the turn. Returns whether it did: not when the turn's own priority is lent.
+pub fn lend(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, own: u8) -> bool {
+    if turn.is_lent() {
+        return false;
+    }
+    give(queue, turn, to);
+    turn.priority |= LENT | u32::from(own & 63) << OWN_SHIFT;
+    true
+}
+
+/// Gives the turn to `to`, which is not queued; who had it goes behind its equals.
+fn give(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef) {
+    queue.pass(turn.priority);
+    queue.push(to, u8::try_from(turn.priority & 63).unwrap_or(0), true);
+    turn.vcpu = to;
 }
 
 /// Returns when `turn` must be looked at again because an equal waits, or `u64::MAX`.
@@ -183,118 +199,4 @@ pub fn slice_end(queue: &RunQueue, turn: &Turn) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use zerocopy::FromZeros;
-
-    fn vcpu(n: u16) -> VcpuRef {
-        VcpuRef::from_number(n).unwrap()
-    }
-
-    fn pick(queue: &mut RunQueue, mut turn: Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
-        super::pick(queue, &mut turn, now, slice);
-        turn
-    }
-
-    #[test]
-    fn a_lone_vcpu_keeps_the_core_beyond_its_slice() {
-        let mut queue = RunQueue::new_zeroed();
-        queue.push(vcpu(1), 5, false);
-        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 1000, 10), Some(Turn { until: 1010, ..turn }));
-        assert_eq!(slice_end(&queue, &turn), u64::MAX);
-    }
-
-    #[test]
-    fn an_equal_takes_over_at_the_end_of_the_slice_and_not_before() {
-        let mut queue = RunQueue::new_zeroed();
-        queue.push(vcpu(1), 5, false);
-        queue.push(vcpu(2), 5, false);
-        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(slice_end(&queue, &turn), 10);
-        assert_eq!(pick(&mut queue, Some(turn), 9, 10), Some(turn));
-        let next = pick(&mut queue, Some(turn), 10, 10).unwrap();
-        assert_eq!((next.vcpu, next.until), (vcpu(2), 20));
-        assert!(queue.contains(vcpu(1)));
-    }
-
-    #[test]
-    fn who_is_handed_the_turn_has_the_rest_of_it_and_both_go_behind_their_equals() {
-        let mut queue = RunQueue::new_zeroed();
-        for n in 1..=4 {
-            queue.push(vcpu(n), 5, false);
-        }
-        let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert!(hand_over(&mut queue, &mut turn, vcpu(3), false));
-        assert_eq!((turn.vcpu, turn.until, turn.priority), (vcpu(3), 10, 5));
-        let order: Vec<_> = (0..4)
-            .map(|n| {
-                let next = pick(&mut queue, Some(turn), 10 + n * 10, 10).unwrap();
-                turn = next;
-                next.vcpu.number()
-            })
-            .collect();
-        assert_eq!(order, [2, 4, 1, 3]);
-    }
-
-    #[test]
-    fn one_who_yields_or_leaves_is_followed_as_pick_would_have_it() {
-        let mut queue = RunQueue::new_zeroed();
-        for (n, priority) in [(1, 5), (2, 5), (3, 2)] {
-            queue.push(vcpu(n), priority, false);
-        }
-        let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        let next = give_way(&mut queue, &mut turn, 7, 10).unwrap();
-        assert_eq!((next, turn.vcpu, turn.until), (turn, vcpu(2), 17));
-        let mut turn = Some(turn);
-        assert_eq!(leave(&mut queue, &mut turn, 8, 10).unwrap().vcpu, vcpu(1), "its equal comes first");
-        let mut alone = turn.filter(|turn| turn.vcpu == vcpu(1) && !queue.contains(vcpu(2))).unwrap();
-        assert_eq!(give_way(&mut queue, &mut alone, 9, 10), None, "nobody is equal");
-        let lower = leave(&mut queue, &mut turn, 9, 10).unwrap();
-        assert_eq!((lower.vcpu, lower.priority), (vcpu(3), 2));
-        assert_eq!((leave(&mut queue, &mut turn, 9, 10), turn), (None, None));
-    }
-
-    #[test]
-    fn a_lent_priority_ends_with_the_slice_a_yield_and_a_preemption() {
-        for end in ["slice", "yield", "preemption"] {
-            let mut queue = RunQueue::new_zeroed();
-            for (n, priority) in [(1, 5), (2, 2), (3, 3)] {
-                queue.push(vcpu(n), priority, false);
-            }
-            let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-            assert!(!hand_over(&mut queue, &mut turn, vcpu(2), false), "not without the right to lift");
-            assert!(!hand_over(&mut queue, &mut turn, vcpu(1), true), "not to itself");
-            assert!(!hand_over(&mut queue, &mut turn, vcpu(9), true), "not to one that is not ready");
-            assert!(hand_over(&mut queue, &mut turn, vcpu(2), true));
-            assert_eq!(pick(&mut queue, Some(turn), 9, 10).unwrap().vcpu, vcpu(2));
-            assert!(!hand_over(&mut queue, &mut turn, vcpu(3), true), "what is lent is not lent on");
-            let now = if end == "slice" { 10 } else { 9 };
-            if end == "yield" {
-                turn.until = 0;
-            }
-            if end == "preemption" {
-                queue.push(vcpu(4), 9, false);
-            }
-            let next = pick(&mut queue, Some(turn), now, 10).unwrap();
-            assert_eq!(next.vcpu, vcpu(if end == "preemption" { 4 } else { 1 }), "{end}");
-            assert_eq!(queue.priority_of(vcpu(2)), Some(2), "{end}");
-            // One that blocks leaves the queue by itself.
-            queue.remove(vcpu(2));
-            assert_eq!(queue.priority_of(vcpu(2)), None);
-        }
-    }
-
-    #[test]
-    fn a_higher_priority_takes_over_at_once_and_a_lower_one_never() {
-        let mut queue = RunQueue::new_zeroed();
-        queue.push(vcpu(1), 5, false);
-        queue.push(vcpu(3), 1, false);
-        let turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
-        assert_eq!(pick(&mut queue, Some(turn), 99, 10).unwrap().vcpu, turn.vcpu);
-        queue.push(vcpu(2), 9, false);
-        assert_eq!(pick(&mut queue, Some(turn), 0, 10).unwrap().vcpu, vcpu(2));
-        queue.remove(vcpu(2));
-        assert_eq!(queue.first(), Some((vcpu(1), 5)), "it is first among what is left");
-    }
-}
+mod tests;

@@ -128,8 +128,17 @@ impl Reservations {
     /// Returns until when `vcpu`, which has become ready at `now`, is held, since nothing of its budget is left; `None` when it may
     /// be queued at once.
     pub fn holds(&mut self, place: u8, vcpu: VcpuRef, now: u64) -> Option<u64> {
-        let is_running = self.running == u16::from(place).wrapping_add(1);
         let price = self.price;
+        self.hold(place, vcpu, now, price)
+    }
+
+    /// The same for one that ran by another's budget and has been ready all the time, so that it pays no price.
+    pub fn holds_again(&mut self, place: u8, vcpu: VcpuRef, now: u64) -> Option<u64> {
+        self.hold(place, vcpu, now, 0)
+    }
+
+    fn hold(&mut self, place: u8, vcpu: VcpuRef, now: u64, price: u64) -> Option<u64> {
+        let is_running = self.running == u16::from(place).wrapping_add(1);
         let at = self.at(place)?;
         if !is_running {
             at.advance(now);
@@ -140,6 +149,21 @@ impl Reservations {
         }
         at.held |= 1 << vcpu.vcpu();
         Some(at.next)
+    }
+
+    /// Returns the level of `vcpu` if it is ready and waits for the next budget of the reservation.
+    #[must_use]
+    pub fn held(&self, place: u8, vcpu: VcpuRef) -> Option<u8> {
+        let at = self.places.get(usize::from(place))?;
+        let is_held = at.vm == vcpu.vm() && at.held & 1 << vcpu.vcpu() != 0;
+        if is_held { at.levels.get(usize::from(vcpu.vcpu())).copied() } else { None }
+    }
+
+    /// Lets `vcpu` wait for the next budget no more: it runs by that of another.
+    pub fn release(&mut self, place: u8, vcpu: VcpuRef) {
+        if let Some(at) = self.at(place) {
+            at.held &= !(1 << vcpu.vcpu());
+        }
     }
 
     /// Charges from `now` on what `vcpu` runs to the reservation, unless that is charged already. Returns when it must be looked at.
@@ -212,6 +236,12 @@ impl Reservations {
     #[must_use]
     pub fn lent_to(&self, vcpu: VcpuRef) -> Option<u8> {
         if self.borrower == vcpu.number().wrapping_add(1) { u8::try_from(self.lender).ok() } else { None }
+    }
+
+    /// Returns who runs on the budget of another.
+    #[must_use]
+    pub fn borrower(&self) -> Option<VcpuRef> {
+        VcpuRef::from_number(self.borrower.checked_sub(1)?)
     }
 
     /// Ends what was lent.

@@ -22,7 +22,12 @@ fn reserved() -> Story {
 
 /// Does turns of a quarter slice, and returns how many each of `who` ran.
 fn shares<const N: usize>(s: &mut Story, turns: usize, who: [Who; N]) -> [usize; N] {
-    s.pace = SLICE / 4;
+    shares_at(s, 4, turns, who)
+}
+
+/// The same with as many turns in a slice as `pace` says.
+fn shares_at<const N: usize>(s: &mut Story, pace: u64, turns: usize, who: [Who; N]) -> [usize; N] {
+    s.pace = SLICE / pace;
     s.ran();
     s.turns(turns);
     let ran = s.ran();
@@ -164,4 +169,116 @@ fn a_sibling_that_is_yielded_to_runs_on_the_budget_of_who_yields() {
     s.turns(320);
     assert!(!s.ran().contains(&SECOND));
     s.close();
+}
+
+/// Two vCPUs of the lowest priority with shares of their own, of which the second has one of five periods' worth of slices, beside one of
+/// the highest. Time is a sixteenth of a slice for each turn.
+fn two_shares() -> Story {
+    let sibling = Guest { vcpus: 2, priority: 1, ..Guest::new("a") };
+    let mut system = System::new([sibling, Guest { priority: 31, ..Guest::new("b") }]);
+    system.sched(0, 0, 4 * MS, 20 * MS, 1);
+    system.sched(0, 0, MS, 100 * MS, 2);
+    let mut s = Story::new(&system);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.pace = SLICE / 16;
+    s
+}
+
+/// Lets the second vCPU use its budget up while the first waits, until the first is ready again. Returns whether it is out.
+fn use_up(s: &mut Story) {
+    s.begin(A, Call::VcpuWait, &[strato_hyp::arch::timer::now() + 30 * SLICE]);
+    s.turns(440);
+    s.ran();
+    assert!(s.until_seen(A).is_some());
+    assert_eq!(s.call(A, Call::VcpuState, &[1])[0], RunState::Runnable as u64);
+    assert!(s.ran().iter().all(|&who| who != SECOND), "it is out of budget");
+}
+
+#[test]
+fn a_sibling_that_is_out_of_budget_runs_on_the_budget_of_who_yields_to_it() {
+    let mut s = two_shares();
+    use_up(&mut s);
+    s.begin(A, Call::VcpuYield, &[1, 1]);
+    s.turns(4);
+    let ran = s.ran();
+    assert!(ran.iter().filter(|&&who| who == SECOND).count() >= 3, "it runs at once: {ran:?}");
+    // The turn ends with the slice: it waits for its own budget as before, and what it took was the lender's.
+    s.turns(16);
+    s.ran();
+    s.turns(160);
+    assert!(!s.ran().contains(&SECOND), "the loan is over");
+    // A hundredth of the time is its own.
+    let [a, second] = shares_at(&mut s, 16, 3200, [A, SECOND]);
+    assert!((600..=704).contains(&a) && (16..=48).contains(&second), "{a} and {second}");
+    s.close();
+}
+
+#[test]
+fn what_is_lent_is_taken_of_the_lender_and_no_window_has_more_than_both_budgets() {
+    let mut s = two_shares();
+    use_up(&mut s);
+    for _ in 0..200 {
+        s.begin(A, Call::VcpuYield, &[1, 1]);
+        s.begin(SECOND, Call::VcpuYield, &[1, 0]);
+    }
+    s.ran();
+    s.turns(1200);
+    let ran = s.ran();
+    let is_ours = |who: &Who| *who == A || *who == SECOND;
+    assert!(ran.contains(&SECOND));
+    // Four slices of twenty are 64 turns of 320, and one of a hundred is 16; what is handed over within a turn counts twice.
+    for window in ran.windows(320) {
+        let ours = window.iter().filter(|who| is_ours(who)).count();
+        assert!(ours <= 2 * (2 * 64 + 2 * 16) + 16, "{ours}");
+    }
+    s.close();
+}
+
+#[test]
+fn a_loan_to_one_that_is_out_of_budget_ends_when_it_waits_and_it_wakes_by_its_own_again() {
+    let mut s = two_shares();
+    use_up(&mut s);
+    s.begin(A, Call::VcpuYield, &[1, 1]);
+    s.begin(SECOND, Call::VcpuWait, &[u64::MAX]);
+    s.turns(4);
+    assert_eq!(s.call(A, Call::VcpuState, &[1])[0], RunState::Blocked as u64);
+    s.call(A, Call::VcpuKick, &[2]);
+    assert_eq!(s.call(A, Call::VcpuState, &[1])[0], RunState::Runnable as u64);
+    s.ran();
+    s.turns(160);
+    assert!(!s.ran().contains(&SECOND), "it has no budget yet");
+    s.turns(1600);
+    assert!(s.ran().contains(&SECOND), "its own budget is whole again");
+    s.close();
+}
+
+#[test]
+fn one_that_turns_itself_off_on_a_loan_has_none_when_it_starts_again() {
+    let mut s = two_shares();
+    use_up(&mut s);
+    s.begin(A, Call::VcpuYield, &[1, 1]);
+    s.begin(SECOND, Call::VcpuStop, &[]);
+    s.turns(4);
+    assert_eq!(s.call(A, Call::VcpuState, &[1])[0], RunState::Off as u64);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.ran();
+    s.turns(160);
+    assert!(!s.ran().contains(&SECOND), "it has no budget yet");
+    s.close();
+}
+
+#[test]
+fn a_vm_that_ends_while_a_budget_is_lent_leaves_nothing_behind() {
+    for call in [Call::CoreExit, Call::CorePanic] {
+        let mut s = two_shares();
+        use_up(&mut s);
+        s.begin(A, Call::VcpuYield, &[1, 1]);
+        s.begin(SECOND, call, &[3, 0, 0, 0]);
+        s.turns(64);
+        assert!(s.try_vm(0, |_| ()).is_none(), "it ended on what was lent");
+        s.ran();
+        s.turns(64);
+        assert!(s.ran().iter().all(|&who| who == B));
+        s.close();
+    }
 }
