@@ -38,16 +38,7 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
     let image_bytes = u64::try_from(hypervisor::flatten(&elf)?.bytes.len())?;
     let mut rows: Vec<Row> = Vec::new();
     for gic in [2, 3].into_iter().filter(|gic| request.gic.is_none_or(|only| only == *gic)) {
-        let machine = Virt {
-            board: Board::QemuVirt,
-            gic,
-            cores: 1,
-            cpu: "cortex-a72".into(),
-            device_tree: Given::Nothing,
-            is_counted: true,
-            is_traced: false,
-            gdb_port: None,
-        };
+        let machine = machine(gic);
         let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
         let longest = counted(project, &qemu, &machine, "longest")?;
         let guarded = counted(project, &qemu, &machine, "bench_guarded")?;
@@ -73,6 +64,13 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         }
         rows.extend(bench::rows(&machine.board(), &sources)?);
     }
+    if let Err(why) = qemu.needs_rpi4() {
+        eprintln!("SKIPPED: no figure of board rpi4: {why}");
+    } else if request.gic != Some(3) {
+        let machine = Virt { board: Board::Rpi4, cores: 4, ..machine(2) };
+        let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
+        rows.extend(bench::rpi4::rows(&rows, &bench, &hello)?);
+    }
     if request.is_json {
         say(serde_json::to_string_pretty(&rows)?)?;
     } else {
@@ -87,6 +85,20 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         eprintln!("{} on {} missed its bar: {}{accepted}", row.name, row.board, row.value);
     }
     Ok(if rows.iter().all(Row::is_accepted) { PASSED } else { FAILED })
+}
+
+// The machine that counts.
+fn machine(gic: u8) -> Virt {
+    Virt {
+        board: Board::QemuVirt,
+        gic,
+        cores: 1,
+        cpu: "cortex-a72".into(),
+        device_tree: Given::Nothing,
+        is_counted: true,
+        is_traced: false,
+        gdb_port: None,
+    }
 }
 
 // The same machine and the same image give the same instructions each time.
