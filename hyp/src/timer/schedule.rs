@@ -1,5 +1,9 @@
 //! Schedule: when a timer is due next. Pure.
 
+/// Timers with slack meet at multiples of at most so many ticks, a power of two. They are multiples of the machine's counter, for timers of
+/// several VMs to meet: of more, the moment at which a timer comes would tell for how long the machine has been up.
+const MEETING_MOST: u64 = 1 << 20;
+
 /// When a timer is due, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
@@ -20,7 +24,8 @@ impl Schedule {
         if self.slack == 0 {
             return self.deadline;
         }
-        let meeting = self.deadline.saturating_add(self.slack) & !((1 << self.slack.ilog2()) - 1);
+        let slack = if self.slack < MEETING_MOST { self.slack } else { MEETING_MOST };
+        let meeting = self.deadline.saturating_add(self.slack) & !((1 << slack.ilog2()) - 1);
         // Less only at the end of time.
         if meeting < self.deadline { self.deadline } else { meeting }
     }
@@ -69,6 +74,14 @@ mod tests {
         let moment = |deadline| Schedule { deadline, period: 0, slack: 100 }.moment();
         assert_eq!(moment(1000), 1088);
         assert_eq!((moment(1001), moment(1024)), (1088, 1088));
+    }
+
+    #[test]
+    fn much_slack_tells_little_of_the_machines_counter() {
+        let moment = |deadline| Schedule { deadline, period: 0, slack: 1 << 40 }.moment();
+        let up_for = (1 << 41) - 5 * MEETING_MOST;
+        assert_eq!(moment(up_for), up_for + (1 << 40), "not where bit 40 changes");
+        assert_eq!(moment(up_for + MEETING_MOST / 2), up_for + (1 << 40), "and still they meet");
     }
 
     #[test]
