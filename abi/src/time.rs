@@ -7,7 +7,7 @@ use crate::regs::Argument;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum ClockKind {
-    /// CNTVCT_EL0 in nanoseconds: never stands still and never goes back.
+    /// CNTVCT_EL0 in nanoseconds, which begins with the VM: never stands still and never goes back.
     Monotonic = 0,
     /// The wall clock, where the machine has one.
     Wall = 1,

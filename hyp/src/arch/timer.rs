@@ -1,7 +1,7 @@
 //! Timer: the counter, this core's hypervisor timer (CNTHP, PPI 26) and the guest's virtual one (CNTV, PPI 27). Who waits for what is
 //! the business of the rooms above; here is one deadline per core, and the registers of a vCPU that uses CNTV itself.
 
-use aarch64_cpu::registers::{CNTFRQ_EL0, CNTPCT_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, Readable, Writeable};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTPCT_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVOFF_EL2, Readable, Writeable};
 
 use super::{maintenance, sysreg};
 
@@ -44,6 +44,13 @@ pub const LOCAL_ENABLE: u64 = 1;
 pub const LOCAL_MASK: u64 = 2;
 /// CNTV_CTL_EL0.ISTATUS, read only.
 const LOCAL_STATUS: u64 = 4;
+
+/// Makes the counter of the guest that runs next, CNTVCT_EL0, less than the machine's by `ticks`. The ERET that follows makes it take
+/// effect; its virtual timer counts by it, and is off meanwhile.
+#[inline(always)]
+pub fn set_offset(ticks: u64) {
+    CNTVOFF_EL2.set(ticks);
+}
 
 /// Sets the virtual timer of the vCPU that runs next: CNTV_CTL_EL0 and CNTV_CVAL_EL0. The ERET that follows makes it take effect.
 pub fn load_local(control: u64, deadline: u64) {

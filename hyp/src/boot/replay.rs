@@ -166,15 +166,7 @@ impl<'a> Builder<'a, '_> {
         let homes = record.cores.map(|core| self.home(core));
         let command_line = self.plan.bytes(n, record.command_line, u64::from(record.command_line_len))?;
         let named = self.plan.named_handles(record.header.vm, self.machine.board);
-        let site = Site {
-            place,
-            incarnation: 1,
-            homes,
-            named,
-            counter_hz: timer::frequency(),
-            wall: self.machine.wall,
-            command_line,
-        };
+        let site = Site { place, incarnation: 1, homes, named, counter_hz: timer::frequency(), command_line };
         let vm = {
             let (mut pool, _held) = self.machine.memory.lock(none);
             build::create(record, site, &mut pool.allocator).map_err(|error| StartError::Build(n, error))?
@@ -214,6 +206,7 @@ impl<'a> Builder<'a, '_> {
             Level::Info,
             format_args!("vm {}: {} bytes of ram, {overhead} bytes of overhead", vm.label, record.ram_size),
         );
+        vm.begin_time(timer::now(), self.machine.wall, timer::frequency());
         attach::publish(vm);
         vm.start(0, entry, 0).map_err(|_| PlanError::Bounds(n))?;
         if let (Some(vcpu), Some(who)) = (vm.vcpu(0), VcpuRef::new(vm.place, 0)) {

@@ -29,7 +29,7 @@ pub fn prepare(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
 #[inline(always)]
 pub fn begin(cx: &mut Cx<'_>, now: u64) {
     if cx.vcpu.public.begin() {
-        cx.vm.note_running(cx.me.vcpu(), &cx.vcpu.public, now);
+        cx.vm.note_running(cx.me.vcpu(), &cx.vcpu.public, now, cx.vm.time_base());
         tell_stolen(cx);
         fence(Ordering::SeqCst); // a sender sees that we run, or we see its line below; pairs with `Vm::post`
     }
@@ -50,6 +50,7 @@ pub fn load(cx: &mut Cx<'_>) {
         select_vectors(cx);
     }
     timer::stop_local(); // what the last one left there, which cannot be trapped
+    timer::set_offset(cx.vm.time_base());
     if cx.context.extras.contains(Extras::LOCAL) {
         timers::load_local(cx.cpu, cx.me, &mut cx.context);
     }
@@ -75,8 +76,9 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     if cx.context.extras.contains(Extras::WAITING) {
         cx.context.extras.remove(Extras::WAITING);
         let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
+        let shown = cx.vm.ticks_at(now);
         frame.write(1, selector);
-        frame.write(2, now);
+        frame.write(2, shown);
     }
     cx.vm.refresh_line(cx.vcpu);
     let (deadline, _) = cx.cpu.deadlines.earliest();
@@ -119,7 +121,7 @@ fn evict(cx: &mut Cx<'_>) {
         && vm.incarnation == incarnation.get()
         && let Some((mut frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(cx.cpu, who, &mut frame, &mut context);
+        leave::save(cx.cpu, vm, who, &mut frame, &mut context);
         frame.end(context);
     }
     guest::trap_fp(true);

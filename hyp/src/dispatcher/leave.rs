@@ -8,6 +8,7 @@ use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::vcpu::{Context, Extras};
+use crate::vm::Vm;
 
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
 /// where they belong without looking it up again.
@@ -25,7 +26,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     end(cx, now);
     if cx.cpu.resident.take().is_some() {
-        save(cx.cpu, cx.me, frame, &mut cx.context);
+        save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -59,12 +60,12 @@ pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     now
 }
 
-/// Saves what is on this core of the registers of `who`; FP traps afterwards.
+/// Saves what is on this core of the registers of `who`, a vCPU of `vm`; FP traps afterwards.
 #[inline]
-pub fn save(cpu: &mut Cpu, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
+pub fn save(cpu: &mut Cpu, vm: &Vm, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
     guest::save(&mut frame.el1);
     if context.extras.contains(Extras::LOCAL) {
-        timers::park_local(cpu, who, context);
+        timers::park_local(cpu, vm, who, context);
     }
     if context.extras.contains(Extras::NATIVE) {
         native::leave(&mut context.stage1);

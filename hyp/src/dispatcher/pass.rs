@@ -68,8 +68,10 @@ fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result
     (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, turn.vcpu);
     cx.cpu.resident = cx.resident();
     timer::stop_local();
+    let base = vm.time_base();
+    timer::set_offset(base);
     vcpu.public.run();
-    vm.note_running(turn.vcpu.vcpu(), &vcpu.public, now);
+    vm.note_running(turn.vcpu.vcpu(), &vcpu.public, now, base);
     // The claim of a VMID has a fence: a sender sees that we run, or we see its line below; pairs with `Vm::raise`.
     if !cx.claim_space() {
         return Err(Bend::Arrived);
@@ -82,7 +84,7 @@ fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result
             return Err(Bend::Arrived);
         };
         cx.context.extras = Extras::empty();
-        [_, frame.x[1], frame.x[2], ..] = [0, selector, now];
+        [_, frame.x[1], frame.x[2], ..] = [0, selector, now.wrapping_sub(base)];
     }
     vm.refresh_line(vcpu);
     Ok(Leaves::Other)
@@ -151,7 +153,7 @@ pub fn decide<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passe
     leave::end(cx, now);
     // `run` has saved what the frame holds; there is no more of it in the registers (`is_quiet`), or the virtual timer.
     if cx.context.extras.contains(Extras::LOCAL) {
-        timers::park_local(cx.cpu, cx.me, &mut cx.context);
+        timers::park_local(cx.cpu, cx.vm, cx.me, &mut cx.context);
     }
     let Some((to, context)) = vcpu.owned.lease() else { unreachable!("a vCPU runs on its home core alone") };
     mem::replace(&mut frame, to).end(mem::replace(&mut cx.context, context));

@@ -74,7 +74,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     leave::end(cx, now);
     if cx.cpu.turn.is_some() && cx.cpu.resident.take().is_some() {
-        leave::save(cx.cpu, cx.me, frame, &mut cx.context);
+        leave::save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -190,7 +190,7 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
         }
         return;
     }
-    leave::save(cx.cpu, cx.me, frame, &mut cx.context);
+    leave::save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
         cx.cpu.deadlines.set(due.place(), NEVER); // they go along
     }
@@ -216,7 +216,7 @@ pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
     let Some((frame, mut context)) = vcpu.owned.lease() else { unreachable!("a vCPU moves when no core has it") };
     context.space.selector = cpu.trusted(context.space.selector);
     if context.local.is_parked {
-        cpu.deadlines.set(Due::Local(who.number()).place(), context.local.deadline);
+        cpu.deadlines.set(Due::Local(who.number()).place(), vm.moment_of(context.local.deadline));
     }
     frame.end(context);
     follow_vcpu(machine, vm, who.vcpu());

@@ -140,14 +140,15 @@ pub fn load_local(cpu: &mut Cpu, who: VcpuRef, context: &mut Context) {
     timer::load_local(local.control, local.deadline);
 }
 
-/// Takes the virtual timer of `who` off the core; its deadline stands among those of the core until it comes back.
+/// Takes the virtual timer of `who`, a vCPU of `vm`, off the core; its deadline stands among those of the core until it comes back.
 #[cold]
 #[inline(never)]
-pub fn park_local(cpu: &mut Cpu, who: VcpuRef, context: &mut Context) {
+pub fn park_local(cpu: &mut Cpu, vm: &Vm, who: VcpuRef, context: &mut Context) {
     let local = &mut context.local;
     (local.control, local.deadline) = timer::save_local();
     if local.control & (timer::LOCAL_ENABLE | timer::LOCAL_MASK) == timer::LOCAL_ENABLE {
-        local.is_parked = true;
-        cpu.deadlines.set(Due::Local(who.number()).place(), local.deadline);
+        let moment = vm.moment_of(local.deadline);
+        local.is_parked = moment != NEVER; // one that never comes is not found to have expired either
+        cpu.deadlines.set(Due::Local(who.number()).place(), moment);
     }
 }

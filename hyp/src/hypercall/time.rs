@@ -22,7 +22,7 @@ impl Handle for TimeTimerSet {
         if self.period != 0 && self.period < least {
             return Err(CallError::of(Code::Invalid, 3, Reason::TooSmall, least));
         }
-        let schedule = Schedule { deadline: self.deadline, period: self.period, slack: self.slack };
+        let schedule = Schedule { deadline: cx.vm.moment_of(self.deadline), period: self.period, slack: self.slack };
         let PortHandle(port) = self.port;
         let slot = cx.vm.timers().and_then(|timers| timers.lock_leaf().set(port, cx.cpu.number(), schedule));
         let slot = slot.ok_or(CallError::of(Code::Full, 0, Reason::TableFull, TIMERS as u64))?;
@@ -42,14 +42,15 @@ impl Handle for TimeTimerCancel {
 
 impl Handle for TimeClock {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<TimeClockReply>, CallError> {
-        let counter = timer::now();
+        let now = timer::now();
+        let counter = cx.vm.ticks_at(now);
         let hz = timer::frequency();
         let ns = match self.kind {
             ClockKind::Monotonic => nanoseconds(counter, hz),
-            ClockKind::Run => nanoseconds(cx.vm.time_run(cx.me.vcpu(), counter), hz),
+            ClockKind::Run => nanoseconds(cx.vm.time_run(cx.me.vcpu(), now), hz),
             ClockKind::Wall => {
                 let wall = cx.machine.wall.ok_or(CallError::of(Code::State, 1, Reason::None, 0))?;
-                wall.at(counter, hz)
+                wall.at(now, hz)
             }
         };
         Ok(Outcome::Reply(TimeClockReply { ns, counter, epoch: 0 }))

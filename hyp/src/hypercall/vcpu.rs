@@ -71,10 +71,10 @@ fn far_vcpu(cx: &mut Cx<'_>, target: u64) -> Result<Option<VcpuRef>, CallError> 
 /// Returns the selector at once when there is news or the deadline has passed, else what makes the vCPU wait.
 fn wait<R>(cx: &mut Cx<'_>, deadline: u64, reply: impl Fn(u64, u64) -> R) -> Outcome<R> {
     let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
-    let now = timer::now();
+    let (now, deadline) = (timer::now(), cx.vm.moment_of(deadline));
     if selector != 0 || deadline <= now {
         cx.vm.lower_line(cx.vcpu);
-        return Outcome::Reply(reply(selector, now));
+        return Outcome::Reply(reply(selector, cx.vm.ticks_at(now)));
     }
     Outcome::Leave(Next::Wait(deadline))
 }

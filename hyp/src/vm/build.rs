@@ -25,7 +25,6 @@ use crate::console::say;
 use crate::events::Port;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, SpaceError};
-use crate::timer::Wall;
 use crate::vcpu::Vcpu;
 
 /// Why something cannot be built.
@@ -81,8 +80,6 @@ pub struct Site<'a> {
     pub named: usize,
     /// Ticks per second.
     pub counter_hz: u64,
-    /// What time it is, if the machine has a clock.
-    pub wall: Option<Wall>,
     /// Command line.
     pub command_line: &'a [u8],
 }

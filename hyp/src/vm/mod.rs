@@ -20,6 +20,7 @@ pub mod sharing;
 pub mod spaces;
 mod speculation;
 pub mod stop;
+mod time;
 mod view;
 pub mod work;
 
@@ -37,7 +38,7 @@ use crate::events::{EventArea, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
-use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::vcpu::{Vcpu, orders};
 use handles::HandleTable;
 pub use manner::Manner;
@@ -126,6 +127,8 @@ pub struct Vm {
     pub awake: AtomicU32,
     /// Whether a vCPU was ever started.
     pub has_run: AtomicBool,
+    // What the machine's counter showed when the VM's began.
+    base: AtomicU64,
 }
 
 /// What changes under a VM's lock.

@@ -14,13 +14,12 @@ use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
 use crate::arch::ram::Pages;
 use crate::arch::shared::SharedPages;
-use crate::arch::timer;
 use crate::console::LineBuffer;
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::stage2::AddressSpace;
-use crate::sync::{AtomicBool, AtomicU32};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
 use crate::vcpu::Vcpu;
 
 /// What was made for a VM; the rest of it follows from its record.
@@ -58,6 +57,7 @@ impl Parts {
             handle_limit: record.handles,
             area: EventArea::new(self.area),
             pages: self.pages,
+            base: AtomicU64::new(0),
             inner: Lock::new(Inner {
                 spaces,
                 account: self.account,
@@ -75,8 +75,6 @@ impl Parts {
             awake: AtomicU32::new(0),
             has_run: AtomicBool::new(false),
         };
-        let now = timer::now();
-        (0..vm.vcpu_count()).for_each(|vcpu| vm.note_birth(vcpu, now, site.wall));
         PageBox::new(own, vm).map_err(|_| ())
     }
 }

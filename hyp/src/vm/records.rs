@@ -10,7 +10,7 @@ use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 use super::{VCPUS_MAX, Vm};
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
-use crate::timer::{NEVER, Wall, nanoseconds};
+use crate::timer::{NEVER, nanoseconds};
 use crate::vcpu::Public;
 
 const WORDS: usize = size_of::<VcpuRecord>() / 8;
@@ -22,7 +22,6 @@ const RUNNABLE: usize = offset_of!(VcpuRecord, runnable) / 8;
 const BLOCKED: usize = offset_of!(VcpuRecord, blocked) / 8;
 const OFF: usize = offset_of!(VcpuRecord, off) / 8;
 const WALL_BASE: usize = offset_of!(VcpuRecord, wall_base) / 8;
-const WALL_COUNTER: usize = offset_of!(VcpuRecord, wall_counter) / 8;
 const DEADLINE: usize = offset_of!(VcpuRecord, deadline) / 8;
 const EXITS: usize = offset_of!(VcpuRecord, exits) / 8;
 
@@ -83,18 +82,27 @@ impl Vm {
         word(self.record(vcpu), index)
     }
 
-    /// Says that `vcpu` is off since `now`, the VM's first moment, and what time it is. The sequence stays zero: nothing was written.
-    pub fn note_birth(&self, vcpu: u8, now: u64, wall: Option<Wall>) {
-        self.record_word(vcpu, SINCE).store(now, Ordering::Relaxed);
-        if let Some(Wall { ns, counter }) = wall {
-            self.record_word(vcpu, WALL_BASE).store(ns, Ordering::Relaxed);
-            self.record_word(vcpu, WALL_COUNTER).store(counter, Ordering::Relaxed);
-        }
+    /// Says what time of day it was, in nanoseconds since 1970, when the VM's counter began with 0, which is what stands beside it. The
+    /// sequence stays zero: nothing was written.
+    pub(super) fn note_wall(&self, vcpu: u8, ns: u64) {
+        self.record_word(vcpu, WALL_BASE).store(ns, Ordering::Relaxed);
     }
 
-    /// Says that `vcpu` is in `state` since `now`, and waits until `deadline` if it waits (both in ticks).
+    /// Says that `vcpu` is in `state` since `now`, and waits until `deadline` if it waits (both in ticks of the machine).
     #[inline(always)]
     pub fn note_state(&self, vcpu: u8, state: RunState, now: u64, deadline: u64) {
+        let base = self.time_base();
+        self.note_ticks(
+            vcpu,
+            state,
+            now.wrapping_sub(base),
+            if deadline == NEVER { NEVER } else { deadline.wrapping_sub(base) },
+        );
+    }
+
+    /// The same in ticks of the VM.
+    #[inline(always)]
+    fn note_ticks(&self, vcpu: u8, state: RunState, now: u64, deadline: u64) {
         let record = self.record(vcpu);
         let word = |index: usize| word(record, index);
         let before = word(SEQUENCE).load(Ordering::Relaxed);
@@ -156,24 +164,25 @@ impl Vm {
         }
     }
 
-    /// Says that `vcpu` runs since `now`, with the times that were noted.
+    /// Says that `vcpu` runs since `now`, with the times that were noted. `base` is the VM's, which the caller has at hand.
     #[inline(always)]
-    pub fn note_running(&self, vcpu: u8, public: &Public, now: u64) {
+    pub fn note_running(&self, vcpu: u8, public: &Public, now: u64, base: u64) {
+        let shown = now.wrapping_sub(base);
         if !self.manner.is_alone() {
-            return self.note_state(vcpu, RunState::Running, now, NEVER);
+            return self.note_ticks(vcpu, RunState::Running, shown, NEVER);
         }
         let (left, ready) = (public.left.load(Ordering::Relaxed), public.ready.load(Ordering::Relaxed));
         // The only reader is about to run here: it sees everything, or what it read before it lost the core was of an older sequence.
-        let record = self.record(vcpu);
+        let record = self.record(0);
         let add = |index: usize, more: u64| {
             let word = word(record, index);
             word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
         };
         add(SEQUENCE, 2);
-        add(RUNNING, left.wrapping_sub(word(record, SINCE).load(Ordering::Relaxed)));
+        add(RUNNING, left.wrapping_sub(base).wrapping_sub(word(record, SINCE).load(Ordering::Relaxed)));
         add(BLOCKED, ready.wrapping_sub(left));
         add(RUNNABLE, now.wrapping_sub(ready));
-        word(record, SINCE).store(now, Ordering::Relaxed);
+        word(record, SINCE).store(shown, Ordering::Relaxed);
     }
 
     /// Counts an exit of `vcpu`, which is on this core.
@@ -184,11 +193,11 @@ impl Vm {
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Returns how many ticks `vcpu`, which is on this core, has run until `now`.
+    /// Returns how many ticks `vcpu`, which is on this core, has run until `now`, in ticks of the machine.
     #[must_use]
     pub fn time_run(&self, vcpu: u8, now: u64) -> u64 {
         let word = |index: usize| self.record_word(vcpu, index).load(Ordering::Relaxed);
-        word(RUNNING).wrapping_add(now.wrapping_sub(word(SINCE)))
+        word(RUNNING).wrapping_add(self.ticks_at(now).wrapping_sub(word(SINCE)))
     }
 
     /// Says in nanoseconds how long `vcpu` has been ready while its core was busy, by a counter of `hz` ticks a second.

@@ -2,10 +2,9 @@
 
 use strato_abi::Call;
 use strato_abi::error::Code;
-use strato_hyp::arch::timer;
 
 use crate::plan::{CODE, Guest, SHARED, System};
-use crate::stage::Story;
+use crate::stage::{Story, shown};
 use crate::talk::{A, B, handle};
 
 const READ_WRITE: u16 = 3;
@@ -86,7 +85,7 @@ fn a_vm_can_end_with_everything_it_can_make() {
 fn a_vm_that_waits_ends_when_it_is_told_to() {
     let mut s = Story::new(&System::pair(Guest { vcpus: 2, ..Guest::new("a") }, Guest::new("b")));
     s.call(A, Call::VcpuStart, &[1, CODE, 0]);
-    s.begin((0, 1), Call::VcpuWait, &[timer::now() + (1 << 40)]);
+    s.begin((0, 1), Call::VcpuWait, &[shown() + (1 << 40)]);
     s.turns(6);
     assert_eq!(s.ask(A, Call::CoreExit, &[3, 0]), None);
     until_gone(&mut s, 0);

@@ -7,7 +7,7 @@ use strato_hyp::arch::frame::RawExit;
 use strato_hyp::arch::{Deed, guest, native};
 
 use crate::plan::{CODE, DATA, Guest, SLICE, System};
-use crate::stage::{INTERRUPT, Story, Who};
+use crate::stage::{INTERRUPT, Story, Who, shown};
 use crate::talk::{A, B};
 
 const VECTORS: u64 = CODE + 0x800;
@@ -57,7 +57,7 @@ fn translation_registers_are_a_native_vcpus_own_and_constants_for_all_others() {
     s.begin(B, Call::VcpuWait, &[u64::MAX]);
     s.turns(4);
     at_stage1(&mut s, A, |now| now.ttbr0 = 0x55);
-    s.begin(A, Call::VcpuWait, &[strato_hyp::arch::timer::now() + 40 * SLICE]);
+    s.begin(A, Call::VcpuWait, &[shown() + 40 * SLICE]);
     s.turns(200);
     at_stage1(&mut s, A, |now| assert_eq!(now.ttbr0, 0x55));
     s.close();

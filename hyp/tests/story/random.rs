@@ -7,11 +7,10 @@ use strato_abi::error::Code;
 use strato_abi::plan::VM_FAULT_HANDLER;
 use strato_hyp::arch::Deed;
 use strato_hyp::arch::frame::RawExit;
-use strato_hyp::arch::timer;
 use strato_hyp::sync::Ordering;
 
 use crate::plan::{CODE, DATA, Guest, SHARED, SLICE, System};
-use crate::stage::{Story, Who};
+use crate::stage::{Story, Who, shown};
 use crate::talk::handle;
 
 /// What a guest does next. The numbers choose among what stands below.
@@ -79,7 +78,7 @@ fn argument(name: &str, choice: u16, known: &[u64]) -> u64 {
         "port" | "peer" | "key" | "target" => of(&all),
         "flags" => of(&[0, 0, 0, 1]),
         "vcpu" => of(&[0, 1, 1, 2]),
-        "deadline" => of(&[0, 1, timer::now() + SLICE, timer::now() + 3 * SLICE, timer::now() + 9 * SLICE]),
+        "deadline" => of(&[0, 1, shown() + SLICE, shown() + 3 * SLICE, shown() + 9 * SLICE]),
         _ => of(&[0, 1, 0, 2]),
     }
 }

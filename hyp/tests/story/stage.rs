@@ -24,6 +24,14 @@ use crate::plan::{SLICE, System};
 pub(crate) type Who = (u8, u8);
 type Step = Box<dyn FnOnce(&mut Frame) -> Deed>;
 
+/// What the machine's counter shows when the VMs of a story begin, and theirs show 0: a little after a period of any reservation begins.
+pub(crate) const BORN: u64 = 1_251_000;
+
+/// Returns what the counter of a guest shows.
+pub(crate) fn shown() -> u64 {
+    timer::now() - BORN
+}
+
 /// An exit in which nothing is asked.
 pub(crate) const INTERRUPT: RawExit = RawExit { vector: 1, esr: 0, far: 0, hpfar: 0 };
 
@@ -87,6 +95,7 @@ struct Core {
     space: Vttbr,
     line: bool,
     fp_traps: bool,
+    offset: u64,
 }
 
 /// A machine in the middle of a story.
@@ -109,7 +118,7 @@ impl Story {
         let _ = log::set_logger(&Capture); // the error says that it is set
         LOG.take();
         watch::forget_all();
-        timer::set_now(1000);
+        timer::set_now(BORN);
         let parts = system.parts(cores);
         let plan = start::plan(&parts);
         let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, &plan)));
@@ -118,7 +127,7 @@ impl Story {
             let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
             let visitor = machine.epochs.join(n).expect("each core joins once");
             let space = Vttbr::from_bits(0);
-            Core { cpu, visitor, el1: El1::RESET, space, line: false, fp_traps: true }
+            Core { cpu, visitor, el1: El1::RESET, space, line: false, fp_traps: true, offset: 0 }
         });
         let story = Self { machine, cores: cores.collect(), active: 0, pace: SLICE };
         guest::init_core();
@@ -196,12 +205,14 @@ impl Story {
         guest::save(&mut old.el1);
         old.el1.mpidr = guest::mpidr();
         (old.space, old.line, old.fp_traps) = (current_vttbr(), guest::line(), guest::fp_traps());
+        old.offset = timer::offset();
         self.active = n;
         let new = &self.cores[n];
         guest::load(&new.el1);
         set_vttbr(new.space);
         guest::set_line(new.line);
         guest::trap_fp(new.fp_traps);
+        timer::set_offset(new.offset);
     }
 
     /// Does `count` turns on every core.

@@ -10,7 +10,7 @@ use strato_hyp::sync::Ordering;
 use strato_hyp::vcpu::orders;
 
 use crate::plan::{CODE, Guest, SLICE, System};
-use crate::stage::{INTERRUPT, Story, Who};
+use crate::stage::{INTERRUPT, Story, Who, shown};
 use crate::talk::{A, B, fill, handle};
 
 /// Lets `who` look at its EL1 registers and change them, while it has the core.
@@ -88,7 +88,7 @@ fn registers_of_el1_stay_on_a_core_that_sleeps_and_are_saved_when_it_wakes_for_a
     mark(&mut s, A, 0xa);
     mark(&mut s, B, 0xb);
     // `b` waits, then `a` does and is the one that stays; the deadline of `b` comes first.
-    let now = strato_hyp::arch::timer::now();
+    let now = shown();
     s.begin(B, Call::VcpuWait, &[now + 40 * SLICE]);
     s.turns(4);
     mark(&mut s, A, 0xaa); // since it had the core alone, nothing of this was saved

@@ -7,7 +7,7 @@ use strato_hyp::arch::{Deed, gic_cpu, timer};
 
 use crate::event_calls::{PORT, pair};
 use crate::plan::{Guest, SLICE, System};
-use crate::stage::{INTERRUPT, Story, Who};
+use crate::stage::{BORN, INTERRUPT, Story, Who, shown};
 use crate::talk::{A, B, handle};
 
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -53,10 +53,10 @@ fn a_port_of_ones_own_raises_itself() {
 fn a_timer_raises_its_port_once_when_its_time_has_come_and_not_before() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);
-    let deadline = timer::now() + 20;
+    let deadline = shown() + 20;
     s.call(A, Call::TimeTimerSet, &[port, deadline, 0, 0]);
-    assert_eq!(timer::armed(), Some(deadline), "the guest was not left for it");
-    while timer::now() < deadline {
+    assert_eq!(timer::armed(), Some(BORN + deadline), "the guest was not left for it");
+    while shown() < deadline {
         assert!(!s.take(A, port));
         s.turns(1);
     }
@@ -71,7 +71,7 @@ fn a_timer_raises_its_port_once_when_its_time_has_come_and_not_before() {
 #[test]
 fn a_timer_wakes_a_vcpu_that_waits_and_the_wait_names_the_event() {
     let mut s = slow(&pair());
-    s.call(A, Call::TimeTimerSet, &[PORT, timer::now() + 30, 0, 0]);
+    s.call(A, Call::TimeTimerSet, &[PORT, shown() + 30, 0, 0]);
     s.begin(A, Call::VcpuWait, &[NEVER]);
     s.turns(10);
     assert!(s.answer(A, Call::VcpuWait).is_none());
@@ -85,7 +85,7 @@ fn a_timer_wakes_a_vcpu_that_waits_and_the_wait_names_the_event() {
 #[test]
 fn a_periodic_timer_keeps_to_its_grid_however_late_the_core_is() {
     let mut s = slow(&System::one(1));
-    let (port, first) = (s.own_port(A), timer::now() + 10);
+    let (port, first) = (s.own_port(A), shown() + 10);
     s.call(A, Call::TimeTimerSet, &[port, first, SHORTEST, 0]);
     for late in [0, 3, SHORTEST - 1, SHORTEST, 7 * SHORTEST + 11] {
         timer::set_now(timer::armed().unwrap() + late);
@@ -93,7 +93,7 @@ fn a_periodic_timer_keeps_to_its_grid_however_late_the_core_is() {
         assert!(s.take(A, port), "one event, of however many periods");
         let next = timer::armed().unwrap();
         assert!(next > timer::now() && next - timer::now() <= SHORTEST);
-        assert_eq!((next - first) % SHORTEST, 0, "nothing drifts");
+        assert_eq!((next - BORN - first) % SHORTEST, 0, "nothing drifts");
     }
     assert_eq!(s.call(A, Call::TimeTimerCancel, &[port])[0], 1);
     s.close();
@@ -105,7 +105,7 @@ fn slack_makes_timers_meet() {
     let ports: Vec<u64> = (0..3).map(|_| s.own_port(A)).collect();
     let now = timer::now();
     for (n, port) in (0..).zip(&ports) {
-        s.call(A, Call::TimeTimerSet, &[*port, now + 1000 + n, 0, 4096]);
+        s.call(A, Call::TimeTimerSet, &[*port, now - BORN + 1000 + n, 0, 4096]);
     }
     let moment = timer::armed().unwrap();
     assert!(moment >= now + 1002 && moment <= now + 1000 + 4096);
@@ -119,7 +119,7 @@ fn slack_makes_timers_meet() {
 fn times_that_have_passed_and_times_that_never_come_are_defined() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);
-    for deadline in [0, 1, timer::now()] {
+    for deadline in [0, 1, shown()] {
         s.call(A, Call::TimeTimerSet, &[port, deadline, 0, 0]);
         s.turns(1);
         assert!(s.take(A, port));
@@ -135,7 +135,7 @@ fn times_that_have_passed_and_times_that_never_come_are_defined() {
     s.call(A, Call::TimeTimerSet, &[port, 0, 1 << 63, 0]);
     s.turns(2);
     assert!(s.take(A, port));
-    assert_eq!(timer::armed(), Some(1 << 63));
+    assert_eq!(timer::armed(), Some(BORN + (1 << 63)));
     s.close();
 }
 
@@ -144,8 +144,8 @@ fn a_port_has_one_timer_and_cancelling_says_whether_it_was_set() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);
     assert_eq!(s.call(A, Call::TimeTimerCancel, &[port])[0], 0);
-    s.call(A, Call::TimeTimerSet, &[port, timer::now() + 40, 0, 0]);
-    s.call(A, Call::TimeTimerSet, &[port, timer::now() + 400, 0, 0]);
+    s.call(A, Call::TimeTimerSet, &[port, shown() + 40, 0, 0]);
+    s.call(A, Call::TimeTimerSet, &[port, shown() + 400, 0, 0]);
     s.turns(60);
     assert!(!s.take(A, port), "the first was replaced");
     assert_eq!(s.call(A, Call::TimeTimerCancel, &[port])[0], 1);
@@ -179,7 +179,7 @@ fn a_vm_has_so_many_timers_and_a_closed_port_gives_its_one_back() {
     let limit = s.call(A, Call::CoreLimit, &[LimitKey::TimersPerVm as u64])[0];
     assert_eq!(s.call(A, Call::CoreLimit, &[LimitKey::TimerPeriodNanoseconds as u64])[0], 100_000);
     let ports: Vec<u64> = (0..limit).map(|_| s.own_port(A)).collect();
-    let far = timer::now() + 1_000_000;
+    let far = shown() + 1_000_000;
     for port in &ports {
         s.call(A, Call::TimeTimerSet, &[*port, far, 0, 0]);
     }
@@ -194,7 +194,7 @@ fn a_vm_has_so_many_timers_and_a_closed_port_gives_its_one_back() {
 fn a_later_owner_of_a_ports_number_gets_nothing_of_its_timer() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);
-    let deadline = timer::now() + 300;
+    let deadline = shown() + 300;
     s.call(A, Call::TimeTimerSet, &[port, deadline, 0, 0]);
     s.call(A, Call::TimeLocal, &[port]);
     s.call(A, Call::EvtClose, &[port]);
@@ -206,7 +206,7 @@ fn a_later_owner_of_a_ports_number_gets_nothing_of_its_timer() {
         timer::load_local(timer::LOCAL_ENABLE, deadline);
         Deed::Exit(INTERRUPT)
     });
-    timer::set_now(deadline);
+    timer::set_now(BORN + deadline);
     gic_cpu::pend(27);
     s.turns(3);
     assert_eq!(s.word(A, 0), 0);
@@ -222,14 +222,14 @@ fn a_timer_follows_its_port_to_another_vcpu_and_another_core() {
     s.call(A, Call::VcpuStart, &[1, crate::plan::CODE, 0]);
     s.begin(other, Call::VcpuWait, &[NEVER]);
     s.turns(4);
-    s.call(A, Call::TimeTimerSet, &[port, timer::now() + 40, 0, 0]);
+    s.call(A, Call::TimeTimerSet, &[port, shown() + 40, 0, 0]);
     s.call(A, Call::EvtBindVcpu, &[port, 1]);
     s.until_seen(other).unwrap();
     assert_eq!(s.answer(other, Call::VcpuWait).unwrap()[1], 1);
     assert!(s.take(other, port) && !s.take(A, port));
     // Set anew by the other vCPU it is its core's; the deadline that the first core still has is an old one.
-    s.call(A, Call::TimeTimerSet, &[port, timer::now() + 100, 0, 0]);
-    s.call(other, Call::TimeTimerSet, &[port, timer::now() + 1000, 0, 0]);
+    s.call(A, Call::TimeTimerSet, &[port, shown() + 100, 0, 0]);
+    s.call(other, Call::TimeTimerSet, &[port, shown() + 1000, 0, 0]);
     s.turns(120);
     assert!(!s.take(other, port));
     s.turns(1000);
@@ -241,14 +241,14 @@ fn a_timer_follows_its_port_to_another_vcpu_and_another_core() {
 fn many_timers_at_one_tick_are_all_served_in_turns_of_sixteen() {
     let mut s = slow(&System::new([Guest { handles: 64, ..Guest::new("a") }]));
     let ports: Vec<u64> = (0..32).map(|_| s.own_port(A)).collect();
-    let deadline = timer::now() + 500;
+    let deadline = shown() + 500;
     for port in &ports {
         s.call(A, Call::TimeTimerSet, &[*port, deadline, 0, 0]);
     }
-    timer::set_now(deadline);
+    timer::set_now(BORN + deadline);
     s.turns(1);
     assert_eq!(s.word(A, 0).count_ones(), 16);
-    assert_eq!(timer::armed(), Some(deadline), "due again at once");
+    assert_eq!(timer::armed(), Some(BORN + deadline), "due again at once");
     s.turns(1);
     assert_eq!(s.word(A, 0).count_ones(), 32);
     s.close();
@@ -257,7 +257,7 @@ fn many_timers_at_one_tick_are_all_served_in_turns_of_sixteen() {
 #[test]
 fn a_vm_that_ends_takes_its_timers_along() {
     let mut s = slow(&pair());
-    s.call(A, Call::TimeTimerSet, &[PORT, timer::now() + 3000, SHORTEST, 0]);
+    s.call(A, Call::TimeTimerSet, &[PORT, shown() + 3000, SHORTEST, 0]);
     s.ask(A, Call::CoreExit, &[0, 0]);
     s.turns(100);
     s.pace = SLICE;

@@ -11,6 +11,7 @@ use strato_hyp::vm::Vm;
 
 use crate::event_calls::pair;
 use crate::plan::{SLICE, System};
+use crate::stage::BORN;
 use crate::talk::A;
 use crate::time_calls::slow;
 
@@ -19,11 +20,11 @@ fn the_time_of_day_goes_on_from_what_the_machines_clock_said() {
     let wall = Wall { ns: 1_800_000_000_000_000_000, counter: 0 };
     let mut s = slow(&System { wall: Some(wall), ..pair() });
     let [ns, counter, epoch] = s.call(A, Call::TimeClock, &[1]);
-    assert_eq!((ns, epoch), (wall.ns + counter * 16, 0));
+    assert_eq!((ns, epoch), (wall.ns + (BORN + counter) * 16, 0));
     let word = |vm: &Vm, offset: usize| vm.pages[1].word(offset / 8).unwrap().load(Ordering::Relaxed);
     let fields =
         [offset_of!(VcpuRecord, wall_base), offset_of!(VcpuRecord, wall_counter), offset_of!(VcpuRecord, wall_epoch)];
-    assert_eq!(s.vm(A.0, |vm| fields.map(|field| word(vm, field))), [wall.ns, wall.counter, 0]);
+    assert_eq!(s.vm(A.0, |vm| fields.map(|field| word(vm, field))), [wall.ns + BORN * 16, 0, 0]);
     s.close();
 }
 

@@ -5,7 +5,7 @@ use strato_hyp::arch::{Deed, gic_cpu, timer};
 
 use crate::event_calls::{PORT, pair};
 use crate::plan::{SLICE, System};
-use crate::stage::{INTERRUPT, Story, Who};
+use crate::stage::{BORN, INTERRUPT, Story, Who, shown};
 use crate::talk::{A, B};
 use crate::time_calls::{NEVER, slow};
 
@@ -32,9 +32,9 @@ fn a_virtual_timer_that_expires_on_the_core_raises_its_port_and_is_masked() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);
     s.call(A, Call::TimeLocal, &[port]);
-    let deadline = timer::now() + 5;
+    let deadline = shown() + 5;
     program(&mut s, A, timer::LOCAL_ENABLE, deadline);
-    timer::set_now(deadline);
+    timer::set_now(BORN + deadline);
     gic_cpu::pend(27);
     s.turns(2);
     assert!(s.take(A, port));
@@ -49,12 +49,12 @@ fn a_virtual_timer_that_expires_on_the_core_raises_its_port_and_is_masked() {
 fn a_virtual_timer_expires_while_its_vcpu_is_off_the_core_and_is_masked_when_it_comes_back() {
     let mut s = slow(&pair());
     s.call(A, Call::TimeLocal, &[PORT]);
-    let deadline = timer::now() + 60;
+    let deadline = shown() + 60;
     program(&mut s, A, timer::LOCAL_ENABLE, deadline);
     s.begin(A, Call::VcpuWait, &[NEVER]);
     s.turns(10);
     assert_eq!(local(&mut s, B), (0, 0), "the other sees nothing of it");
-    assert_eq!(timer::armed(), Some(deadline));
+    assert_eq!(timer::armed(), Some(BORN + deadline));
     s.pace = SLICE; // the other has the core
     s.until_seen(A).expect("it is woken");
     assert_eq!(s.answer(A, Call::VcpuWait).unwrap()[1], 1);

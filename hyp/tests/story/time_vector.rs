@@ -6,7 +6,7 @@ use strato_hyp::sync::Ordering;
 
 use crate::event_calls::pair;
 use crate::plan::{CODE, Guest, SLICE, System};
-use crate::stage::Story;
+use crate::stage::{BORN, Story, shown};
 use crate::talk::A;
 
 const NEVER: u64 = u64::MAX;
@@ -34,16 +34,16 @@ fn listener() -> (Story, u64) {
 #[test]
 fn a_timer_that_is_due_raises_the_line_of_the_guest_that_runs() {
     let (mut s, port) = listener();
-    let deadline = timer::now() + 6500;
+    let deadline = shown() + 6500;
     s.call(A, Call::TimeTimerSet, &[port, deadline, 6250, 0]);
-    timer::set_now(deadline - 1); // a turn takes a tick, and the deadline is found by the interrupt alone
+    timer::set_now(BORN + deadline - 1); // a turn takes a tick, and the deadline is found by the interrupt alone
     gic_cpu::take_ended();
     gic_cpu::pend(HYP_TIMER);
     let before = interrupts(&mut s);
     s.turns(1);
     assert!(guest::line());
     assert_eq!(pending(&mut s, 0), 1 << (port & 63));
-    assert_eq!(timer::armed(), Some(deadline + 6250), "its next deadline");
+    assert_eq!(timer::armed(), Some(BORN + deadline + 6250), "its next deadline");
     assert!(gic_cpu::take_ended().contains(&HYP_TIMER));
     assert!(interrupts(&mut s) > before, "it is counted");
     s.close();
@@ -56,7 +56,7 @@ fn a_virtual_timer_raises_the_line_and_one_that_was_turned_off_nothing() {
     gic_cpu::pend(VIRTUAL_TIMER);
     s.turns(1);
     assert_eq!((guest::line(), pending(&mut s, 0)), (false, 0));
-    timer::load_local(timer::LOCAL_ENABLE, timer::now());
+    timer::load_local(timer::LOCAL_ENABLE, shown());
     gic_cpu::pend(VIRTUAL_TIMER);
     s.turns(1);
     assert_eq!((guest::line(), pending(&mut s, 0)), (true, 1 << (port & 63)));
@@ -76,9 +76,9 @@ fn a_timer_for_a_sibling_that_waits_leaves_the_guest_to_wake_it() {
     s.pace = SLICE;
     s.turns(4);
     s.pace = 1;
-    let deadline = timer::now() + 100;
+    let deadline = shown() + 100;
     s.call(A, Call::TimeTimerSet, &[port, deadline, 0, 0]);
-    timer::set_now(deadline - 1);
+    timer::set_now(BORN + deadline - 1);
     gic_cpu::pend(HYP_TIMER);
     s.turns(1);
     s.pace = SLICE;

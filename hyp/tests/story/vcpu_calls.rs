@@ -6,7 +6,7 @@ use strato_abi::vcpu::RunState;
 use strato_hyp::arch::{Deed, timer};
 
 use crate::plan::{CODE, Guest, SLICE, System};
-use crate::stage::{INTERRUPT, Story};
+use crate::stage::{INTERRUPT, Story, shown};
 use crate::talk::{A, B, handle};
 
 fn pair() -> System {
@@ -117,14 +117,14 @@ fn a_wait_with_news_comes_back_at_once() {
 #[test]
 fn a_deadline_wakes_with_no_selector_and_one_in_the_past_does_not_wait() {
     let mut s = Story::new(&System::one(1));
-    for deadline in [0, timer::now()] {
+    for deadline in [0, shown()] {
         assert_eq!(s.call(A, Call::VcpuWait, &[deadline])[0], 0);
     }
     s.pace = 10;
-    let deadline = timer::now() + 1000;
+    let deadline = shown() + 1000;
     s.begin(A, Call::VcpuWait, &[deadline]);
     s.turns(50);
-    assert!(s.answer(A, Call::VcpuWait).is_none(), "it is {}", timer::now());
+    assert!(s.answer(A, Call::VcpuWait).is_none(), "it is {}", shown());
     s.turns(60);
     let x = s.answer(A, Call::VcpuWait).unwrap();
     assert_eq!(x[1], 0);
@@ -135,7 +135,7 @@ fn a_deadline_wakes_with_no_selector_and_one_in_the_past_does_not_wait() {
 #[test]
 fn an_event_before_the_deadline_cancels_it() {
     let mut s = Story::new(&pair());
-    s.begin(A, Call::VcpuWait, &[timer::now() + 20 * SLICE]);
+    s.begin(A, Call::VcpuWait, &[shown() + 20 * SLICE]);
     s.turns(4);
     s.call(B, Call::EvtSend, &[handle(2)]);
     s.until_seen(A).unwrap();

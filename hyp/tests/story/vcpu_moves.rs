@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 use strato_abi::Call;
 use strato_abi::plan::VM_FP;
-use strato_hyp::arch::{Deed, gic_cpu, guest, timer};
+use strato_hyp::arch::{Deed, gic_cpu, guest};
 
 use crate::plan::{CODE, Guest, RTC_INTID, SLICE, System};
-use crate::stage::{INTERRUPT, Story, Who};
+use crate::stage::{INTERRUPT, Story, Who, shown};
 use crate::talk::{A, handle};
 
 const SECOND: Who = (0, 1);
@@ -97,7 +97,7 @@ fn what_is_pending_and_deadlines_go_along() {
     go(&mut s, A, THERE);
     assert_ne!(s.call(A, Call::VcpuWait, &[u64::MAX])[0], 0, "the kick of before");
     // A wait there is over by its deadline, and by a kick from the core of before.
-    let end = timer::now() + 8 * SLICE;
+    let end = shown() + 8 * SLICE;
     assert!(s.call(A, Call::VcpuWait, &[end])[1] >= end);
     s.begin(A, Call::VcpuWait, &[u64::MAX]);
     s.turns(8);
@@ -177,7 +177,7 @@ proptest! {
             let other = u64::from(1 - who.1);
             match step {
                 0..4 => s.begin(who, Call::VcpuSchedSet, &[[HERE, THERE, handle(3), 0][usize::from(step)], 10, 0, 0]),
-                4 => s.begin(who, Call::VcpuWait, &[timer::now() + 3 * SLICE]),
+                4 => s.begin(who, Call::VcpuWait, &[shown() + 3 * SLICE]),
                 5 => s.begin(who, Call::VcpuKick, &[1 << other]),
                 6 => s.begin(who, Call::VcpuYield, &[1, other]),
                 _ => s.begin(who, Call::VcpuWatchdog, &[0]),

@@ -5,7 +5,7 @@ use strato_abi::error::{Code, Reason};
 use strato_abi::vcpu::RunState;
 
 use crate::plan::{CODE, Guest, SCHED_PRIORITY, SLICE, System};
-use crate::stage::{Story, Who};
+use crate::stage::{Story, Who, shown};
 use crate::talk::{A, B, handle};
 
 const SECOND: Who = (0, 1);
@@ -88,7 +88,7 @@ fn a_vcpu_that_is_out_of_budget_is_runnable_and_comes_back_by_itself() {
 #[test]
 fn one_that_waits_keeps_its_budget_to_the_end_of_the_period() {
     let mut s = reserved();
-    s.begin(A, Call::VcpuWait, &[strato_hyp::arch::timer::now() + 10 * SLICE]);
+    s.begin(A, Call::VcpuWait, &[shown() + 10 * SLICE]);
     s.turns(9);
     s.ran();
     assert!(s.until_seen(A).is_some());

@@ -6,6 +6,7 @@ std::thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
     static DEADLINE: Cell<Option<u64>> = const { Cell::new(None) };
     static LOCAL: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    static OFFSET: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Returns what [`set_now`] set, 0 at first.
@@ -46,6 +47,16 @@ pub const LOCAL_ENABLE: u64 = 1;
 /// CNTV_CTL_EL0.IMASK.
 pub const LOCAL_MASK: u64 = 2;
 
+/// Remembers CNTVOFF_EL2.
+pub fn set_offset(ticks: u64) {
+    OFFSET.set(ticks);
+}
+
+/// Returns CNTVOFF_EL2.
+pub fn offset() -> u64 {
+    OFFSET.get()
+}
+
 /// Remembers CNTV_CTL_EL0 and CNTV_CVAL_EL0.
 pub fn load_local(control: u64, deadline: u64) {
     LOCAL.set((control, deadline));
@@ -64,7 +75,7 @@ pub fn stop_local() {
 /// Masks the virtual timer if it is enabled and its time has come. Returns whether it was.
 pub fn mask_local() -> bool {
     let (control, deadline) = LOCAL.get();
-    let is_due = control == LOCAL_ENABLE && deadline <= now();
+    let is_due = control == LOCAL_ENABLE && deadline <= now().wrapping_sub(offset());
     if is_due {
         LOCAL.set((LOCAL_ENABLE | LOCAL_MASK, deadline));
     }
