@@ -2,6 +2,7 @@
 
 use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use strato_guest::abi::time::ClockKind;
 use strato_guest::abi::{Call, Code, PortHandle};
 use strato_guest::event_area::EventCells;
 use strato_guest::time::Instant;
@@ -27,6 +28,7 @@ static RACED: AtomicU64 = AtomicU64::new(0);
 static ARMED: AtomicU64 = AtomicU64::new(0);
 static LAST: AtomicU64 = AtomicU64::new(0);
 static WENT_BACK: AtomicBool = AtomicBool::new(false);
+static DIFFERS: AtomicBool = AtomicBool::new(false);
 
 /// Returns a port of one's own. Numbers of closed ports rest until every core has seen that they are closed.
 fn own() -> Result<PortHandle, Error> {
@@ -161,6 +163,16 @@ pub(crate) fn tm04_the_own_timer_is_ones_own(_: &Info, scratch: &Scratch) -> Res
     for cval in [HALF, NEVER - 1, NEVER] {
         local.arm(Instant::from_ticks(cval));
         ensure(!came(port, 100)?, "the end of time has come")?;
+        let mut registers = [0; 30];
+        scratch.execute(mrs(CTL), &mut registers)?;
+        ensure_equal("CNTV_CTL_EL0", registers.first().copied().unwrap_or(0) & 3, 1)?;
+    }
+    // The hypervisor keeps its time while others have the core: by this VM's counter, not by its own.
+    for ahead in 1..20 {
+        let due = time::counter() + ahead * 1000;
+        local.arm(Instant::from_ticks(due));
+        ensure(came(port, 1_000_000)?, "a time that has come raises the port")?;
+        ensure(time::counter() >= due, "a timer has come before its time")?;
     }
     for control in [0, 2, 3] {
         write(CTL, control)?;
@@ -215,7 +227,22 @@ pub(crate) fn tm08_time_goes_on_alone(info: &Info, _: &Scratch) -> Result<(), Fa
             vcpu::yield_now();
         }
     }
+    ensure(!DIFFERS.load(Ordering::SeqCst), "vCPUs have different offsets")?;
     ensure(!WENT_BACK.load(Ordering::SeqCst), "the counter went back")
+}
+
+/// Holds the counter of vCPU `number`, which makes the call, against what the hypervisor says: the offset on this core is that of the VM, and
+/// the counter began when the VM did, so that it tells nothing of how long the machine was up before. For TM05, too.
+pub(crate) fn begins_with_the_vm(number: usize) -> Result<(), Failure> {
+    let before = time::counter();
+    let waited = vcpu::wait(before + 50)?.now;
+    let clock = time::clock(ClockKind::Monotonic)?.counter;
+    let record = strato_guest::vcpu_area::record(number).ok_or("a vCPU has no record")?;
+    let after = time::counter();
+    ensure(before <= waited && waited <= clock && clock <= after, "the hypervisor counts by another offset")?;
+    ensure(record.since <= after, "a state has begun in the future")?;
+    let counted = record.running + record.runnable + record.blocked + record.off;
+    ensure_equal("ticks from the VM's first moment on", counted, record.since)
 }
 
 fn watch(number: usize) {
@@ -229,6 +256,7 @@ fn watch(number: usize) {
         match (round + number) % 16 {
             0 => drop(vcpu::wait(now + 100)),
             5 => vcpu::yield_now(),
+            9 if begins_with_the_vm(number).is_err() => DIFFERS.store(true, Ordering::SeqCst),
             _ => {}
         }
     }
