@@ -186,7 +186,7 @@ fn two_shares() -> Story {
 
 /// Lets the second vCPU use its budget up while the first waits, until the first is ready again. Returns whether it is out.
 fn use_up(s: &mut Story) {
-    s.begin(A, Call::VcpuWait, &[strato_hyp::arch::timer::now() + 30 * SLICE]);
+    s.begin(A, Call::VcpuWait, &[shown() + 30 * SLICE]);
     s.turns(440);
     s.ran();
     assert!(s.until_seen(A).is_some());
