@@ -49,7 +49,9 @@ pub fn set(flag: &AtomicBool) -> bool {
     old != 0
 }
 
-/// Clears `flag`, as [`set`] sets it.
+/// Clears `flag`, as [`set`] sets it. A load behind it may be done before the 0 is seen (STLXRB orders nothing behind it, DDI 0487, B2.3,
+/// "Barrier-ordered-before"), but not before LDAXRB; and that has read the very 1 which the 0 replaces, since the pair is atomic. So whatever
+/// was written before a flag that is cleared here is seen, and a flag that is set after the 0 stays.
 #[inline(always)]
 pub fn clear(flag: &AtomicBool) {
     // SAFETY: as in `set`, and the byte stored is 0: false.
