@@ -28,14 +28,15 @@ fn launch(info: &Info, body: fn(usize)) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for beats of the victim's, and ends the others.
+/// Waits for beats of the victim's, and for the others to have attacked meanwhile, and ends them.
 fn outlast(info: &Info) -> Result<(), Failure> {
     let victim = info.port("victim")?;
-    for _ in 0..BEATS {
+    let mut beats = 0;
+    while beats < BEATS || TURNS.load(Ordering::Acquire) == 0 {
         event::wait(victim)?;
+        beats += 1;
     }
     IS_OVER.store(true, Ordering::Release);
-    ensure(TURNS.load(Ordering::Acquire) > 0, "nobody attacked")?;
     ensure_equal("answers that cannot be", STRANGE.load(Ordering::Acquire), 0)?;
     Ok(())
 }
@@ -57,12 +58,14 @@ fn hammer(_: usize) {
 pub(crate) fn ds10_hammered_words_hold_no_sender_up(info: &Info, _: &Scratch) -> Result<(), Failure> {
     launch(info, hammer)?;
     let victim = info.port("victim")?;
-    for _ in 0..BEATS {
+    let mut beats = 0;
+    while beats < BEATS || TURNS.load(Ordering::Acquire) == 0 {
         let _ = event::wait_until(victim, strato_guest::time::deadline_in(2000))?;
         event::send(victim)?;
+        beats += 1;
     }
     IS_OVER.store(true, Ordering::Release);
-    ensure(TURNS.load(Ordering::Acquire) > 0, "nobody hammered")
+    Ok(())
 }
 
 /// Takes and gives memory back without end, as its neighbors on the other cores do: the lock of all memory. The victim, who maps a

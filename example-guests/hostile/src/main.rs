@@ -137,6 +137,7 @@ cases! {
         ds11_a_convoy_lets_everybody_through;
     races:
         ev11_every_event_wakes_who_waits_for_it,
+        ev11m_every_event_finds_who_moves,
         ev11u_every_event_interrupts_who_spins_or_sleeps,
         ev11v_every_event_wakes_another_vm;
     irqs:
@@ -156,7 +157,10 @@ cases! {
     moves:
         vc08_what_is_above_the_own_cap_is_refused,
         vc09_a_move_is_invisible_to_the_guest,
-        vc09s_vcpus_that_move_without_end_are_not_lost;
+        vc09s_vcpus_that_move_without_end_are_not_lost,
+        vc09d_a_vm_ends_while_its_vcpus_move,
+        vc09l_a_vm_ends_on_a_budget_that_is_lent,
+        vc04y_a_vm_ends_as_it_is_passed_the_core;
     timers:
         tm01_every_deadline_is_defined,
         tm03_short_periods_are_refused,

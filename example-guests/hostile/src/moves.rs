@@ -23,11 +23,12 @@ static IS_OVER: AtomicBool = AtomicBool::new(false);
 static STRANGE: AtomicU64 = AtomicU64::new(0);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 
-fn bits(SchedHandle(handle): SchedHandle) -> u64 {
+pub(crate) fn bits(SchedHandle(handle): SchedHandle) -> u64 {
     handle.bits().into()
 }
 
-fn share(info: &Info, n: u64) -> Result<Sched, Failure> {
+/// Returns share `n` of this VM, modulo how many there are.
+pub(crate) fn share(info: &Info, n: u64) -> Result<Sched, Failure> {
     let name = NAMES.iter().cycle().nth(n as usize % NAMES.len()).ok_or("no share")?;
     Ok(info.sched(name)?)
 }
@@ -152,4 +153,66 @@ pub(crate) fn vc09s_vcpus_that_move_without_end_are_not_lost(_: &Info, _: &Scrat
     }
     succeeds("SCHED_SET", Call::VcpuSchedSet, &[0, 8, 0, 0])?;
     ensure_equal("calls that were refused", STRANGE.load(Ordering::Relaxed), 0)
+}
+
+/// Ends as soon as all four have moved often enough, while three of them go on with it.
+pub(crate) fn vc09d_a_vm_ends_while_its_vcpus_move(_: &Info, _: &Scratch) -> Result<(), Failure> {
+    for (number, stack) in (1..4).zip(&STACKS) {
+        vcpu::launch(number, stack, wander, number)?;
+    }
+    wander(0);
+    ensure_equal("calls that were refused", STRANGE.load(Ordering::Relaxed), 0)
+}
+
+/// Yields to the first vCPU for ever.
+fn lend(number: usize) {
+    let own = share(strato_guest::info::get(), number as u64).map_or(0, |share| bits(share.handle));
+    if call(Call::VcpuSchedSet, &[own, 8, 0, 0]).0 != 0 {
+        STRANGE.fetch_add(1, Ordering::Relaxed);
+    }
+    loop {
+        if call(Call::VcpuYield, &[1, 0, 0, 0]).0 != 0 {
+            STRANGE.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Two vCPUs with shares of one core: the first one's is so small that it soon runs on what the second lends it, by all of whose time it
+/// comes to its end. The VM ends in the midst of that.
+pub(crate) fn vc09l_a_vm_ends_on_a_budget_that_is_lent(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    let own = share(info, 0)?;
+    let [stack, ..] = &STACKS;
+    vcpu::launch(1, stack, lend, 1)?;
+    succeeds("SCHED_SET", Call::VcpuSchedSet, &[bits(own.handle), 8, 0, 0])?;
+    // A hundred of its budgets, of which one comes in each of its periods: nearly all of it is lent.
+    let (mut worked, mut last) = (0, time::counter());
+    while worked < 100 * own.budget_ticks {
+        let now = time::counter();
+        // What lies between two looks is its own, or the other one's turn.
+        worked += (now - last).min(own.budget_ticks / 16);
+        last = now;
+    }
+    ensure_equal("calls that were refused", STRANGE.load(Ordering::Relaxed), 0)
+}
+
+/// Gives way for ever.
+fn give_way(number: usize) {
+    loop {
+        vcpu::yield_now();
+        if let Some(steps) = STEPS.get(number) {
+            steps.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends while its vCPUs and those of VMs like it pass each other every core without end: it is looked up there, and entered, meanwhile.
+pub(crate) fn vc04y_a_vm_ends_as_it_is_passed_the_core(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    for (number, stack) in (1..info.vcpus()).zip(&STACKS) {
+        vcpu::launch(number, stack, give_way, number)?;
+    }
+    let others = || STEPS.iter().take(info.vcpus()).skip(1);
+    while others().any(|steps| steps.load(Ordering::Relaxed) < ROUNDS) {
+        vcpu::yield_now();
+    }
+    Ok(())
 }

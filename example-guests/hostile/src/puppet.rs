@@ -3,7 +3,7 @@
 
 use strato_guest::abi::{Call, Code};
 use strato_guest::memory::Window;
-use strato_guest::{Failure, Info, ensure, ensure_equal, time, vcpu};
+use strato_guest::{Failure, Info, ensure_equal, vcpu};
 
 use crate::raw::{Random, id};
 use crate::scratch::{ipa, peek};
@@ -25,9 +25,6 @@ const READ_ON: u64 = 3;
 const CHURN: u64 = 4;
 const END: u64 = 5;
 const SCRIBBLE: u64 = 6;
-
-/// How long an answer may take, in microseconds: it is nobody's, then.
-const PATIENCE: u64 = 8_000_000;
 
 /// A puppet, as the one who moves it sees it.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +68,7 @@ impl Puppet {
 
     /// Waits for the answer to what was begun.
     pub(crate) fn finish(&self) -> Result<[u64; 8], Failure> {
-        let deadline = time::deadline_in(PATIENCE);
         while self.page.load(DONE)? != self.page.load(ASKED)? {
-            ensure(time::counter() < deadline, "the puppet does not answer")?;
             vcpu::yield_now();
         }
         let mut results = [0; 8];
@@ -119,9 +114,7 @@ impl Puppet {
     /// Lets the puppet load from `address` without an exit until that faults, and returns once it has begun.
     pub(crate) fn read_on(&self, address: u64, expected: u64) -> Result<(), Failure> {
         self.begin(READ_ON, &[address, expected])?;
-        let deadline = time::deadline_in(PATIENCE);
         while self.page.load(PROGRESS)? < 100 {
-            ensure(time::counter() < deadline, "the puppet does not read")?;
             vcpu::yield_now();
         }
         Ok(())
@@ -144,9 +137,8 @@ impl Puppet {
 
     /// Waits until the puppet has done more of what it does over and over.
     pub(crate) fn more(&self) -> Result<(), Failure> {
-        let (before, deadline) = (self.progress()?, time::deadline_in(PATIENCE));
+        let before = self.progress()?;
         while self.progress()? == before {
-            ensure(time::counter() < deadline, "the puppet does nothing")?;
             vcpu::yield_now();
         }
         Ok(())

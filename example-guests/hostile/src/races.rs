@@ -7,11 +7,13 @@ use ::core::hint::black_box;
 use ::core::sync::atomic::{AtomicU64, Ordering};
 
 use strato_guest::abi::vcpu::{NO_DEADLINE, RunState};
-use strato_guest::abi::{Handle, PortHandle};
+use strato_guest::abi::{Call, Handle, PortHandle};
 use strato_guest::event_area::EventCells;
 use strato_guest::{Failure, Info, ensure, ensure_equal, event, println, upcall, vcpu};
 
 use crate::crew::STACKS;
+use crate::moves::{bits, share};
+use crate::raw::succeeds;
 use crate::scratch::Scratch;
 
 /// Ports by the vCPU that they are bound to, which every vCPU may raise.
@@ -123,33 +125,49 @@ fn listen(me: usize, round: u64, way: Way) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Talks with the other one of the pair: even vCPUs begin.
-fn talk(me: usize, way_of: impl Fn(u64) -> Way) -> Result<(), Failure> {
+/// Talks with the other one of the pair: even vCPUs begin. Between what is said and what is waited for each does what `rest` says.
+fn talk(me: usize, way_of: impl Fn(u64) -> Way, rest: impl Fn(u64) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut state = 0x9e37_79b9_7f4a_7c15 ^ me as u64;
     for round in 1..=ROUNDS.load(Ordering::Acquire) {
         let way = way_of(round);
         dither(&mut state);
         if me.is_multiple_of(2) {
             tell(me, round, way)?;
+            rest(round)?;
             listen(me, round, way)?;
         } else {
             listen(me, round, way)?;
             dither(&mut state);
             // Who answers by SIGNAL_WAIT would wait for the next round: it sends.
             tell(me, round, if way == Way::SignalWait { Way::Send } else { way })?;
+            rest(round)?;
         }
     }
     Ok(())
 }
 
 fn by_calls(me: usize) {
-    if talk(me, Way::of).is_err() {
+    if talk(me, Way::of, |_| Ok(())).is_err() {
+        FAILED.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn on_the_move(me: usize) {
+    let mut shares = [0; 3];
+    for (n, to) in (0..).zip(&mut shares) {
+        *to = share(strato_guest::info::get(), n).map_or(0, |share| bits(share.handle));
+    }
+    let step = |round: u64| {
+        let to = shares.iter().cycle().nth((round as usize + me) % 3).copied().unwrap_or(0);
+        succeeds("SCHED_SET", Call::VcpuSchedSet, &[to, 8, 0, 0]).map(drop)
+    };
+    if talk(me, Way::of, step).is_err() {
         FAILED.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 fn by_upcalls(me: usize) {
-    let done = upcall::enable().map_err(Failure::from).and_then(|()| talk(me, |_| Way::Upcall));
+    let done = upcall::enable().map_err(Failure::from).and_then(|()| talk(me, |_| Way::Upcall, |_| Ok(())));
     if done.is_err() || upcall::disable().is_err() {
         FAILED.fetch_add(1, Ordering::AcqRel);
     }
@@ -195,6 +213,11 @@ fn pairs(info: &Info, body: fn(usize)) -> Result<(), Failure> {
 /// Two pairs of vCPUs on two or four cores: SEND, SIGNAL_WAIT and KICK in turn race with the other one's wait.
 pub(crate) fn ev11_every_event_wakes_who_waits_for_it(info: &Info, _: &Scratch) -> Result<(), Failure> {
     pairs(info, by_calls)
+}
+
+/// The same with vCPUs that go to another core between what they say and what they wait for.
+pub(crate) fn ev11m_every_event_finds_who_moves(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    pairs(info, on_the_move)
 }
 
 /// The same with receivers that are interrupted by the event, as they spin or as they fall asleep.

@@ -3,7 +3,7 @@
 use strato_guest::abi::{Call, Code};
 use strato_guest::memory::{self, READ_WRITE, Window};
 use strato_guest::ring::{Consumer, RingError};
-use strato_guest::{Failure, Info, ensure, ensure_equal, time, vcpu};
+use strato_guest::{Failure, Info, ensure, ensure_equal, vcpu};
 
 use crate::objects::{free, handle};
 use crate::puppet::Puppet;

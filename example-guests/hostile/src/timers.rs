@@ -110,7 +110,9 @@ pub(crate) fn tm02_racing_calls_deliver_once(_: &Info, _: &Scratch) -> Result<()
     }
     events += u64::from(came(port, 1000)?);
     ensure(events <= ARMED.load(Ordering::SeqCst), "more events than times that it was set")?;
-    ensure(events != 0, "nothing was delivered at all")?;
+    // Whether one came in time to be delivered is the host's affair; that the next one comes is not.
+    time::timer_set(port, time::counter(), 0, 0)?;
+    ensure(came(port, 1_000_000)?, "nothing is delivered after the race")?;
     Ok(event::close(port)?)
 }
 

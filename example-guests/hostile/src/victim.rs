@@ -11,14 +11,13 @@ use crate::scratch::ipa;
 
 /// Beats before the attackers are told.
 const QUIET: u64 = 8;
-/// Beats after which an attacker that is still there is given up.
-const BEATS_MAX: u64 = 20_000;
 /// Pages with canaries.
 const PAGES: u64 = 16;
 /// Ports that attackers may be behind.
 const PORTS: [&str; 6] = ["a0", "a1", "a2", "a3", "a4", "a5"];
 
-/// Beats until all attackers are gone.
+/// Beats until all attackers are gone, however long that is: how many beats an attacker takes depends on what else the host does, and
+/// the time limit of the scenario ends what hangs.
 pub(crate) fn suffer(info: &'static Info) -> Result<(), Failure> {
     let mut attackers = PORTS.map(|name| info.port(name).ok());
     ensure(attackers.iter().any(Option::is_some), "no attacker is behind ports a0 to a5")?;
@@ -34,7 +33,6 @@ pub(crate) fn suffer(info: &'static Info) -> Result<(), Failure> {
         registers(seed ^ beats, 3000, has_fp)?;
         move_a_page(info, free + PAGES * 4096)?;
         beats += 1;
-        ensure(beats < BEATS_MAX, "an attacker does not end")?;
         if beats > QUIET {
             for port in &mut attackers {
                 tell(port)?;

@@ -191,3 +191,35 @@ proptest! {
         s.close();
     }
 }
+
+/// What lies between a look-up and an entry on one core is one step to another one: here it ends the VM before the first core looks up who
+/// is next, and reads its letter only when that leaves.
+#[test]
+fn a_vm_that_ends_elsewhere_while_the_core_is_passed_to_it_runs_to_its_next_exit_and_is_gone() {
+    let (b, other) = ((1, 0), (1, 1));
+    for (call, arguments) in [(Call::VcpuYield, [0, 0]), (Call::VcpuWait, [u64::MAX, 0])] {
+        let two = Guest { vcpus: 2, cores: [0, 1, 0, 0, 0, 0, 0, 0], ..Guest::new("b") };
+        let mut s = Story::on(&System::pair(Guest::new("a"), two), 2);
+        s.call(b, Call::VcpuStart, &[1, CODE, 0]);
+        s.call(A, Call::CoreNop, &[]);
+        s.pace = SLICE / 64;
+        let has_core = |s: &mut Story, who: Who| {
+            s.ran();
+            s.turn_on(0);
+            s.ran().last() == Some(&who)
+        };
+        assert!((0..200).any(|_| has_core(&mut s, A)), "the first core is at the other VM's");
+        s.begin(other, Call::CoreExit, &[3, 0]);
+        (0..20).for_each(|_| _ = s.turn_on(1));
+        assert!(s.ran().contains(&other), "the VM has ended itself");
+        assert!(s.try_vm(1, |vm| assert!(vm.is_ending())).is_some(), "one of it is still on the first core");
+        // The core is passed on without a look at the letter.
+        s.begin(A, call, &arguments);
+        s.turn_on(0);
+        assert_eq!(s.ran(), [A, b], "it runs once more, to its next exit");
+        s.turns(60);
+        assert!(!s.ran().contains(&b), "it is stopped");
+        assert!(s.try_vm(1, |_| ()).is_none(), "all of it is given back");
+        s.close();
+    }
+}
