@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::exit::{FAILED, PASSED, say};
-use crate::lint::{Finding, guests, hypervisor, listing, source};
+use crate::lint::{Finding, barriers, guests, hypervisor, listing, source};
 use crate::project::Project;
 use crate::system::{self, model::Vm};
 
@@ -18,7 +18,9 @@ pub fn lint(project: &mut Project, is_source_only: bool) -> anyhow::Result<u8> {
     let mut findings = source::check(project.root()).context("cannot read the source")?;
     if !is_source_only {
         let program = project.hypervisor()?;
-        findings.extend(hypervisor::check("strato-hyp", &listing::disassemble(&program)?));
+        let instructions = listing::disassemble(&program)?;
+        findings.extend(hypervisor::check("strato-hyp", &instructions));
+        findings.extend(barriers::check("strato-hyp", &instructions));
         findings.extend(audit(project)?);
     }
     for finding in &findings {

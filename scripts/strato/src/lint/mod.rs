@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+pub mod barriers;
 pub mod code;
 pub mod guests;
 pub mod hypervisor;
