@@ -21,7 +21,17 @@ pub fn rows(virt: &[Row], bench: &Transcript, hello: &Transcript) -> anyhow::Res
                 (guest(bench, figure.name), twin.map(|value| value * 11 / 10))
             }
             From::Boot => (hello.number("first guest instruction at ", " ticks"), Some(BOOT_BAR)),
-            _ => continue,
+            From::Wide
+            | From::WideYield
+            | From::Lateness
+            | From::Misses
+            | From::Vm
+            | From::LargeVm
+            | From::LongestMemory
+            | From::Longest
+            | From::Ledger
+            | From::Text
+            | From::Image => continue,
         };
         let value = value.with_context(|| format!("rpi4 gave no figure `{}`", figure.name))?;
         rows.push(Row { name: figure.name, value, unit: figure.unit, board: "rpi4".into(), bar });
