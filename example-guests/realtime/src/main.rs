@@ -5,11 +5,15 @@
 use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::address_space::{Attributes, UnmapFlags};
 use strato_guest::abi::mem::MemoryType;
+use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::abi::{AddressSpaceHandle, Ipa};
 use strato_guest::memory::Window;
+use strato_guest::vcpu::Stack;
 use strato_guest::{Failure, Info, Needs, address_space, mem, println, time, vcpu};
 
 strato_guest::entry!(realtime, Needs::new().mem("over"));
+
+static STACK: Stack = Stack::new();
 
 const HERE: AddressSpaceHandle = AddressSpaceHandle::CURRENT;
 
@@ -25,6 +29,18 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
         Some("wake") => {
             while goes_on() {
                 vcpu::wait(time::counter() + 1)?;
+            }
+        }
+        Some("flood") => {
+            while goes_on() {
+                println!("one line after the other, as fast as they are taken");
+            }
+        }
+        // Two that give each other whatever the share of either has.
+        Some("lend") => {
+            vcpu::launch(1, &STACK, lend_on, 0)?;
+            while goes_on() {
+                vcpu::yield_to(YieldHint::Vcpu, 1)?;
             }
         }
         Some("zero") => {
@@ -49,11 +65,16 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
                 }
             }
         }
-        _ => return Err("the role is control, spin, wake, map or zero".into()),
+        _ => return Err("the role is control, spin, wake, flood, lend, map or zero".into()),
     }
     over.store(0, 1)?;
     println!("realtime: ok");
     Ok(())
+}
+
+/// Gives the first vCPU what it is given, until its VM ends.
+fn lend_on(_: usize) {
+    while vcpu::yield_to(YieldHint::Vcpu, 0).is_ok() {}
 }
 
 /// Works for a quarter of the budget in each period, and prints how that went.

@@ -161,6 +161,9 @@ pub fn boot(
     };
     let end = session::run_to(command, limit, hear, || monitor.as_ref().is_some_and(Monitor::end_now))?;
     let mut reasons = scenario::judge(&ready.system, &transcript, &end);
+    if machine.is_counted {
+        reasons.extend(scenario::judge_counted(&ready.system, &transcript));
+    }
     reasons.extend(lost);
     reasons.extend(signs(machine, &transcript));
     let executed = monitor.and_then(Monitor::instructions);

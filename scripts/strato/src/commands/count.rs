@@ -12,7 +12,7 @@ use crate::system::System;
 pub enum Counting {
     /// Nobody asks for the number.
     No,
-    /// Once, for the record.
+    /// Once, for the record, or for the lines that are expected of counted runs alone.
     Once,
     /// Twice, and the numbers have to agree.
     Twice,
@@ -24,7 +24,7 @@ impl Counting {
     pub fn of(system: &System, is_recorded: bool) -> Self {
         if system.is_counted {
             Self::Twice
-        } else if is_recorded {
+        } else if is_recorded || !system.expect.counted.is_empty() {
             Self::Once
         } else {
             Self::No

@@ -241,6 +241,7 @@ fn expect(table: Table<'_>, names: &Names, problems: &Problems) -> Expect {
     let texts = |key| table.texts(key).into_iter().map(|at| at.value).collect();
     let expect = Expect {
         lines: of_vms(&table, "lines", names, problems),
+        counted: of_vms(&table, "counted", names, problems),
         hypervisor: texts("hypervisor"),
         different: texts("different"),
         frames: of_vms(&table, "frames", names, problems),

@@ -262,6 +262,8 @@ impl Device {
 pub struct Expect {
     /// Lines of guests: VM and text, in this order for each VM; `*` stands for anything.
     pub lines: Vec<(usize, String)>,
+    /// Such lines of counted runs alone: what hangs on time is the same there each time.
+    pub counted: Vec<(usize, String)>,
     /// Parts of hypervisor lines, in any order.
     pub hypervisor: Vec<String>,
     /// Whole hypervisor lines; what stands for `*` in one is found in no other.
