@@ -61,6 +61,9 @@ impl Reservation {
 
 /// The reservations of one core, and which of them runs. Every operation takes constant time, or time by the eight vCPUs of a
 /// VM at most. All zeros is a core without any.
+///
+/// One stays where it is when its VM ends: nobody runs by it then, so that its time is what is left for the others. It is never
+/// another VM's, since all shares of a core were admitted together.
 #[derive(Debug, FromZeros)]
 #[repr(C)]
 pub struct Reservations {
