@@ -102,6 +102,8 @@ pub struct Cx<'s> {
     pub locks: Held<'s, 0>,
     /// What follows when a call leaves.
     pub next: Next,
+    /// Who has the core next, when what follows names it: [`Next::Preempt`].
+    pub heir: Option<(&'s Vm, &'s Vcpu)>,
 
     /// vCPUs of one VM that are to be told of an event.
     pub wakes: Wakes,
@@ -110,12 +112,19 @@ pub struct Cx<'s> {
 /// Whose EL1 state is on a core: the vCPU, and the incarnation of its VM. None is 0, so that it is written in one instruction.
 pub type Resident = (VcpuRef, NonZeroU32);
 
+/// Returns what says that `vcpu` of `vm` is resident.
+#[inline(always)]
+#[must_use]
+pub fn resident(vm: &Vm, vcpu: VcpuRef) -> Option<Resident> {
+    NonZeroU32::new(vm.incarnation).map(|incarnation| (vcpu, incarnation))
+}
+
 impl Cx<'_> {
     /// Returns what says that the vCPU is resident.
     #[inline(always)]
     #[must_use]
     pub fn resident(&self) -> Option<Resident> {
-        NonZeroU32::new(self.vm.incarnation).map(|incarnation| (self.me, incarnation))
+        resident(self.vm, self.me)
     }
 }
 
@@ -153,6 +162,8 @@ pub enum Next {
     YieldTo(VcpuRef),
     /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
     Wait(u64),
+    /// Another vCPU has got the turn while this one was interrupted, which is ready and goes on as it is.
+    Preempt,
     /// The vCPU waits for an event; the guest goes on behind its WFI.
     Halt,
     /// The vCPU runs by another reservation, or by none: that, the core, the level, budget and period stand in [`Cpu::reply`].

@@ -29,6 +29,12 @@ pub mod attempt {
         HAS_FAILED.with(Cell::get)
     }
 
+    /// One try, as LDAXR and STXR make it.
+    pub fn take(word: &AtomicU64) -> Option<u64> {
+        let now = word.load(Ordering::Relaxed);
+        word.compare_exchange(now, 0, Ordering::Acquire, Ordering::Relaxed).ok()
+    }
+
     pub fn set(flag: &AtomicBool) -> bool {
         flag.swap(true, Ordering::AcqRel)
     }

@@ -26,6 +26,62 @@ pub fn or(word: &AtomicU64, bits: u64) -> Option<u64> {
     if failed == 0 { Some(old) } else { None }
 }
 
+/// Takes all of `word` with Acquire order: it holds 0 then. Returns what it held, or `None` when another write came between: nothing
+/// changed then.
+#[inline(always)]
+pub fn take(word: &AtomicU64) -> Option<u64> {
+    let (old, failed): (u64, u32);
+    // SAFETY: as in `or`.
+    unsafe {
+        asm!(
+            "ldaxr {old}, [{word}]",
+            "stxr {failed:w}, xzr, [{word}]",
+            word = in(reg) word.as_ptr(),
+            old = out(reg) old,
+            failed = out(reg) failed,
+            options(nostack, preserves_flags)
+        );
+    }
+    if failed == 0 { Some(old) } else { None }
+}
+
+/// Returns words `AT` and the one behind it, each read by itself, without an order. One instruction where the language has two: LDP of
+/// aligned words reads each at once (DDI 0487, "Requirements for single-copy atomicity").
+#[inline(always)]
+pub fn load_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N]) -> (u64, u64) {
+    const { assert!(AT + 1 < N && AT < 63, "both are words of the array, and LDP reaches them") };
+    let (first, second);
+    // SAFETY: reads two aligned words of the array.
+    unsafe {
+        asm!(
+            "ldp {first}, {second}, [{words}, #{at}]",
+            words = in(reg) words.as_ptr(),
+            first = out(reg) first,
+            second = out(reg) second,
+            at = const AT * 8,
+            options(nostack, preserves_flags, readonly)
+        );
+    }
+    (first, second)
+}
+
+/// Writes words `AT` and the one behind it, as [`load_pair`] reads them.
+#[inline(always)]
+pub fn store_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N], (first, second): (u64, u64)) {
+    const { assert!(AT + 1 < N && AT < 63, "both are words of the array, and STP reaches them") };
+    // SAFETY: writes two aligned words of the array, which are atomic.
+    unsafe {
+        asm!(
+            "stp {first}, {second}, [{words}, #{at}]",
+            words = in(reg) words.as_ptr(),
+            first = in(reg) first,
+            second = in(reg) second,
+            at = const AT * 8,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Sets `flag`, which no guest can reach. Returns whether it was set, with acquire and release order.
 ///
 /// The same as the language's swap, but for what the compiler sees: a loop of its own keeps it from leaving the stack frame to the

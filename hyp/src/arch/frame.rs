@@ -121,7 +121,7 @@ impl<'r> Answered<'r> {
     }
 }
 
-/// Whether the guest goes on at once after an abort.
+/// Whether the guest goes on at once after an abort or an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Answer {
@@ -129,6 +129,8 @@ pub enum Answer {
     Stay = 0,
     /// `run` returns, with the abort as it came.
     Leave = 1,
+    /// After an interrupt: the passer says who goes on, as after a call that leaves. The frame holds all that the guest has.
+    Pass = 2,
 }
 
 /// A handler of one call: the context, and x1 to x6.
@@ -138,8 +140,8 @@ pub type Answerer<C> = for<'a> extern "C" fn(&'a mut C, u64, u64, u64, u64, u64,
 /// makes `run` return with the abort as it came.
 pub type AbortAnswerer<C> = extern "C" fn(&mut C, u64, u64, u64, &mut Place) -> Answer;
 
-/// What becomes of a frame whose guest made a call that leaves: the context, and the frame, which holds the guest's
-/// registers with zero in x0 to x17.
+/// What becomes of a frame whose guest made a call that leaves, or was interrupted by [`Answer::Pass`]: the context, and the frame,
+/// which holds the guest's registers, with zero in x0 to x17 after a call.
 pub type Passer<'l, B, C> = extern "C" fn(&mut C, First<'l, Frame, B>) -> Passed<'l, B>;
 
 /// Who has the core after a call that leaves.
@@ -164,7 +166,8 @@ pub enum Leaves {
     Yes = 2,
 }
 
-/// The handler of interrupts: the context. `Leave` makes `run` return as if there had been no handler.
+/// The handler of interrupts: the context. `Leave` makes `run` return as if there had been no handler; after `Pass` the
+/// [passer](Answers::pass) is asked.
 pub type IrqAnswerer<C> = extern "C" fn(&mut C) -> Answer;
 
 /// What is answered inside `run`.
@@ -175,7 +178,7 @@ pub struct Answers<'l, B, C> {
     pub calls: [Answerer<C>; 256],
     /// The handler of aborts.
     pub abort: AbortAnswerer<C>,
-    /// Who goes on after a call that leaves.
+    /// Who goes on after a call that leaves, and after an interrupt that gives the core to another one.
     pub pass: Passer<'l, B, C>,
     /// The handler of interrupts of a guest in AArch64.
     pub irq: IrqAnswerer<C>,

@@ -6,13 +6,15 @@
 //   sp + 96         table of handlers, sp + 104 minus what ESR_EL2 and w0 are at call number 0
 //   sp + 112        context, sp + 120 .. 136 zeros
 //   sp + 136        &mut Frame
+//   sp + 144        the passer of the table
 // A vector pushes SCRATCH bytes more: x29, x30, x18. An abort pushes ABORT bytes more: x0 to x17, and where the guest goes on.
 
-.equ RUN_SIZE, 144
+.equ RUN_SIZE, 160
 .equ RUN_TABLE, 96
 .equ RUN_CX, 112
 .equ RUN_ZERO, 120
 .equ RUN_FRAME, 136
+.equ RUN_PASS, 144
 .equ SCRATCH, 32
 .equ ABORT, 160
 .equ ABORT_PLACE, 144
@@ -90,10 +92,16 @@ arch_run:
     ldr     x3, =-CALL_ZERO
     stp     x2, x3, [sp, #RUN_TABLE]
     stp     x1, xzr, [sp, #RUN_CX]
-    str     xzr, [sp, #RUN_FRAME - 8]
-// Enters the guest of the frame in x0.
-arch_enter:
+    ldr     x4, [x2, #{pass_handler}]
+    stp     xzr, x0, [sp, #RUN_FRAME - 8]
+    str     x4, [sp, #RUN_PASS]
+    b       arch_enter_same
+// Enters the guest of the frame in x0, whose registers of EL1 are still to be loaded.
+arch_enter_other:
+    el1_load x0, FRAME_EL1
     str     x0, [sp, #RUN_FRAME]
+// Enters the guest of the frame in x0, which is the one of before.
+arch_enter_same:
     ldp     x1, x2, [x0, #FRAME_PC]
     msr     elr_el2, x1
     msr     spsr_el2, x2
@@ -179,7 +187,8 @@ arch_guest_abort:
     to_guest
 .size arch_guest_abort, . - arch_guest_abort
 
-// An interrupt: its handler serves what concerns this guest alone; everything else leaves.
+// An interrupt: its handler serves what concerns this guest alone, or says that another one has the turn by now, which goes on
+// as after a call that leaves; everything else leaves.
 // In: the guest's registers; x29 and x30 pushed.
 .balign 64
 .type arch_guest_irq, %function
@@ -187,18 +196,22 @@ arch_guest_irq:
     str     x18, [sp, #16]
     mrs     x30, spsr_el2
     tbnz    x30, #4, arch_leave_irq         // from AArch32, which ends the guest
-    sub     sp, sp, #ABORT
-    keep_scratch sp
-    ldr     x30, [sp, #ABORT + SCRATCH + RUN_TABLE]
+    ldr     x30, [sp, #SCRATCH + RUN_FRAME]
+    keep_scratch x30                        // no handler reaches the frame, and whoever passes it on has it ready
+    str     x30, [x30, #FRAME_USED]         // x4 to x17 are not zero, as this is not
+    ldr     x30, [sp, #SCRATCH + RUN_TABLE]
     ldr     x30, [x30, #{irq_handler}]
-    ldp     x0, x29, [sp, #ABORT + SCRATCH + RUN_CX] // x29 = 0, as for a call
+    ldp     x0, x29, [sp, #SCRATCH + RUN_CX] // x29 = 0, as for a call
     blr     x30
-    mov     w30, w0
-    unkeep_scratch sp
-    add     sp, sp, #ABORT
-    cbnz    w30, arch_leave_irq
+    ldr     x30, [sp, #SCRATCH + RUN_FRAME]
+    cbnz    w0, 1f
+    unkeep_scratch x30
     pop_scratch
     to_guest
+1:  mov     x1, x30
+    tbnz    w0, #1, arch_scratch_is_kept    // Answer::Pass
+    mov     x0, #1                          // ExitKind::Irq
+    b       arch_leave_kept
 arch_leave_irq:
     mov     x29, #1                         // ExitKind::Irq
     b       arch_leave
@@ -206,7 +219,8 @@ arch_leave_irq:
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
 // frame is saved, those of EL1 with it while the lease is here, and the lease handed to the passer, who says which one goes on,
-// or that this run is over. Registers of EL1 are loaded when that is another one.
+// or that this run is over. Registers of EL1 are loaded when that is another one. At arch_scratch_is_kept x0 to x17 stand in the
+// frame in x1, and x18, x29 and x30 on the stack.
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
@@ -215,18 +229,15 @@ arch_leave_answered:
     stp     xzr, xzr, [x1, #0]
     stp     xzr, xzr, [x1, #16]
     cbnz    x2, arch_clear_scratch
-arch_scratch_is_clear:
+arch_scratch_is_kept:
     pop_scratch
     keep_rest x1
     el1_save x1, FRAME_EL1
-    ldr     x2, [sp, #RUN_TABLE]
-    ldr     x2, [x2, #{pass_handler}]
+    ldr     x2, [sp, #RUN_PASS]
     ldp     x0, x29, [sp, #RUN_CX]          // x29 = 0: no backtrace of EL2 walks into the guest's frames
     blr     x2
-    cbnz    x1, 1f                          // Leaves::Other
-    el1_load x0, FRAME_EL1
-    b       arch_enter
-1:  tbnz    x1, #0, arch_enter              // Leaves::Same
+    cbz     x1, arch_enter_other            // Leaves::Other
+    tbnz    x1, #0, arch_enter_same         // Leaves::Same
     mov     x1, x0
     mov     x0, #{answered}                 // ExitKind::Answered
     b       arch_return
@@ -239,7 +250,7 @@ arch_clear_scratch:
     stp     xzr, xzr, [x1, #112]
     stp     xzr, xzr, [x1, #128]
     str     xzr, [x1, #FRAME_USED]
-    b       arch_scratch_is_clear
+    b       arch_scratch_is_kept
 .size arch_leave_answered, . - arch_leave_answered
 
 // Saves everything and returns from arch_run. In: x18, x29, x30 on the stack; the exit number in x29.
@@ -252,6 +263,7 @@ arch_leave:
     str     x30, [x30, #FRAME_USED]         // x4 to x17 are not zero, as this is not
     mov     x1, x30
     mov     x0, x29
+arch_leave_kept:
     pop_scratch
     keep_rest x1
 // In: x0 exit number, x1 frame. The caller's registers stand on the stack.

@@ -2,7 +2,7 @@
 //! VM that has the core is served on the spot, and that of a device stays active until its driver is done.
 
 use super::timers::Left;
-use super::{service, timers};
+use super::{preempt, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Answer;
 use crate::arch::{self, timer};
@@ -29,16 +29,46 @@ pub extern "C" fn answer(cx: &mut Cx<'_>) -> Answer {
     } else {
         Err(Left::Irq)
     };
-    let Err(left) = served else { return stay(machine, vm, me, token) };
+    match served {
+        Ok(()) => {
+            vm.count_exit(me.vcpu(), Cause::Interrupt);
+            machine.gic.end_known(token);
+            Answer::Stay
+        }
+        Err(Left::Due) => switch(cx, token),
+        Err(left) => finish(cx, token, left),
+    }
+}
+
+/// Serves what time has brought to others than the VM that has the core. By itself, as it needs no frame either.
+#[inline(never)]
+extern "C" fn switch(cx: &mut Cx<'_>, token: Token) -> Answer {
+    if cx.cpu.deadlines.is_short() {
+        return serve_others::<true>(cx, token);
+    }
     arch::frame_here();
-    finish(cx, token, left)
+    switch_many(cx, token)
+}
+
+/// The same among more deadlines.
+#[cold]
+#[inline(never)]
+extern "C" fn switch_many(cx: &mut Cx<'_>, token: Token) -> Answer {
+    serve_others::<false>(cx, token)
 }
 
 #[inline(always)]
-fn stay(machine: &Machine, vm: &Vm, me: VcpuRef, token: Token) -> Answer {
-    vm.count_exit(me.vcpu(), Cause::Interrupt);
+fn serve_others<const IS_SHORT: bool>(cx: &mut Cx<'_>, token: Token) -> Answer {
+    let (vm, me, machine) = (cx.vm, cx.me, cx.machine);
+    let answer = preempt::serve::<IS_SHORT>(cx, timer::now());
+    if answer == Answer::Leave {
+        timer::disarm(); // the line falls before the interrupt is ended
+        cx.cpu.armed = NEVER;
+    } else {
+        vm.count_exit(me.vcpu(), Cause::Interrupt);
+    }
     machine.gic.end_known(token);
-    Answer::Stay
+    answer
 }
 
 /// Does what was left undone of an interrupt.
@@ -50,11 +80,12 @@ fn finish(cx: &mut Cx<'_>, token: Token, left: Left) -> Answer {
         settle(cx.machine, cx.cpu, irq, token);
         return Answer::Leave;
     }
-    if timers::finish(cx, left) {
-        return stay(cx.machine, cx.vm, cx.me, token);
+    let goes_on = timers::finish(cx, left);
+    if goes_on {
+        cx.vm.count_exit(cx.me.vcpu(), Cause::Interrupt);
     }
     cx.machine.gic.end_known(token);
-    Answer::Leave
+    if goes_on { Answer::Stay } else { Answer::Leave }
 }
 
 /// Takes what is pending at this core.

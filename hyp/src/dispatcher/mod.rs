@@ -9,6 +9,7 @@ pub mod irq;
 pub mod leave;
 pub mod next;
 pub mod pass;
+pub mod preempt;
 pub mod reaper;
 pub mod reserve;
 pub mod service;
@@ -117,6 +118,7 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
         me: turn.vcpu,
         locks: Held::mint(),
         next: Next::Resume,
+        heir: None,
         wakes: Wakes::default(),
     };
     enter::prepare(&mut cx, &mut frame, &turn, timer::now());
@@ -138,8 +140,11 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
 fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
     // By far the most frequent, and so that the number counted is known.
     if trap == Trap::Answered {
-        cx.vm.count_exit(cx.me.vcpu(), Cause::Call);
-        return core::mem::replace(&mut cx.next, Next::Resume);
+        let next = core::mem::replace(&mut cx.next, Next::Resume);
+        if next != Next::Preempt {
+            cx.vm.count_exit(cx.me.vcpu(), Cause::Call); // an interrupt has been counted
+        }
+        return next;
     }
     cx.vm.count_exit(cx.me.vcpu(), cause(trap));
     match trap {

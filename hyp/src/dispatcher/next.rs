@@ -12,15 +12,15 @@ use crate::machine::{Cx, Next};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vcpu::Extras;
-use crate::vm::Ending;
+use crate::vcpu::{Extras, Vcpu};
+use crate::vm::{Ending, Vm};
 
 /// Applies `next` to the vCPU of `cx`, then tells those that an event concerns.
 #[inline(always)]
 pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
     // A call that left has zeros in x0 to x17 already (`arch::run`): success without results.
     match next {
-        Next::Resume => {}
+        Next::Resume | Next::Preempt => {}
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service => reply::write_service(frame, &cx.cpu.kept()),
         Next::Yield => give_way(cx),
@@ -76,21 +76,21 @@ pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     block(cx, deadline, now);
 }
 
-/// Blocks the vCPU of `cx`, which has nothing but its frame on the core, until an event. Returns whether it did: there may be news, or a
-/// watchdog; nothing has changed then.
+/// Blocks `vcpu`, number `me` of `vm`, which has nothing but its frame on the core, until an event. Returns whether it did: there may be
+/// news, or a watchdog; nothing has changed then.
 #[inline(always)]
-pub fn block_until_event(cx: &mut Cx<'_>, now: u64) -> bool {
-    let public = &cx.vcpu.public;
+pub fn block_until_event(vm: &Vm, vcpu: &Vcpu, me: VcpuRef, now: u64) -> bool {
+    let public = &vcpu.public;
     if public.watchdog.load(Ordering::Relaxed) != NEVER {
         return false;
     }
     public.block();
     fence(Ordering::SeqCst); // as in `block`
-    if public.sink.line.load(Ordering::Relaxed) || cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
+    if public.sink.line.load(Ordering::Relaxed) || vm.area.has_news(me.vcpu(), &public.sink) {
         public.stay();
         return false;
     }
-    cx.vm.note_blocked(cx.me.vcpu(), public, now, NEVER);
+    vm.note_blocked(me.vcpu(), public, now, NEVER);
     true
 }
 

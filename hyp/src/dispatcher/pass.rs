@@ -13,7 +13,7 @@ use super::{enter, leave, next, service, timers};
 use crate::arch::frame::{Leaves, Passed};
 use crate::arch::{self, timer};
 use crate::hypercall::reply;
-use crate::machine::{Cx, Next};
+use crate::machine::{self, Cx, Next};
 use crate::scheduler;
 use crate::timer::NEVER;
 use crate::vcpu::{Context, Extras, FrameLease};
@@ -22,7 +22,7 @@ use crate::vcpu::{Context, Extras, FrameLease};
 pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed<'s, Context> {
     let now = timer::now();
     match straight(cx, &mut frame, now) {
-        Ok(leaves) => Passed { frame, leaves },
+        Ok(()) => Passed { frame, leaves: Leaves::Other },
         Err(bend) => {
             arch::frame_here(); // on no other path
             further(cx, frame, now, bend)
@@ -32,31 +32,38 @@ pub extern "C" fn pass<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>) -> Passed
 
 /// Goes as far as the straight way leads.
 #[inline(always)]
-fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result<Leaves, Bend> {
+fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result<(), Bend> {
+    let (cpu, all, manner) = (&mut *cx.cpu, cx.machine, cx.vm.manner);
     if !cx.context.extras.is_empty() {
         return Err(Bend::Undecided);
     }
-    let Some(turn) = &mut cx.cpu.turn else { return Err(Bend::Undecided) };
-    let turn = if let Next::Yield = cx.next {
-        let given = scheduler::give_way(&mut cx.cpu.queue, turn, now, cx.machine.slice_ticks);
+    let Some(turn) = &mut cpu.turn else { return Err(Bend::Undecided) };
+    let (who, found) = if cx.next == Next::Yield {
+        let given = scheduler::give_way(&mut cpu.queue, turn, now, all.slice_ticks);
         let Some(turn) = given else { return Err(Bend::Undecided) };
         cx.vcpu.public.give_way();
         cx.vm.note_left(cx.me.vcpu(), &cx.vcpu.public, now);
-        turn
-    } else {
-        let is_plain = cx.next == Next::Wait(NEVER) && cx.wakes.vcpus == 0 && !turn.is_lent();
-        if !is_plain || !next::block_until_event(cx, now) {
+        (turn.vcpu, service::find_queued(all, cx.stay, turn.vcpu))
+    } else if cx.next == Next::Wait(NEVER) {
+        let is_plain = cx.wakes.vcpus == 0 && !turn.is_lent();
+        if !is_plain || !next::block_until_event(cx.vm, cx.vcpu, cx.me, now) {
             return Err(Bend::Undecided);
         }
         cx.context.extras = Extras::WAITING;
-        cx.next = Next::Resume; // which has been applied
-        let next = scheduler::leave(&mut cx.cpu.queue, &mut cx.cpu.turn, now, cx.machine.slice_ticks);
-        let Some(turn) = next else { return Ok(Leaves::Yes) };
-        cx.cpu.arm_slice(turn.until); // for one who yields it is armed for an earlier one
-        turn
+        let next = scheduler::leave(&mut cpu.queue, &mut cpu.turn, now, all.slice_ticks);
+        let Some(turn) = next else {
+            return Err(Bend::Alone);
+        };
+        cpu.arm_slice(turn.until); // for one who yields it is armed for an earlier one
+        (turn.vcpu, service::find_queued(all, cx.stay, turn.vcpu))
+    } else if cx.next == Next::Preempt {
+        cx.vcpu.public.give_way();
+        cx.vm.note_left(cx.me.vcpu(), &cx.vcpu.public, now);
+        (turn.vcpu, cx.heir)
+    } else {
+        return Err(Bend::Undecided);
     };
-    let found = service::find_queued(cx.machine, cx.stay, turn.vcpu);
-    let Some((vm, vcpu)) = found.filter(|(vm, _)| vm.manner.is_like(cx.vm.manner)) else {
+    let Some((vm, vcpu)) = found.filter(|(vm, _)| vm.manner.is_like(manner)) else {
         cx.next = Next::Resume; // which has been applied
         return Err(Bend::Undecided);
     };
@@ -64,30 +71,31 @@ fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result
     if !frame.is_lent_with(&cx.context) {
         return Err(Bend::Lost);
     }
+    let (extras, selector) = (context.extras, context.space.selector);
     mem::replace(frame, to).end(mem::replace(&mut cx.context, context));
-    (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, turn.vcpu);
-    cx.cpu.resident = cx.resident();
+    (cx.vm, cx.vcpu, cx.me) = (vm, vcpu, who);
+    cpu.resident = machine::resident(vm, who);
     timer::stop_local();
     let base = vm.time_base();
     timer::set_offset(base);
     vcpu.public.run();
-    vm.note_running(turn.vcpu.vcpu(), &vcpu.public, now, base);
+    vm.note_running(who.vcpu(), &vcpu.public, now, base);
     // The claim of a VMID has a fence: a sender sees that we run, or we see its line below; pairs with `Vm::raise`.
-    if !cx.claim_space() {
+    if !cpu.claim(&all.vmids, selector) {
         return Err(Bend::Arrived);
     }
-    if !cx.context.extras.is_empty() {
-        if cx.context.extras != Extras::WAITING {
+    if !extras.is_empty() {
+        if extras != Extras::WAITING {
             return Err(Bend::Arrived);
         }
-        let Some(selector) = vm.area.take_once(turn.vcpu.vcpu(), &vcpu.public.sink) else {
+        let Some(selector) = vm.area.take_once(who.vcpu(), &vcpu.public.sink) else {
             return Err(Bend::Arrived);
         };
         cx.context.extras = Extras::empty();
         [_, frame.x[1], frame.x[2], ..] = [0, selector, now.wrapping_sub(base)];
     }
     vm.refresh_line(vcpu);
-    Ok(Leaves::Other)
+    Ok(())
 }
 
 /// Where the straight way ended early.
@@ -96,6 +104,8 @@ fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result
 enum Bend {
     /// Before who goes on was settled, or at one to whom this core goes in another manner.
     Undecided,
+    /// Where nobody else is ready: what was asked for has been applied.
+    Alone,
     /// At a guest that comes with more than its frame.
     Arrived,
     /// Where no guest can lead: a lease is not where it belongs.
@@ -107,6 +117,10 @@ enum Bend {
 #[inline(never)]
 extern "C" fn further<'s>(cx: &mut Cx<'s>, frame: FrameLease<'s>, now: u64, bend: Bend) -> Passed<'s, Context> {
     match bend {
+        Bend::Alone => {
+            cx.next = Next::Resume;
+            Passed { frame, leaves: Leaves::Yes }
+        }
         Bend::Arrived => arrive(cx, frame, now),
         Bend::Lost => unreachable!("a vCPU runs on its home core alone, and its halves are lent together"),
         Bend::Undecided => decide(cx, frame, now),
@@ -132,7 +146,8 @@ pub fn decide<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passe
     match cx.next {
         Next::Yield => next::give_way(cx),
         Next::Wait(deadline) => next::wait(cx, deadline, now),
-        Next::Resume => {} // success without results, which the frame holds: others are to be told
+        Next::Preempt => {} // the turn says it
+        Next::Resume => {}  // success without results, which the frame holds: others are to be told
         Next::Reply(status) => reply::write(&mut frame, status, &cx.cpu.reply),
         Next::YieldTo(target) => next::give_way_to(cx, target),
         Next::Service | Next::Halt | Next::Schedule | Next::Off | Next::Exit(_) | Next::Crash | Next::Stop => {

@@ -86,14 +86,11 @@ fn deliver(cx: &Cx<'_>, vm: &Vm, port: Handle) -> Result<(), Left> {
     if vm.raise_own(port, cx.vcpu, || guest::set_line(true)) { Ok(()) } else { Err(Left::Raise(port)) }
 }
 
-/// Does what is left of a timer. Returns whether the guest goes on; if not, the top of the loop sees to what is due, and arms the timer.
+/// Does what is left of a timer of the VM that has the core. Returns whether the guest goes on; if not, the top of the loop sees to what
+/// is due.
 pub fn finish(cx: &mut Cx<'_>, left: Left) -> bool {
     match left {
-        Left::Irq => {}
-        Left::Due => {
-            timer::disarm(); // the line falls before the interrupt is ended
-            cx.cpu.armed = NEVER;
-        }
+        Left::Irq | Left::Due => {}
         Left::Old => {
             put_off(cx.cpu, cx.me, NEVER);
             return true;

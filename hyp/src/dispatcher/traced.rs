@@ -108,7 +108,7 @@ fn cause(cx: &Cx<'_>) -> u32 {
 fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
     let kept = cx.cpu.kept();
     match *next {
-        Next::Resume => (Decision::Resume, [0; 4]),
+        Next::Resume | Next::Preempt => (Decision::Resume, [0; 4]),
         Next::Reply(status) => {
             let [x1, x2, x3, _] = kept;
             (Decision::Reply, [status, x1, x2, x3])

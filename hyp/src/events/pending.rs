@@ -251,12 +251,8 @@ impl EventArea {
         if sink.overflowed.load(Ordering::Relaxed) {
             return None;
         }
-        let selector = self.word(vcpu, SELECTOR);
-        let now = selector.load(Ordering::Relaxed);
-        if now == 0 {
-            return Some(0);
-        }
-        selector.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed).ok()
+        // An acquire behind the release of the line: it is not read before the line is low.
+        attempt::take(self.word(vcpu, SELECTOR))
     }
 
     /// Returns whether `vcpu` has news. The caller has shown that it blocks, with a fence after it: either it sees the

@@ -75,6 +75,7 @@ pub enum Irq {
 /// Proof of an acknowledged interrupt, to be handed to [`Gic::end`] once; holds what the hardware wants back.
 #[must_use = "an interrupt that is not ended blocks all others of this core"]
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Token(u32);
 
 /// Why the interrupt controller cannot be used.

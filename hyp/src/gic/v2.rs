@@ -105,8 +105,9 @@ impl GicV2 {
     /// Takes the value that IAR gave, since the sender of an SGI belongs to it.
     #[inline]
     pub(super) fn end(&self, value: u32) {
-        self.interface.eoir.set(value);
-        self.interface.dir.set(value);
+        let interface = &*self.interface; // looked up once
+        interface.eoir.set(value);
+        interface.dir.set(value);
         maintenance::dsb_sy(); // a level line that is low by now is seen low
     }
 

@@ -27,22 +27,20 @@ impl Cpu {
         }
         is_own
     }
-}
 
-impl Cx<'_> {
-    /// Makes this core translate by the current address space of the vCPU, from the return to the guest on. Returns whether it
-    /// does, see [`Cpu::select`]; a fence stands in it.
+    /// Does the same, but for what follows when it does not: the caller selects something else then. A fence stands in it.
     #[inline(always)]
     #[must_use]
-    pub fn claim_space(&mut self) -> bool {
-        let selector = self.context.space.selector;
-        let is_own = self.machine.vmids.claim(self.cpu.index, selector);
+    pub fn claim(&self, vmids: &Vmids, selector: Selector) -> bool {
+        let is_own = vmids.claim(self.index, selector);
         if is_own {
             stage2::set_vttbr(selector.vttbr);
         }
         is_own
     }
+}
 
+impl Cx<'_> {
     /// Makes this core translate by the current address space of the vCPU, from the return to the guest on.
     #[inline]
     pub fn select_space(&mut self) {

@@ -128,6 +128,28 @@ pub fn give_way(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) -> 
     Some(*turn)
 }
 
+/// Queues `vcpu`, which has become ready at `level`. Returns whether it has the core from `now` on, since it is above who had it: with its
+/// own priority, which nobody exceeds that is queued.
+#[inline(always)]
+#[must_use]
+pub fn join(queue: &mut RunQueue, turn: &mut Turn, vcpu: VcpuRef, level: u8, now: u64, slice: u64) -> bool {
+    let is_above = u32::from(level) > turn.priority;
+    if is_above {
+        queue.push_alone(vcpu, level);
+        *turn = Turn::new(vcpu, level, now, slice);
+    } else {
+        queue.append(vcpu, level);
+    }
+    is_above
+}
+
+/// Gives the core to the next equal of who has it, when that has had its slice, and there is one. Returns whether it did.
+#[inline(always)]
+#[must_use]
+pub fn end_slice(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) -> bool {
+    now >= turn.until && give_way(queue, turn, now, slice).is_some()
+}
+
 /// Takes who has the core, with its own priority, out of the queue, and gives the core to the first of the others, if there is one.
 /// Returns that turn.
 #[inline(always)]

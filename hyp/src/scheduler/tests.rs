@@ -72,6 +72,25 @@ fn one_who_yields_or_leaves_is_followed_as_pick_would_have_it() {
 }
 
 #[test]
+fn one_who_becomes_ready_has_the_core_when_it_is_above_and_a_slice_ends_for_an_equal_alone() {
+    let mut queue = RunQueue::new_zeroed();
+    queue.push(vcpu(1), 5, false);
+    let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+    assert!(!end_slice(&mut queue, &mut turn, 99, 10), "nobody is equal");
+    for (n, level) in [(2, 4), (3, 5)] {
+        assert!(!join(&mut queue, &mut turn, vcpu(n), level, 8, 10));
+        assert_eq!((turn.vcpu, turn.until), (vcpu(1), 10));
+    }
+    assert!(!end_slice(&mut queue, &mut turn, 9, 10), "not before its end");
+    assert!(end_slice(&mut queue, &mut turn, 10, 10));
+    assert_eq!((turn.vcpu, turn.until), (vcpu(3), 20));
+    assert!(join(&mut queue, &mut turn, vcpu(4), 9, 12, 10));
+    assert_eq!((turn, queue.first()), (Turn { vcpu: vcpu(4), priority: 9, until: 22 }, Some((vcpu(4), 9))));
+    queue.remove(vcpu(4));
+    assert_eq!(queue.first(), Some((vcpu(3), 5)), "who lost the core is first among its equals");
+}
+
+#[test]
 fn a_lent_priority_ends_with_the_slice_a_yield_and_a_preemption() {
     for end in ["slice", "yield", "preemption"] {
         let mut queue = RunQueue::new_zeroed();

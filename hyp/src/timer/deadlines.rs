@@ -51,15 +51,29 @@ impl Deadlines {
         let (mut urgency, mut name) = (!deadline, self.place_at(1));
         if urgency == 0 {
             if self.count == 1 {
-                self.count = 0;
-                self.write(1, 0, 0);
-                self.set_slot(name, 0);
+                self.drop_only();
                 return NEVER;
             }
             (urgency, name) = self.take_last(name);
         }
         self.sink(1, urgency, name);
         self.earliest().0
+    }
+
+    /// Returns whether at most one deadline is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        self.count <= 1
+    }
+
+    /// Takes away the deadline that is first, when there is no other.
+    #[inline(always)]
+    pub fn drop_only(&mut self) {
+        let name = self.place_at(1);
+        self.count = 0;
+        self.write(1, 0, 0);
+        self.set_slot(name, 0);
     }
 
     #[inline(never)]

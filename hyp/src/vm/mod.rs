@@ -240,7 +240,11 @@ impl Vm {
     #[inline]
     pub fn refresh_line(&self, vcpu: &Vcpu) {
         let public = &vcpu.public;
-        guest::set_line(public.has_upcalls.load(Ordering::Relaxed) && public.sink.line.load(Ordering::Acquire));
+        if public.has_upcalls.load(Ordering::Relaxed) {
+            guest::set_line(public.sink.line.load(Ordering::Acquire));
+        } else {
+            guest::clear_line();
+        }
     }
 
     /// Takes the virtual interrupt of `vcpu`, resident on this core, away after its selector was taken; an event that came

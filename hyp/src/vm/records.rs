@@ -8,6 +8,7 @@ use strato_abi::vcpu::RunState;
 use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 
 use super::{VCPUS_MAX, Vm};
+use crate::arch::attempt;
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
 use crate::timer::{NEVER, nanoseconds};
@@ -24,6 +25,8 @@ const OFF: usize = offset_of!(VcpuRecord, off) / 8;
 const WALL_BASE: usize = offset_of!(VcpuRecord, wall_base) / 8;
 const DEADLINE: usize = offset_of!(VcpuRecord, deadline) / 8;
 const EXITS: usize = offset_of!(VcpuRecord, exits) / 8;
+
+const _: () = assert!(RUNNING == SINCE + 1 && BLOCKED == RUNNABLE + 1, "they are read and written in pairs");
 
 /// The stolen time structure of Arm DEN 0057, 64 bytes: revision and attributes, which are zero, and nanoseconds. It stands at the end of
 /// each record.
@@ -174,15 +177,14 @@ impl Vm {
         let (left, ready) = (public.left.load(Ordering::Relaxed), public.ready.load(Ordering::Relaxed));
         // The only reader is about to run here: it sees everything, or what it read before it lost the core was of an older sequence.
         let record = self.record(0);
-        let add = |index: usize, more: u64| {
-            let word = word(record, index);
-            word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
-        };
-        add(SEQUENCE, 2);
-        add(RUNNING, left.wrapping_sub(base).wrapping_sub(word(record, SINCE).load(Ordering::Relaxed)));
-        add(BLOCKED, ready.wrapping_sub(left));
-        add(RUNNABLE, now.wrapping_sub(ready));
-        word(record, SINCE).store(shown, Ordering::Relaxed);
+        let sequence = word(record, SEQUENCE);
+        sequence.store(sequence.load(Ordering::Relaxed).wrapping_add(2), Ordering::Relaxed);
+        let (since, running) = attempt::load_pair::<SINCE, WORDS>(record);
+        let ran = left.wrapping_sub(base).wrapping_sub(since);
+        attempt::store_pair::<SINCE, WORDS>(record, (shown, running.wrapping_add(ran)));
+        let (runnable, blocked) = attempt::load_pair::<RUNNABLE, WORDS>(record);
+        let (more, waited) = (now.wrapping_sub(ready), ready.wrapping_sub(left));
+        attempt::store_pair::<RUNNABLE, WORDS>(record, (runnable.wrapping_add(more), blocked.wrapping_add(waited)));
     }
 
     /// Counts an exit of `vcpu`, which is on this core.

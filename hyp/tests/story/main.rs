@@ -44,6 +44,7 @@ mod time_base;
 mod time_calls;
 mod time_clocks;
 mod time_local;
+mod time_preempt;
 mod time_vector;
 mod traced;
 mod vcpu_calls;

@@ -4,7 +4,6 @@ use strato_abi::Call;
 use strato_hyp::arch::{gic_cpu, guest, timer};
 use strato_hyp::sync::Ordering;
 
-use crate::event_calls::pair;
 use crate::plan::{CODE, Guest, SLICE, System};
 use crate::stage::{BORN, Story, shown};
 use crate::talk::A;
@@ -84,18 +83,5 @@ fn a_timer_for_a_sibling_that_waits_leaves_the_guest_to_wake_it() {
     s.pace = SLICE;
     s.until_seen(sibling).unwrap();
     assert_eq!(s.answer(sibling, Call::VcpuWait).unwrap()[1], 1);
-    s.close();
-}
-
-#[test]
-fn the_end_of_a_slice_is_left_to_the_loop_and_timers_of_others_too() {
-    let mut s = Story::new(&pair());
-    s.turns(2);
-    s.pace = 1;
-    s.ran();
-    timer::set_now(timer::now() + SLICE);
-    gic_cpu::pend(HYP_TIMER);
-    s.turns(2);
-    assert_eq!(s.ran().iter().collect::<std::collections::HashSet<_>>().len(), 2, "the other has the core now");
     s.close();
 }

@@ -17,7 +17,7 @@ fn traced() -> Story {
 }
 
 /// Returns the ring's header and its records.
-fn ring(s: &Story) -> (RingHeader, Vec<Record>) {
+pub(crate) fn ring(s: &Story) -> (RingHeader, Vec<Record>) {
     let tracer = s.tracer(0).expect("it records");
     let header = RingHeader::read_from_bytes(tracer.slot(0).unwrap().as_bytes()).unwrap();
     let slots = (1..=header.written as usize).map_while(|n| tracer.slot(n));

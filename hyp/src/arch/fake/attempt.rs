@@ -8,6 +8,25 @@ pub fn or(word: &AtomicU64, bits: u64) -> Option<u64> {
     word.compare_exchange_weak(now, now | bits, Ordering::Release, Ordering::Relaxed).ok()
 }
 
+/// Takes all of `word`. Returns what it held, or `None` when another write came between.
+pub fn take(word: &AtomicU64) -> Option<u64> {
+    let now = word.load(Ordering::Relaxed);
+    word.compare_exchange_weak(now, 0, Ordering::Acquire, Ordering::Relaxed).ok()
+}
+
+/// Returns words `AT` and the one behind it.
+pub fn load_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N]) -> (u64, u64) {
+    let load = |at: usize| words.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
+    (load(AT), load(AT + 1))
+}
+
+/// Writes words `AT` and the one behind it.
+pub fn store_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N], (first, second): (u64, u64)) {
+    for (word, value) in words.iter().skip(AT).zip([first, second]) {
+        word.store(value, Ordering::Relaxed);
+    }
+}
+
 /// Sets `flag`. Returns whether it was set.
 pub fn set(flag: &AtomicBool) -> bool {
     flag.swap(true, Ordering::AcqRel)

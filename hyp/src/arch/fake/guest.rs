@@ -21,6 +21,11 @@ pub fn init_core() {
     set_line(false);
 }
 
+/// Clears the virtual interrupt.
+pub fn clear_line() {
+    set_line(false);
+}
+
 /// Sets or clears the virtual interrupt.
 pub fn set_line(raised: bool) {
     LINE.set(raised);

@@ -77,8 +77,17 @@ pub fn run<'l, B, C>(
             }
             Deed::Exit(exit) if exit.vector == 1 && !frame.place().is_aarch32() => {
                 // SAFETY: as for a call below.
-                if (answers.irq)(unsafe { &mut *context }) == Answer::Leave {
-                    return (exit, frame);
+                match (answers.irq)(unsafe { &mut *context }) {
+                    Answer::Stay => {}
+                    Answer::Leave => return (exit, frame),
+                    Answer::Pass => {
+                        frame.is_used = 1;
+                        let is_over;
+                        (frame, is_over) = pass_on(frame, context, answers);
+                        if is_over {
+                            return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
+                        }
+                    }
                 }
             }
             Deed::Exit(exit) => return (exit, frame),
@@ -98,20 +107,10 @@ pub fn run<'l, B, C>(
                 frame.is_used = 0;
                 match way {
                     LEAVE => {
-                        guest::save(&mut frame.el1);
-                        let before = frame.into_raw();
-                        // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
-                        let lease = unsafe { First::from_raw(before) };
-                        // SAFETY: as for the call above.
-                        let passed = (answers.pass)(unsafe { &mut *context }, lease);
-                        frame = passed.frame;
-                        if passed.leaves == Leaves::Yes {
+                        let is_over;
+                        (frame, is_over) = pass_on(frame, context, answers);
+                        if is_over {
                             return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
-                        }
-                        let is_other = !core::ptr::eq(before, &raw const *frame);
-                        assert_eq!(is_other, passed.leaves == Leaves::Other, "the passer says whose frame it is");
-                        if is_other {
-                            guest::load(&frame.el1);
                         }
                     }
                     // SAFETY: it holds what its way says, by its constructors.
@@ -122,6 +121,29 @@ pub fn run<'l, B, C>(
             }
         }
     }
+}
+
+/// Asks the passer. Returns the frame that goes on, or that leaves, and whether `run` is over.
+fn pass_on<'l, B, C>(
+    mut frame: First<'l, Frame, B>,
+    context: *mut C,
+    answers: &Answers<'l, B, C>,
+) -> (First<'l, Frame, B>, bool) {
+    guest::save(&mut frame.el1);
+    let before = frame.into_raw();
+    // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
+    let lease = unsafe { First::from_raw(before) };
+    // SAFETY: as for a call.
+    let passed = (answers.pass)(unsafe { &mut *context }, lease);
+    if passed.leaves == Leaves::Yes {
+        return (passed.frame, true);
+    }
+    let is_other = !core::ptr::eq(before, &raw const *passed.frame);
+    assert_eq!(is_other, passed.leaves == Leaves::Other, "the passer says whose frame it is");
+    if is_other {
+        guest::load(&passed.frame.el1);
+    }
+    (passed.frame, false)
 }
 
 /// Returns whether the vector hands `exit` to the handler of aborts.
