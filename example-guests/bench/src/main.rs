@@ -7,6 +7,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod arch;
+mod cores;
 mod demand;
 mod lending;
 mod longest;
@@ -37,6 +38,15 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     }
     if let Some(role @ ("wide" | "wide_b")) = info.option("role") {
         return wide(info, role == "wide", other, quiet);
+    }
+    if let Some(role @ ("sender" | "receiver")) = info.option("role") {
+        if role == "sender" {
+            cores::sender(info, other)?
+        } else {
+            cores::receiver(info, other)?
+        }
+        println!("bench: ok");
+        return Ok(());
     }
     if info.option("role") == Some("urgent") {
         urgent::run(other)?;

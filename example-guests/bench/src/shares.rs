@@ -10,8 +10,8 @@ use crate::{COUNT, PASSES, report};
 /// Where the page is mapped; the tables are there.
 const PLACE: Ipa = Ipa::new(0x8000_1000).unwrap();
 
-/// Returns the word in which `b` tells the key of its offer.
-fn keys(info: &Info) -> Result<Window, Failure> {
+/// Returns the page in which one VM tells another a word: `b` the key of its offer.
+pub(crate) fn keys(info: &Info) -> Result<Window, Failure> {
     let keys = info.mem("keys")?;
     let address = keys.address.ok_or("the manifest maps \"keys\" nowhere")?;
     Ok(Window::new(address, keys.size).ok_or("\"keys\" lies in the image")?)

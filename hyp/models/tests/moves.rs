@@ -37,7 +37,7 @@ fn send(machine: &Machine, core: u8) {
 /// Core `core` looks into its box once. Returns what it serves.
 fn serve(machine: &Machine, core: u8, wrong: Wrong) -> u32 {
     let mail = &machine.mail[usize::from(core)];
-    if !mail.is_full() || mail.take()[0] & 1 << VCPU.0 == 0 {
+    if !mail.is_full() || mail.next().is_none() {
         return 0;
     }
     let of = if wrong == Wrong::TakenByTheOld { machine.orders.home() } else { core };

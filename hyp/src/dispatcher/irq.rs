@@ -91,12 +91,21 @@ fn finish(cx: &mut Cx<'_>, token: Token, left: Left) -> Answer {
 /// Takes what is pending at this core.
 pub fn take(machine: &Machine, cpu: &mut Cpu) {
     for _ in 0..AT_ONCE {
-        let (irq, token) = machine.gic.acknowledge();
-        if irq == Irq::Spurious {
+        if !take_one(machine, cpu) {
             return;
         }
-        settle(machine, cpu, irq, token);
     }
+}
+
+/// Takes one interrupt. Returns whether there was one.
+#[inline]
+pub fn take_one(machine: &Machine, cpu: &mut Cpu) -> bool {
+    let (irq, token) = machine.gic.acknowledge();
+    if irq == Irq::Spurious {
+        return false;
+    }
+    settle(machine, cpu, irq, token);
+    true
 }
 
 /// Does what an interrupt asks for at once, and ends it; the rest is found at the top of the loop.

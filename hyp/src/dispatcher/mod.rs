@@ -190,5 +190,6 @@ fn idle(machine: &Machine, cpu: &mut Cpu) {
     let (deadline, _) = cpu.deadlines.earliest();
     cpu.arm(deadline);
     arch::wait_for_interrupt();
-    irq::take(machine, cpu);
+    // One alone: with more it is awake again at once.
+    irq::take_one(machine, cpu);
 }

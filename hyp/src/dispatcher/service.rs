@@ -18,6 +18,8 @@ use crate::timer::{Due, NEVER};
 use crate::vcpu::{Extras, Vcpu, orders, reset};
 use crate::vm::{Ending, Vm};
 
+/// Letters read in one turn; the core interrupts itself when there are more.
+const LETTERS_PER_TURN: usize = 8;
 /// Deadlines served in one turn; the timer is due again at once when there are more.
 const DEADLINES_PER_TURN: usize = 16;
 
@@ -66,20 +68,23 @@ pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 
 #[inline(never)]
 fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    let letters = machine.mail_of(cpu).take();
-    irq::deliver(machine, cpu, stay);
-    for (index, word) in (0u16..).zip(letters) {
-        let mut rest = word;
-        while rest != 0 {
-            #[allow(clippy::cast_possible_truncation, reason = "below 64")]
-            let bit = rest.trailing_zeros() as u16;
-            rest &= rest.wrapping_sub(1);
-            let Some(who) = VcpuRef::from_number(index.wrapping_mul(64).wrapping_add(bit)) else { continue };
-            if let Some((vm, vcpu)) = find(machine, stay, who) {
-                serve(machine, cpu, vm, vcpu, who);
-            }
+    let mail = machine.mail_of(cpu);
+    if mail.forget() {
+        irq::deliver(machine, cpu, stay);
+    }
+    for _ in 0..LETTERS_PER_TURN {
+        let Some(number) = mail.next() else { return };
+        if let Some(who) = VcpuRef::from_number(number)
+            && let Some((vm, vcpu)) = find(machine, stay, who)
+        {
+            serve(machine, cpu, vm, vcpu, who);
+        }
+        if !mail.has_letters() {
+            return;
         }
     }
+    mail.remind();
+    machine.nudge(1 << cpu.index.index()); // so that it comes back soon, whoever has the core
 }
 
 /// Does what is asked of a vCPU, if it is at home on this core; it may have moved since the letter was written, and then what is
@@ -88,6 +93,19 @@ fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let public = &vcpu.public;
     let Some(requests) = public.orders.take(cpu.number()) else { return };
+    if requests & !orders::WAKE != 0 || vm.is_ending() {
+        obey(machine, cpu, vm, vcpu, who, requests);
+    } else if public.wake() {
+        make_ready(machine, cpu, vm, vcpu, who);
+    }
+    // One that runs is this core's own: its line is looked at before it goes on.
+}
+
+/// Does what is asked of a vCPU besides a wake.
+#[cold]
+#[inline(never)]
+fn obey(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef, requests: u32) {
+    let public = &vcpu.public;
     if requests & orders::STOP != 0 || vm.is_ending() {
         detach(machine, cpu, vm, vcpu, who);
     } else if requests & orders::MOVE != 0 {
@@ -100,7 +118,6 @@ fn serve(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     } else if public.wake() {
         make_ready(machine, cpu, vm, vcpu, who);
     }
-    // One that runs is this core's own: its line is looked at before it goes on.
 }
 
 /// Queues a vCPU that has become ready, and gives it the core if that is free.

@@ -160,7 +160,9 @@ fn stop_messages(frame: &mut UniqueMmioPointer<'static, GicrSgi>) -> Result<(), 
 
 /// Returns ICC_SGI1R_EL1 for one core: the affinity above Aff0, and Aff0 as a range of sixteen with a bit in it.
 fn sgi_value(affinity: u64, id: u8) -> u64 {
-    let [aff0, aff1, aff2, _, aff3, ..] = affinity.to_le_bytes().map(u64::from);
+    // As MPIDR_EL1 has them.
+    let [aff0, aff1, aff2, aff3] =
+        [affinity & 0xff, affinity >> 8 & 0xff, affinity >> 16 & 0xff, affinity >> 32 & 0xff];
     aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | u64::from(id & 15) << 24 | aff1 << 16 | 1 << (aff0 & 15)
 }
 

@@ -12,7 +12,6 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Handle as AbiHandle, PeerHandle, PortHandle};
 
 use super::{CallError, Handle, Handler, Outcome, Short, decode, irq, reply};
-use crate::arch::frame::Answered;
 use crate::arch::{get_bounded, guest};
 use crate::events::Link;
 use crate::events::port::End;
@@ -42,20 +41,11 @@ fn send_by(cx: &mut Cx<'_>, port: PortHandle, raise: impl Fn(&Vm, u16) -> Option
 
 impl Handle for EvtSend {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
-    const RAISES: bool = true;
+    const RAISES: Option<Next> = Some(Next::Resume);
 
     #[inline(always)]
     fn short<'s>(arguments: &[u64; 6], cx: &mut Cx<'s>) -> Short<'s, EvtSendReply> {
         raise_once(cx, arguments[0], Outcome::Reply(EvtSendReply {}))
-    }
-
-    #[inline(always)]
-    fn tell<'a>(cx: &'a mut Cx<'_>, vcpu: &Vcpu) -> Answered<'a> {
-        if wake(cx, vcpu) {
-            return Answered::success(0);
-        }
-        cx.next = Next::Resume; // what leaves has zeros in x0 to x17: success without results
-        Answered::LEAVE
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<EvtSendReply>, CallError> {
@@ -64,19 +54,25 @@ impl Handle for EvtSend {
     }
 }
 
-/// Makes the receiver of an event ready, if that is all there is to do. Returns whether it was; else it stands in `cx.wakes`.
+/// Makes the receiver of an event ready, if that is all there is to do. Returns whether it was; if not, nothing has changed.
 #[inline(always)]
 pub(super) fn wake(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
     if core::ptr::eq(vcpu, cx.vcpu) {
         guest::set_line(true); // its own: the guest takes the upcall as it goes on
         return true;
     }
-    let is_done = cx.wake(vcpu);
-    if !is_done {
+    cx.wake(vcpu)
+}
+
+/// Tells the receiver of an event otherwise: its own core by a letter, or the dispatcher, for which it stands in `cx.wakes`. Returns whether it was a
+/// letter, and nothing is left to be done.
+pub(super) fn tell_elsewhere(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
+    let is_told = cx.tell_other_core(vcpu);
+    if !is_told {
         let who = VcpuRef::from_masked(vcpu.public.name);
         cx.wakes = Wakes { place: who.vm(), vcpus: 1 << who.vcpu() };
     }
-    is_done
+    is_told
 }
 
 /// Raises the other end of the port in `argument`, if it is connected and nobody else is at the receiver's words: `quiet` when nobody

@@ -119,13 +119,8 @@ pub trait Handle: Request {
         Short::Long
     }
 
-    /// Whether its short way may end at [`Short::Tell`].
-    const RAISES: bool = false;
-
-    /// Tells a vCPU of the event that the short way raised.
-    fn tell<'a>(_cx: &'a mut Cx<'_>, _vcpu: &Vcpu) -> Answered<'a> {
-        unreachable!("its short way raises nothing")
-    }
+    /// What follows for the caller when its short way ends at [`Short::Tell`]: success without results, or what it leaves for; none when it does not.
+    const RAISES: Option<Next> = None;
 }
 
 /// A handler as the vector calls it, for a context of any lifetime.

@@ -3,7 +3,7 @@
 use strato_abi::error::{Code, Error, Reason};
 use strato_abi::regs::{Regs, Reply, Request};
 
-use super::{CallError, Handle, Handler, Outcome, Short};
+use super::{CallError, Handle, Handler, Outcome, Short, event};
 use crate::arch;
 use crate::arch::frame::{Answered, Frame, Results};
 use crate::machine::{Cx, Next};
@@ -72,11 +72,15 @@ extern "C" fn answer_short<'a, R: Handle, const IS_OPEN: bool>(
         }
     }
     arch::frame_here(); // on one path alone
-    if R::RAISES { tell::<R>(cx, x1, x2, x3, x4, x5, x6, told) } else { answer::<R>(cx, x1, x2, x3, x4, x5, x6) }
+    if R::RAISES.is_some() {
+        tell::<R>(cx, x1, x2, x3, x4, x5, x6, told)
+    } else {
+        answer::<R>(cx, x1, x2, x3, x4, x5, x6)
+    }
 }
 
-/// Ends the short way of a call that raises an event, or answers it by [`answer`]. By itself, since it keeps more than one that nobody
-/// waits for.
+/// Ends the short way of a call that raises an event. By itself, since it keeps more than one that nobody waits for; and what is left to
+/// [`tell_elsewhere`] costs a stack frame there alone.
 #[inline(never)]
 extern "C" fn tell<'a, R: Handle>(
     cx: &'a mut Cx<'_>,
@@ -89,9 +93,37 @@ extern "C" fn tell<'a, R: Handle>(
     told: Option<&Vcpu>,
 ) -> Answered<'a> {
     match told {
-        Some(vcpu) => R::tell(cx, vcpu),
-        None => answer::<R>(cx, x1, x2, x3, x4, x5, x6),
+        Some(vcpu) if event::wake(cx, vcpu) => {}
+        _ => return tell_elsewhere::<R>(cx, x1, x2, x3, x4, x5, x6, told),
     }
+    match R::RAISES {
+        None | Some(Next::Resume) => Answered::success(0),
+        Some(next) => {
+            cx.next = next;
+            Answered::LEAVE
+        }
+    }
+}
+
+/// The same for a vCPU that is not made ready on the spot, or answers the call by [`answer`].
+#[inline(never)]
+extern "C" fn tell_elsewhere<'a, R: Handle>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+    told: Option<&Vcpu>,
+) -> Answered<'a> {
+    let Some(vcpu) = told else { return answer::<R>(cx, x1, x2, x3, x4, x5, x6) };
+    let next = R::RAISES.unwrap_or(Next::Resume);
+    if event::tell_elsewhere(cx, vcpu) && next == Next::Resume {
+        return Answered::success(0);
+    }
+    cx.next = next; // what leaves has zeros in x0 to x17: success without results
+    Answered::LEAVE
 }
 
 /// Returns success with the results of `reply`, at most three.

@@ -9,14 +9,12 @@ use strato_abi::vcpu::{RunState, YieldHint};
 use strato_abi::{Handle as AbiHandle, PortHandle};
 
 use super::{CallError, Handle, Handler, Outcome, Short, decode, event, reply};
-use crate::arch::frame::Answered;
 use crate::arch::timer;
 use crate::events::Link;
 use crate::machine::{Cx, Next, Wakes};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vcpu::Vcpu;
 use crate::vm::StartError;
 
 /// Gives way to whoever is ready; on the spot when nobody is. One of a higher priority would have the core, and of whom a letter tells an
@@ -96,7 +94,7 @@ impl Handle for VcpuWait {
 
 impl Handle for VcpuSignalWait {
     const ANSWERERS: [Handler; 2] = reply::short::<Self>();
-    const RAISES: bool = true;
+    const RAISES: Option<Next> = Some(Next::Wait(NEVER));
 
     /// For an event alone, when SEND would be answered at once.
     #[inline(always)]
@@ -105,13 +103,6 @@ impl Handle for VcpuSignalWait {
             return Short::Long;
         }
         event::raise_once(cx, arguments[0], Outcome::Leave(Next::Wait(NEVER)))
-    }
-
-    #[inline(always)]
-    fn tell<'a>(cx: &'a mut Cx<'_>, vcpu: &Vcpu) -> Answered<'a> {
-        cx.next = Next::Wait(NEVER);
-        event::wake(cx, vcpu);
-        Answered::LEAVE
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuSignalWaitReply>, CallError> {

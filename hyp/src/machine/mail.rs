@@ -4,42 +4,93 @@
 
 use super::VM_PLACES;
 use crate::scheduler::VcpuRef;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Words of letters, each with a bit for 64 vCPUs.
+const WORDS: usize = VM_PLACES / 8;
+/// Set in `full` when the core is to look though there is no letter.
+const REMINDER: u32 = 1 << 31;
+
+const _: () = assert!(WORDS < 31);
 
 /// A core's letter box, in cache lines of its own: others say here which vCPUs to look at, then send [`SGI_MAIL`](super::SGI_MAIL).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Mail {
-    is_full: AtomicBool,
-    vcpus: [AtomicU64; VM_PLACES / 8],
+    /// A bit for each word in which there may be letters, so that the core need not look at the others.
+    full: AtomicU32,
+    vcpus: [AtomicU64; WORDS],
+    /// Letters that were taken out and not read yet, and the number of the word in which they lay. Touched by the core itself alone.
+    taken: AtomicU64,
+    word: AtomicU32,
 }
 
 impl Mail {
     /// Puts `vcpu` into the box. The caller sends the interrupt afterwards.
+    #[inline]
     pub fn put(&self, vcpu: VcpuRef) {
-        if let Some(word) = self.vcpus.get(vcpu.index() / 64) {
-            // AcqRel: `is_full` below comes after the clearing by the `take` that missed this bit.
+        let index = vcpu.index() / 64;
+        if let Some(word) = self.vcpus.get(index) {
+            // AcqRel: the bit of `full` below comes after the clearing by the `take` that missed this one.
             word.fetch_or(1 << (vcpu.index() % 64), Ordering::AcqRel);
+            self.full.fetch_or(1 << index, Ordering::Release);
         }
-        self.is_full.store(true, Ordering::Release);
     }
 
     /// Makes the core itself look, though there is no letter.
     pub fn remind(&self) {
-        self.is_full.store(true, Ordering::Relaxed);
+        self.full.fetch_or(REMINDER, Ordering::Relaxed);
+    }
+
+    /// Forgets that the core was reminded. Returns whether it was.
+    #[inline]
+    pub fn forget(&self) -> bool {
+        // Only this core sets it.
+        let is_set = self.full.load(Ordering::Relaxed) & REMINDER != 0;
+        if is_set {
+            self.full.fetch_and(!REMINDER, Ordering::Relaxed);
+        }
+        is_set
     }
 
     /// Returns whether there is something in the box.
     #[inline]
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Acquire)
+        self.full.load(Ordering::Acquire) != 0
     }
 
-    /// Returns the numbers of all vCPUs in the box, 64 to a word, and empties it.
-    pub fn take(&self) -> [u64; VM_PLACES / 8] {
-        self.is_full.store(false, Ordering::Relaxed);
-        // Acquire by the swaps: what the senders wrote before is seen. A letter put in after the flag was cleared sets it again.
-        core::array::from_fn(|n| self.vcpus.get(n).map_or(0, |word| word.swap(0, Ordering::AcqRel)))
+    /// Takes a letter out: the number of a vCPU. `None` when there is none.
+    ///
+    /// A word is read to its end before the next one is taken: whoever is written to again and again waits for all others.
+    #[inline]
+    pub fn next(&self) -> Option<u16> {
+        let mut letters = self.taken.load(Ordering::Relaxed);
+        while letters == 0 {
+            letters = self.take()?;
+        }
+        self.taken.store(letters & (letters - 1), Ordering::Relaxed);
+        let number = self.word.load(Ordering::Relaxed) << 6 | letters.trailing_zeros();
+        u16::try_from(number).ok()
+    }
+
+    /// Takes the letters of the first word behind the last one that has some. Returns a bit for each of its vCPUs.
+    #[inline(always)]
+    fn take(&self) -> Option<u64> {
+        let full = self.full.load(Ordering::Relaxed) & !REMINDER;
+        let behind = full & (u32::MAX - 1) << (self.word.load(Ordering::Relaxed) % 32);
+        let number = if behind == 0 { full } else { behind }.trailing_zeros();
+        let word = self.vcpus.get(number as usize)?;
+        self.word.store(number, Ordering::Relaxed);
+        self.full.fetch_and(!(1 << number), Ordering::Relaxed);
+        // Acquire by the swap: what the senders wrote before is seen. A letter put in after the bit was cleared sets it again.
+        Some(word.swap(0, Ordering::AcqRel))
+    }
+
+    /// Returns whether there are letters, taken out or not.
+    #[inline]
+    #[must_use]
+    pub fn has_letters(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) != 0 || self.full.load(Ordering::Relaxed) & !REMINDER != 0
     }
 }

@@ -1,13 +1,28 @@
-//! Wake: makes a vCPU ready on its own core while somebody else keeps that core, which is all that most events come to. And to whom a
-//! budget may be lent.
+//! Wake: makes a vCPU ready on its own core while somebody else keeps that core, or tells another core of it, which is all that most events
+//! come to. And to whom a budget may be lent.
 
 use super::Cx;
 use crate::arch::timer;
 use crate::scheduler::{RESERVED, VcpuRef};
 use crate::sync::Ordering;
-use crate::vcpu::Vcpu;
+use crate::vcpu::{Vcpu, orders};
 
 impl Cx<'_> {
+    /// Tells another core of an event for `vcpu`, if it is at home there. Returns whether that was all.
+    #[inline]
+    pub fn tell_other_core(&self, vcpu: &Vcpu) -> bool {
+        let (public, here) = (&vcpu.public, self.cpu.number());
+        if public.orders.home() == here {
+            return false;
+        }
+        let home = public.orders.ask(orders::WAKE);
+        if home == here {
+            return false; // it has come meanwhile, with what was asked
+        }
+        self.machine.send_mail(home, VcpuRef::from_masked(public.name));
+        true
+    }
+
     /// Makes `vcpu`, which an event is for, ready behind the vCPU that has this core. Returns whether that was all: not when it is at home
     /// elsewhere, runs by a reservation, does not block or has a deadline to be taken back, or when it comes first; nothing has changed then.
     #[inline(always)]

@@ -49,5 +49,6 @@ mod time_vector;
 mod traced;
 mod vcpu_calls;
 mod vcpu_kicks;
+mod vcpu_letters;
 mod vcpu_moves;
 mod vcpu_schedule;

@@ -4,7 +4,7 @@
 /// Instructions that the guard may add to an entry from a guest.
 const GUARD: u64 = 29;
 
-/// A figure of the system `bench`, taken in the system `bench_guarded`.
+/// A figure of the system `bench` or `bench_cores`, taken in the system `bench_guarded` or `bench_cores_guarded`.
 #[derive(Clone, Copy, Debug)]
 pub struct Guarded {
     /// Name.
@@ -32,6 +32,7 @@ pub const GUARDED: &[Guarded] = &[
     guarded("null_call_guarded", "null_call", 1),
     guarded("event_send_guarded", "event_send", 1),
     guarded("event_send_to_handler_self_guarded", "event_send_to_handler_self", 2),
+    guarded("event_to_idle_core_guarded", "event_to_idle_core", 1),
     guarded("event_round_trip_two_vms_one_core_guarded", "event_round_trip_two_vms_one_core", 4),
     guarded("signal_wait_round_trip_guarded", "signal_wait_round_trip", 2),
     guarded("preempt_to_first_instruction_guarded", "preempt_to_first_instruction", 1),
@@ -53,11 +54,12 @@ pub const GUARDED: &[Guarded] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{FIGURES, From};
+    use crate::bench::{FIGURES, Figure, From};
 
     #[test]
     fn every_figure_of_a_guest_is_taken_with_the_guard_too() {
-        let plain: Vec<_> = FIGURES.iter().filter(|figure| figure.from == From::Guest).map(|f| f.name).collect();
+        let is_of_guest = |figure: &&Figure| matches!(figure.from, From::Guest | From::Cores);
+        let plain: Vec<_> = FIGURES.iter().filter(is_of_guest).map(|figure| figure.name).collect();
         assert_eq!(GUARDED.iter().map(|figure| figure.plain).collect::<Vec<_>>(), plain);
         for figure in GUARDED {
             assert_eq!(figure.name, format!("{}_guarded", figure.plain));

@@ -37,6 +37,8 @@ pub enum From {
     Wide,
     /// The line of the yields there: 62 vCPUs more are ready. Its bar is the figure without them, and 5 % of it.
     WideYield,
+    /// A line `bench <name> <value>` of a guest of the system `bench_cores`, on two cores.
+    Cores,
     /// What `control` says in the system `reserved`: the ticks that it was late at worst.
     Lateness,
     /// The same: the periods that it missed.
@@ -85,6 +87,7 @@ pub const FIGURES: &[Figure] = &[
     figure("event_send", Unit::Instructions, Some(90), From::Guest),
     figure("event_send_64_vms_1024_ports", Unit::Instructions, Some(94), From::Wide),
     figure("event_send_to_handler_self", Unit::Instructions, Some(240), From::Guest),
+    figure("event_to_idle_core", Unit::Instructions, Some(450), From::Cores),
     figure("event_round_trip_two_vms_one_core", Unit::Instructions, Some(850), From::Guest),
     figure("signal_wait_round_trip", Unit::Instructions, Some(700), From::Guest),
     figure("preempt_to_first_instruction", Unit::Instructions, Some(380), From::Guest),
@@ -151,6 +154,10 @@ pub struct Sources<'s> {
     pub bench: &'s Transcript,
     /// Counted run of the system `bench_guarded`: the same, with entries guarded against branch history.
     pub guarded: &'s Transcript,
+    /// Counted run of the system `bench_cores`, on two cores.
+    pub cores: &'s Transcript,
+    /// Counted run of the system `bench_cores_guarded`.
+    pub cores_guarded: &'s Transcript,
     /// Counted run of the system `bench_wide`.
     pub wide: &'s Transcript,
     /// Counted run of the system `reserved`.
@@ -183,7 +190,8 @@ pub fn rows(board: &str, sources: &Sources<'_>) -> anyhow::Result<Vec<Row>> {
         row.bar = small;
     }
     for figure in GUARDED {
-        let value = guest(sources.guarded, figure.plain);
+        let is_of_cores = FIGURES.iter().any(|plain| plain.name == figure.plain && plain.from == From::Cores);
+        let value = guest(if is_of_cores { sources.cores_guarded } else { sources.guarded }, figure.plain);
         let value = value.with_context(|| format!("{board} gave no figure `{}`", figure.name))?;
         let plain = rows.iter().find(|row| row.name == figure.plain).map_or(0, |row| row.value);
         let (unit, bar) = (Unit::Instructions, Some(figure.bar(plain)));
@@ -197,6 +205,7 @@ fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
         From::Guest => guest(sources.bench, figure.name),
         From::Wide => guest(sources.wide, "event_send"),
         From::WideYield => guest(sources.wide, "yield_round_trip_two_vms_one_core"),
+        From::Cores => guest(sources.cores, figure.name),
         From::Lateness => said(sources.reserved, " missed, at worst ", " ticks late"),
         From::Misses => said(sources.reserved, " us: ", " missed, at worst "),
         From::Boot => sources.hello.number("first guest instruction at ", " ticks"),

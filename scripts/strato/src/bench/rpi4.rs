@@ -21,7 +21,8 @@ pub fn rows(virt: &[Row], bench: &Transcript, hello: &Transcript) -> anyhow::Res
                 (guest(bench, figure.name), twin.map(|value| value * 11 / 10))
             }
             From::Boot => (hello.number("first guest instruction at ", " ticks"), Some(BOOT_BAR)),
-            From::Wide
+            From::Cores
+            | From::Wide
             | From::WideYield
             | From::Lateness
             | From::Misses

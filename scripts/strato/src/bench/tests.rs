@@ -19,6 +19,8 @@ fn all_rows(bench: &str) -> anyhow::Result<Vec<Row>> {
     let sources = Sources {
         bench: &bench,
         guarded: &bench,
+        cores: &bench,
+        cores_guarded: &bench,
         wide: &bench,
         reserved: &reserved,
         longest: &longest,
@@ -34,7 +36,7 @@ const BENCH: &str = "strato: vm b: 1048576 bytes of ram, 1 bytes of overhead\n\
     strato: vm a: 67108864 bytes of ram, 65536 bytes of overhead\n\
     [a] bench map_4k_batch 18\n[a] bench unmap_4k_batch 2\n[a] bench map_2m 190\n[a] bench page_fault_map_return 600\n[a] bench null_call 47\n[a] bench event_send 90\n[a] bench yield_alone 59\n[b] x\n[a] bench map_4k 1\n\
     [a] bench event_round_trip_two_vms_one_core 850\n[a] bench signal_wait_round_trip 7\n[c] bench preempt_to_first_instruction 8\n[a] bench yield_round_trip_two_vms_one_core 2\n[a] bench unmap_4k 3\n\
-     [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6\n[a] bench timer_to_handler 7\n[a] bench local_timer_to_handler 8\n[a] bench event_send_to_handler_self 9";
+     [a] bench share_accept_map 4\n[a] bench share_relinquish 5\n[a] bench ring_message_64b 6\n[a] bench timer_to_handler 7\n[a] bench local_timer_to_handler 8\n[a] bench event_send_to_handler_self 9\n[a] bench event_to_idle_core 10";
 
 #[test]
 fn every_figure_is_found_and_held_against_its_bar() {

@@ -42,6 +42,9 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
         let longest = counted(project, &qemu, &machine, "longest")?;
         let guarded = counted(project, &qemu, &machine, "bench_guarded")?;
+        let two = Virt { cores: 2, ..machine.clone() };
+        let cores = counted(project, &qemu, &two, "bench_cores")?;
+        let cores_guarded = counted(project, &qemu, &two, "bench_cores_guarded")?;
         let wide = counted(project, &qemu, &machine, "bench_wide")?;
         let reserved = counted(project, &qemu, &machine, "reserved")?;
         let hello_system = ready(project, "hello")?;
@@ -49,6 +52,8 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         let sources = Sources {
             bench: &bench,
             guarded: &guarded,
+            cores: &cores,
+            cores_guarded: &cores_guarded,
             wide: &wide,
             reserved: &reserved,
             longest: &longest,

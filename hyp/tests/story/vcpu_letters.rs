@@ -1,0 +1,63 @@
+//! VCPU: what one core tells another.
+
+use strato_abi::Call;
+use strato_abi::vcpu::RunState;
+use strato_hyp::scheduler::VcpuRef;
+use strato_hyp::vcpu::orders;
+
+use crate::plan::{CODE, Guest, System};
+use crate::stage::Story;
+use crate::talk::{A, B, handle};
+
+#[test]
+fn an_event_for_a_vcpu_that_sleeps_on_another_core_lies_in_the_box_there_while_the_sender_goes_on() {
+    let on_second = Guest { cores: [1; 8], ..Guest::new("b") };
+    let mut s = Story::on(&System::pair(Guest::new("a"), on_second), 2);
+    s.turns(1);
+    s.begin(B, Call::VcpuWait, &[u64::MAX]);
+    s.turns(2);
+    s.begin(A, Call::EvtSend, &[handle(2)]);
+    s.turn_on(0);
+    assert_eq!(s.answer(A, Call::EvtSend).unwrap()[0], 0);
+    assert!(s.machine.mail[1].is_full() && !s.machine.mail[0].is_full());
+    assert!(s.seen(B).is_none(), "it is woken by its own core");
+    s.turn_on(1);
+    assert_ne!(s.answer(B, Call::VcpuWait).unwrap()[1], 0);
+    assert!(!s.machine.mail[1].is_full());
+    s.close();
+}
+
+#[test]
+fn a_full_box_is_read_in_parts_and_to_its_end() {
+    const VMS: u8 = 3;
+    let guests = ["a", "b", "c"].map(|label| Guest { vcpus: 8, cores: [1; 8], ..Guest::new(label) });
+    let mut s = Story::on(&System::new(guests), 2);
+    for vm in 0..VMS {
+        for vcpu in 1..8 {
+            s.call((vm, 0), Call::VcpuStart, &[vcpu, CODE, 0]);
+        }
+    }
+    let all = || (0..VMS).flat_map(|vm| (0..8).map(move |vcpu| (vm, vcpu)));
+    for who in all() {
+        s.begin(who, Call::VcpuWait, &[u64::MAX]);
+    }
+    s.turns(60);
+    let blocked = |s: &mut Story| {
+        all().filter(|&(vm, vcpu)| s.vm(vm, |vm| vm.vcpu(vcpu).unwrap().public.state() == RunState::Blocked)).count()
+    };
+    assert_eq!(blocked(&mut s), 24);
+    for (vm, vcpu) in all() {
+        s.vm(vm, |vm| vm.vcpu(vcpu).unwrap().public.orders.ask(orders::WAKE));
+        s.machine.mail[1].put(VcpuRef::new(vm, vcpu).unwrap());
+    }
+    let mut parts = Vec::new();
+    while s.machine.mail[1].is_full() {
+        let before = blocked(&mut s);
+        s.turn_on(1);
+        parts.push(before - blocked(&mut s));
+    }
+    // A turn reads twice when nobody had the core: before a guest runs, and behind it.
+    assert_eq!(parts, [16, 8]);
+    assert_eq!(blocked(&mut s), 0);
+    s.close();
+}
