@@ -97,7 +97,8 @@ impl Turn {
 /// Settles whose turn it is at `now`.
 ///
 /// `turn` is who had the core, if that can go on: then it is queued. `slice` is the length of a turn in ticks. Somebody of a
-/// higher priority displaces it at once and leaves it first among its equals; an equal does so when its slice is over.
+/// higher priority displaces it at once and leaves it first among its equals, with what is left of its slice, so that one that is
+/// displaced in each does not keep its equals out; an equal displaces it when its slice is over.
 #[inline(always)]
 pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
     match turn {
@@ -112,7 +113,11 @@ pub fn pick(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64)
             current.until = now.saturating_add(slice);
         }
         Some(current) if current.priority & LENT != 0 => end_loan(queue, turn, now, slice),
-        _ => take_first(queue, turn, now, slice),
+        Some(current) => {
+            cut_off(queue, current, now, slice);
+            take_first(queue, turn, now, slice);
+        }
+        None => take_first(queue, turn, now, slice),
     }
 }
 
@@ -135,6 +140,7 @@ pub fn give_way(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) -> 
 pub fn join(queue: &mut RunQueue, turn: &mut Turn, vcpu: VcpuRef, level: u8, now: u64, slice: u64) -> bool {
     let is_above = u32::from(level) > turn.priority;
     if is_above {
+        cut_off(queue, turn, now, slice);
         queue.push_alone(vcpu, level);
         *turn = Turn::new(vcpu, level, now, slice);
     } else {
@@ -156,13 +162,28 @@ pub fn end_slice(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) ->
 pub fn leave(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
     let current = (*turn)?;
     queue.remove_first(current.vcpu, current.priority);
-    *turn = queue.first().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
+    *turn = first(queue, now, slice);
     *turn
 }
 
 #[inline(never)]
 fn take_first(queue: &RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) {
-    *turn = queue.first().map(|(vcpu, priority)| Turn::new(vcpu, priority, now, slice));
+    *turn = first(queue, now, slice);
+}
+
+/// Returns the turn of the first of the highest priority, which has what is left of its slice.
+#[inline(always)]
+fn first(queue: &RunQueue, now: u64, slice: u64) -> Option<Turn> {
+    let (vcpu, priority) = queue.first()?;
+    let priority = priority.into();
+    // It is over already for one that had nobody beside it until it was cut off.
+    Some(Turn { vcpu, priority, until: now.wrapping_add(slice).wrapping_sub(queue.used(priority)) })
+}
+
+/// Notes how much of its slice `turn` has had, which somebody higher cuts off.
+#[inline(always)]
+fn cut_off(queue: &mut RunQueue, turn: &Turn, now: u64, slice: u64) {
+    queue.cut_off(turn.priority, now.wrapping_add(slice).wrapping_sub(turn.until));
 }
 
 /// Gives who runs with a lent priority its own back; it goes behind its equals there.

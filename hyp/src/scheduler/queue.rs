@@ -37,6 +37,8 @@ pub struct RunQueue {
     links: [Links; VCPUS],
     // Level + 1, or 0 when not queued.
     queued: [u8; VCPUS],
+    // What the first of each ring has had of its slice, in ticks, before somebody higher cut it off.
+    used: [u64; LEVELS],
 }
 
 impl RunQueue {
@@ -68,6 +70,19 @@ impl RunQueue {
     pub fn first(&self) -> Option<(VcpuRef, u8)> {
         let priority = self.highest()?;
         Some((VcpuRef::from_masked(self.first[usize::from(priority) % LEVELS]), priority))
+    }
+
+    /// Returns what the first of those at `priority` has had of its slice before somebody higher cut it off, in ticks.
+    #[inline(always)]
+    #[must_use]
+    pub fn used(&self, priority: u32) -> u64 {
+        self.used[priority as usize % LEVELS]
+    }
+
+    /// Notes that. It counts as long as who is first there stays it.
+    #[inline(always)]
+    pub fn cut_off(&mut self, priority: u32, used: u64) {
+        self.used[priority as usize % LEVELS] = used;
     }
 
     /// Returns whether `vcpu` is queued.
@@ -139,6 +154,7 @@ impl RunQueue {
         let next = self.first[level % LEVELS];
         if first {
             self.first[level % LEVELS] = at;
+            self.used[level % LEVELS] = 0;
         }
         let previous = self.links(next).previous;
         *self.links(at) = Links { next, previous };
@@ -149,6 +165,7 @@ impl RunQueue {
     /// Puts the first of those at `priority` (at most 63, and somebody is there) behind the others. Returns who is first now.
     #[inline]
     pub fn pass(&mut self, priority: u32) -> VcpuRef {
+        self.cut_off(priority, 0);
         let first = &mut self.first[priority as usize % LEVELS];
         *first = self.links[usize::from(*first) % VCPUS].next;
         VcpuRef::from_masked(*first)
@@ -159,6 +176,7 @@ impl RunQueue {
     pub fn pass_from(&mut self, vcpu: VcpuRef, priority: u32) -> VcpuRef {
         let next = self.links[vcpu.index() % VCPUS].next;
         self.first[priority as usize % LEVELS] = next;
+        self.cut_off(priority, 0);
         VcpuRef::from_masked(next)
     }
 
@@ -167,6 +185,7 @@ impl RunQueue {
     pub fn remove_first(&mut self, vcpu: VcpuRef, priority: u32) {
         let at = vcpu.number();
         self.queued[usize::from(at) % VCPUS] = 0;
+        self.cut_off(priority, 0);
         let Links { next, previous } = *self.links(at);
         if next == at {
             self.occupied &= !(1 << (priority & 63));
@@ -190,6 +209,7 @@ impl RunQueue {
             self.remove_beside(at, level.into());
         } else {
             self.occupied &= !(1 << level);
+            self.cut_off(level.into(), 0);
         }
         true
     }
@@ -202,6 +222,7 @@ impl RunQueue {
         let first = &mut self.first[level % LEVELS];
         if *first == at {
             *first = next;
+            self.used[level % LEVELS] = 0;
         }
     }
 }

@@ -121,6 +121,54 @@ fn a_lent_priority_ends_with_the_slice_a_yield_and_a_preemption() {
 }
 
 #[test]
+fn who_is_displaced_in_every_slice_does_not_keep_its_equals_out() {
+    const SLICE: u64 = 100;
+    for (period, joins) in [1, 30, 99, 100, 101, 250].into_iter().flat_map(|period| [(period, false), (period, true)]) {
+        let mut queue = RunQueue::new_zeroed();
+        (1..=3).for_each(|n| queue.push(vcpu(n), 5, false));
+        let (mut turn, mut ran) = (None, [0u64; 5]);
+        for now in 0..60 * SLICE {
+            // Somebody higher comes every period, and runs for a tick.
+            if now % period != 0 || now == 0 {
+                if turn.is_some_and(|turn: Turn| turn.vcpu == vcpu(4)) {
+                    leave(&mut queue, &mut turn, now, SLICE);
+                }
+            } else if let Some(turn) = turn.as_mut().filter(|turn| joins && turn.vcpu != vcpu(4)) {
+                assert!(join(&mut queue, turn, vcpu(4), 9, now, SLICE));
+            } else {
+                queue.push(vcpu(4), 9, false);
+            }
+            super::pick(&mut queue, &mut turn, now, SLICE);
+            ran[turn.unwrap().vcpu.index()] += 1;
+        }
+        let [.., one, two, three, _] = ran;
+        assert!(one.abs_diff(two).max(two.abs_diff(three)) <= 2 * SLICE, "{period}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_was_cut_off_is_the_next_turn_of_who_it_was_cut_off_from_alone() {
+    for end in ["pass", "remove", "leave"] {
+        let mut queue = RunQueue::new_zeroed();
+        (1..=2).for_each(|n| queue.push(vcpu(n), 5, false));
+        let mut turn = Some(Turn { vcpu: vcpu(1), priority: 5, until: 10 });
+        assert!(join(&mut queue, turn.as_mut().unwrap(), vcpu(4), 9, 7, 10));
+        let until = leave(&mut queue, &mut turn, 20, 10).map(|turn| (turn.vcpu, turn.until));
+        assert_eq!(until, Some((vcpu(1), 23)), "three ticks were left");
+        match end {
+            "pass" => drop(give_way(&mut queue, turn.as_mut().unwrap(), 21, 10)),
+            "remove" => {
+                queue.remove(vcpu(1));
+                turn = None;
+            }
+            _ => drop(leave(&mut queue, &mut turn, 21, 10)),
+        }
+        let turn = pick(&mut queue, turn, 21, 10).unwrap();
+        assert_eq!((turn.vcpu, turn.until), (vcpu(2), 31), "{end}");
+    }
+}
+
+#[test]
 fn a_higher_priority_takes_over_at_once_and_a_lower_one_never() {
     let mut queue = RunQueue::new_zeroed();
     queue.push(vcpu(1), 5, false);
