@@ -2,9 +2,9 @@
 
 use core::arch::asm;
 
-use aarch64_cpu::registers::{ID_AA64PFR0_EL1, MIDR_EL1, MPIDR_EL1, Readable};
+use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, MIDR_EL1, MPIDR_EL1, Readable};
 
-use super::sysreg;
+use super::{region, sysreg};
 
 /// Gives way for a moment while another core holds what this one needs (YIELD, never ISB: see `crate::lock`).
 #[inline(always)]
@@ -45,6 +45,11 @@ pub fn affinity() -> u64 {
 #[inline]
 pub fn midr() -> u64 {
     MIDR_EL1.get()
+}
+
+/// Returns the first physical address that this core, or EL2's own map, cannot name.
+pub fn physical_limit() -> u64 {
+    region::limit(ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange))
 }
 
 /// Returns this core's ID_AA64PFR0_EL1.

@@ -66,9 +66,12 @@ arch_primary:
     bl      arch_map_boot
     cbnz    x0, arch_refuse_map
     cbz     x19, 3f
-    mov     x0, x19                             // the device tree, as long as its header says
-    ldr     w1, [x19, #4]
+    ldr     w1, [x19, #4]                       // the device tree, as long as its header says
     rev     w1, w1
+    adr     x0, arch_text_tree_size
+    cmp     w1, #(512 << 12)                    // 2 MiB, as Linux has it (Documentation/arch/arm64/booting.rst)
+    b.hi    arch_refuse
+    mov     x0, x19
     add     x1, x1, x0
     ldr     x2, ={BLOCK_NORMAL}
     bl      arch_map_boot

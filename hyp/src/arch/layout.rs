@@ -72,6 +72,10 @@ pub enum LayoutError {
     NoRoom,
     /// The memory is in more pieces than there is room for.
     TooManyRegions,
+    /// A device of the hypervisor stands in its image or payload, or in a page of another device.
+    DevicesOverlap,
+    /// A device of the hypervisor stands where its map cannot name it, or at address 0, which is nobody's.
+    DeviceOutOfReach,
 }
 
 impl From<TooManyRegions> for LayoutError {
@@ -94,7 +98,8 @@ pub struct Layout {
 
 impl Layout {
     /// Returns the layout of a machine with memory `ram` less `reserved`, with the hypervisor's `image`, `payload`
-    /// bytes of payload behind it, `cores` cores and the `devices` that the hypervisor itself uses.
+    /// bytes of payload behind it, `cores` cores and the `devices` that the hypervisor itself uses. What is said to be memory and a
+    /// device is the device's: whatever the device tree says, nobody is handed its registers, or the words for which cores wait.
     ///
     /// # Errors
     /// See [`LayoutError`].
@@ -117,7 +122,8 @@ impl Layout {
         for region in reserved {
             take_out(&mut usable, region.outer_pages())?;
         }
-        take_out(&mut usable, Region { start: whole.start, end: payload.outer_pages().end })?;
+        let whole = Region { start: whole.start, end: payload.outer_pages().end };
+        take_out(&mut usable, whole)?;
 
         let mut ranges = Vec::new();
         for (start, end, access) in [
@@ -133,12 +139,17 @@ impl Layout {
         let mut own_devices = Vec::new();
         for device in devices {
             let pages = device.outer_pages();
-            if pages.end <= LIMIT {
-                add(&mut ranges, pages, Access::Device)?;
-                own_devices
-                    .push(Region { start: device.start, end: pages.end })
-                    .map_err(|_| LayoutError::TooManyRegions)?;
+            if device.start == 0 || pages.end > LIMIT {
+                return Err(LayoutError::DeviceOutOfReach);
             }
+            if whole.overlaps(pages) || ranges.iter().any(|(other, _)| other.overlaps(pages)) {
+                return Err(LayoutError::DevicesOverlap);
+            }
+            take_out(&mut usable, pages)?;
+            add(&mut ranges, pages, Access::Device)?;
+            own_devices
+                .push(Region { start: device.start, end: pages.end })
+                .map_err(|_| LayoutError::TooManyRegions)?;
         }
 
         let others = cores.clamp(1, MAX_CORES) - 1;
@@ -169,10 +180,25 @@ impl Layout {
     }
 
     /// Returns the memory that nobody uses once tables up to `tables_end` are taken.
-    pub(super) fn free(&self, tables_end: u64) -> Result<Vec<Region, MAX_REGIONS>, TooManyRegions> {
+    ///
+    /// # Errors
+    /// [`TooManyRegions`].
+    pub fn free(&self, tables_end: u64) -> Result<Vec<Region, MAX_REGIONS>, TooManyRegions> {
         let mut free = self.usable.clone();
         take_out(&mut free, Region { start: self.carve.start, end: tables_end })?;
         Ok(free)
+    }
+
+    /// Returns the ranges of the EL2 map, in no order.
+    #[must_use]
+    pub fn ranges(&self) -> &[(Region, Access)] {
+        &self.ranges
+    }
+
+    /// Returns the memory for the cores' records, stacks and tables, and the part of it that is for tables.
+    #[must_use]
+    pub fn carved(&self) -> (Region, Region) {
+        (self.carve, self.tables)
     }
 }
 

@@ -135,7 +135,8 @@ pub use run::{Deed, STORY_END, script, selected_vectors};
 pub use run::{run, select_vectors};
 
 pub use cpu::{
-    affinity, bounded, breakpoint, frame_here, interrupt_pending, midr, relax, wait_for_event, wait_for_interrupt,
+    affinity, bounded, breakpoint, frame_here, interrupt_pending, midr, physical_limit, relax, wait_for_event,
+    wait_for_interrupt,
 };
 
 /// Returns entry `index` of `entries` for an index that a guest chose: a core that guesses past the check reads entry 0.

@@ -9,6 +9,16 @@ pub const PAGE: u64 = 4096;
 /// First address that EL2's own map cannot name (39 bits).
 pub const LIMIT: u64 = 1 << 39;
 
+/// Returns the first address that this core cannot form, or [`LIMIT`] if that is lower. `pa_range` is ID_AA64MMFR0_EL1.PARange.
+#[must_use]
+pub const fn limit(pa_range: u64) -> u64 {
+    match pa_range & 0xf {
+        0 => 1 << 32,
+        1 => 1 << 36,
+        _ => LIMIT,
+    }
+}
+
 const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "an address fits a usize");
 
 /// Returns an address or a length as the type that pointers are made of.
@@ -148,6 +158,11 @@ mod tests {
         assert_eq!(merge::<4>(&parts).unwrap(), set(&[(0x2000, 0x5000), (0x6000, 0x9000)]));
         let parts = [Region { start: 0x4000, end: 0x9000 }, Region { start: 0x1000, end: 0x6000 }];
         assert_eq!(merge::<4>(&parts).unwrap(), set(&[(0x1000, 0x9000)]));
+    }
+
+    #[test]
+    fn a_core_forms_addresses_of_32_bits_or_more() {
+        assert_eq!([0, 1, 2, 5, 6].map(limit), [1 << 32, 1 << 36, LIMIT, LIMIT, LIMIT]);
     }
 
     #[test]

@@ -98,15 +98,18 @@ pub struct SpinTable {
 }
 
 impl SpinTable {
-    /// Returns the table of cores that wait for the words at `addresses`, 0 for one that does not; `None` when nobody waits. A core
-    /// whose word is not in the page of the lowest, or not aligned, is left out.
+    /// Returns the table of cores that wait for the words at `addresses`, that of the booted core first, 0 for one that does not;
+    /// `None` when nobody waits. A core whose word is not in the page of the lowest, or not aligned, is left out; and so are all that
+    /// wait for one word, since they would all come as the same core.
     #[must_use]
     pub fn of(addresses: &[u64]) -> Option<Self> {
         let words = addresses.iter().filter(|address| **address != 0 && address.is_multiple_of(8));
         let start = *words.min()?;
         let mut table = Self { start, ..Self::default() };
+        let others = addresses.get(1..).unwrap_or(&[]);
         for (offset, address) in table.offsets.iter_mut().zip(addresses) {
-            let is_there = address.is_multiple_of(8) && address >> 12 == start >> 12;
+            let is_own = others.iter().filter(|other| *other == address).count() <= 1;
+            let is_there = is_own && address.is_multiple_of(8) && address >> 12 == start >> 12;
             *offset = address.checked_sub(start).filter(|_| is_there).and_then(|offset| u16::try_from(offset).ok());
         }
         Some(table)
@@ -136,6 +139,15 @@ pub struct BoardInfo {
     pub clock: Option<Region>,
 }
 
+impl BoardInfo {
+    /// Forgets the memory from `limit` on, whatever the device tree says: no core can name it.
+    pub fn cut_memory(&mut self, limit: u64) {
+        for region in &mut self.ram {
+            region.end = region.end.min(limit).max(region.start);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn cores_that_wait_for_one_word_are_left_out_but_for_the_one_that_runs() {
+        let table = SpinTable::of(&[0xd8, 0xe0, 0xe8, 0xe0]).unwrap();
+        assert_eq!(&table.offsets[..4], [Some(0), None, Some(16), None]);
+        let table = SpinTable::of(&[0xd8, 0xd8]).unwrap();
+        assert_eq!(table.offsets[1], Some(0));
+    }
+
+    #[test]
     fn a_pi_without_a_device_tree_has_what_every_model_has() {
         let board = rpi4::without_tree();
         assert_eq!(board.known.name, "rpi4");
@@ -167,6 +187,15 @@ mod tests {
         );
         assert_eq!(board.cores.as_slice(), [0, 1, 2, 3]);
         assert!(matches!(board.method, CoreMethod::SpinTable(table) if table.start == 0xd8));
+    }
+
+    #[test]
+    fn memory_that_no_core_can_name_is_forgotten() {
+        let mut board = rpi4::without_tree();
+        board.ram = [Region::new(0x1000, 0x9000), Region::new(0x5000, 0x1000), Region::new(1 << 40, 0x1000)].into();
+        board.cut_memory(0x4000);
+        let bytes: u64 = board.ram.iter().map(|region| region.bytes()).sum();
+        assert_eq!((bytes, board.ram[0]), (0x3000, Region { start: 0x1000, end: 0x4000 }));
     }
 
     #[test]

@@ -111,15 +111,14 @@ impl Found {
             self.known = Some(board::find(strings(node.compatible)));
             return Ok(());
         };
-        let (name, is_top) = (Kind::of(node.name), parent.name.is_empty());
+        let (name, is_top) = (Kind::of(node.name), path.len() == 1);
         match (Kind::of(parent.name), name) {
             _ if !node.is_enabled => {}
             (_, Kind::Memory) if is_top => {
-                let before = self.ram.len();
-                regions(node, path, &mut self.ram, TreeError::NoMemory)?;
-                if self.ram.len() == before {
+                if node.reg.is_empty() {
                     return Err(TreeError::NoMemory);
                 }
+                regions(node, path, &mut self.ram, TreeError::NoMemory)?;
             }
             // A node without `reg` asks the operating system to choose a place; Strato needs no such place.
             (Kind::ReservedMemory, _) => regions(node, path, &mut self.reserved, TreeError::Damaged)?,
@@ -169,7 +168,8 @@ impl Found {
         if !(is_gic2 || is_gic3 || is_uart || is_clock) {
             return;
         }
-        let (Ok(Some(first)), Ok(second)) = (node.register(path, 0), node.register(path, 1)) else { return };
+        let frame = |index| node.register(path, index).map(|frame| frame.filter(|frame| frame.bytes() > 0));
+        let (Ok(Some(first)), Ok(second)) = (frame(0), frame(1)) else { return };
         match (self.gic, second) {
             _ if is_uart => {
                 let registers = first;
@@ -213,21 +213,25 @@ fn release(value: &[u8]) -> u64 {
     Cells(value).next(2).unwrap_or(0)
 }
 
-/// Adds the register ranges of a node to `list`. One that cannot be read is the error `unreadable`.
+/// Adds the register ranges of a node to `list`. One that cannot be read is the error `unreadable`; one without a byte says nothing,
+/// but counts, because there may be no end of them.
 fn regions<const N: usize>(
     node: &Node<'_>,
     path: &[Node<'_>],
     list: &mut Vec<Region, N>,
     unreadable: TreeError,
 ) -> Result<(), TreeError> {
-    for index in 0.. {
-        let Some(region) = node.register(path, index).map_err(|_| unreadable)? else { break };
+    for index in 0..=N {
+        let Some(region) = node.register(path, index).map_err(|_| unreadable)? else { return Ok(()) };
         keep(list, region)?;
     }
-    Ok(())
+    Err(TreeError::TooManyRegions)
 }
 
 fn keep<const N: usize>(list: &mut Vec<Region, N>, region: Region) -> Result<(), TreeError> {
+    if region.bytes() == 0 {
+        return Ok(());
+    }
     list.push(region).map_err(|_| TreeError::TooManyRegions)
 }
 

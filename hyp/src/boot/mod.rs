@@ -69,36 +69,25 @@ pub struct Parts {
 pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     sign::step('3');
     console.start_log(LevelFilter::Info);
-    let board = match entry::device_tree(tree) {
+    let mut board = match entry::device_tree(tree) {
         Some(blob) => device_tree::parse(blob, arch::affinity()).unwrap_or_else(|error| refuse(&error)),
         None => rpi4::without_tree(),
     };
+    board.cut_memory(arch::physical_limit());
     sign::step('4');
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
     }
     let payload = payload_length(&entry::payload_header());
-    let (gic_first, gic_second) = gic_frames(&board);
-    let spin_page = match board.method {
-        CoreMethod::SpinTable(table) => Some(Region::new(table.start, 8)),
-        CoreMethod::PsciSmc | CoreMethod::None => None,
-    };
-    let known = board.known;
-    let devices = [gic_first, gic_second, board.uart.registers];
-    let others = [board.clock, spin_page, known.pins, known.power];
+    let (devices, others) = own_devices(&board);
     let devices: Vec<Region, MAX_DEVICES> = devices.into_iter().chain(others.into_iter().flatten()).collect();
     let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(&layout_text(error)));
     errata::note(arch::midr());
     let is_stock_stub = board.known.has_stock_stub && board.method != CoreMethod::PsciSmc;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
-    let needed = devices.len();
     let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
-
-    if devices.len() != needed {
-        refuse(&"a device of the hypervisor lies beyond 512 GiB");
-    }
     let mut devices = devices.into_iter();
     let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
         unreachable!("the interrupt controller has two frames, the UART one")
@@ -146,6 +135,19 @@ fn wall(clock: Device) -> Option<Wall> {
 fn payload_length(header: &[u8]) -> u64 {
     let header = PayloadHeader::read_from_prefix(header);
     header.ok().filter(|(header, _)| header.magic == PAYLOAD_MAGIC).map_or(0, |(header, _)| header.total_len)
+}
+
+/// Returns the registers that the hypervisor itself uses on `board`: both frames of the interrupt controller and the UART; and, if there
+/// are any, the clock, the spin table, the pins and the power manager.
+#[must_use]
+pub fn own_devices(board: &BoardInfo) -> ([Region; 3], [Option<Region>; 4]) {
+    let (gic_first, gic_second) = gic_frames(board);
+    let spin_page = match board.method {
+        CoreMethod::SpinTable(table) => Some(Region::new(table.start, 8)),
+        CoreMethod::PsciSmc | CoreMethod::None => None,
+    };
+    let known = board.known;
+    ([gic_first, gic_second, board.uart.registers], [board.clock, spin_page, known.pins, known.power])
 }
 
 /// Returns the two register frames of the interrupt controller, the redistributors only as far as there are cores.
@@ -196,6 +198,8 @@ fn layout_text(error: LayoutError) -> &'static str {
         LayoutError::PayloadOutsideRam => "the payload is longer than the memory behind the image",
         LayoutError::NoRoom => "there is no memory for stacks and tables",
         LayoutError::TooManyRegions => "the memory is in too many pieces",
+        LayoutError::DevicesOverlap => "by the device tree a device stands where the image or another device does",
+        LayoutError::DeviceOutOfReach => "by the device tree a device stands at address 0 or beyond 512 GiB",
     }
 }
 

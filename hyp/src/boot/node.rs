@@ -4,6 +4,9 @@
 use super::fdt::{Cells, Damaged, Name};
 use crate::arch::region::Region;
 
+/// Most windows of a bus that are looked at: boards have a few, and a tree that lies must not hold boot up.
+const WINDOWS_MAX: usize = 128;
+
 /// Nodes that are known by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -135,7 +138,11 @@ fn translate(region: Region, path: &[Node<'_>]) -> Option<Region> {
         let mut cells = Cells(bus.ranges);
         let is_bridge = !cells.is_empty();
         let mut moved = None;
-        while moved.is_none() && !cells.is_empty() {
+        // Counted, because a window of no cells takes nothing off the value.
+        for _ in 0..WINDOWS_MAX {
+            if moved.is_some() || cells.is_empty() {
+                break;
+            }
             let (child, above) = (cells.next(bus.cells[0]).ok()?, cells.next(parent.cells[0]).ok()?);
             if Region::new(child, cells.next(bus.cells[1]).ok()?).contains(region) {
                 let start = above.checked_add(region.start.checked_sub(child)?)?;

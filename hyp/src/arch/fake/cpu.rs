@@ -26,6 +26,11 @@ pub fn midr() -> u64 {
     0x410f_d083
 }
 
+/// Returns the end of what EL2's own map can name.
+pub fn physical_limit() -> u64 {
+    super::region::LIMIT
+}
+
 /// Returns an ID_AA64PFR0_EL1 of a core that does not keep branch histories apart.
 pub(super) fn features() -> u64 {
     0x2222
