@@ -22,8 +22,8 @@ mod image {
 
     fn start(device_tree: u64, started_ticks: u64) -> ! {
         let parts = boot::cold(device_tree, started_ticks, &CONSOLE);
-        secondary::start_all(&parts.board, &parts.cores, parts.spin_page.as_ref());
-        let cores = secondary::wait_all(&parts.board);
+        let expected = secondary::start_all(&parts.board, &parts.cores, parts.spin_page.as_ref());
+        let cores = secondary::wait_all(expected);
         let plan = boot::start::plan(&parts);
         let machine = MACHINE.call_once(|| boot::start::machine(parts, &plan));
         boot::replay::replay(machine, &plan, cores);

@@ -38,48 +38,49 @@ pub fn arrive(core: CoreIndex) {
     ARRIVED.fetch_or(1 << core.index(), Ordering::Release);
 }
 
-/// Starts every core but the calling one and returns at once; [`wait_all`] tells which came.
-pub fn start_all(board: &BoardInfo, cores: &Cores, spin_page: Option<&Device>) {
+/// Starts every core but the calling one and returns at once, with a bit for each core that is to come; [`wait_all`] tells which did.
+pub fn start_all(board: &BoardInfo, cores: &Cores, spin_page: Option<&Device>) -> u8 {
     match board.method {
         CoreMethod::PsciSmc => start_by_psci(board, cores),
         CoreMethod::SpinTable(table) => release_all(cores, table, spin_page),
-        CoreMethod::None => {}
+        CoreMethod::None => 1,
     }
 }
 
-fn release_all(cores: &Cores, table: SpinTable, page: Option<&Device>) {
+fn release_all(cores: &Cores, table: SpinTable, page: Option<&Device>) -> u8 {
+    let mut expected = 1;
     for (index, offset) in table.offsets.iter().enumerate().take(cores.count()).skip(1) {
         let released = match (CoreIndex::new(index), page, offset) {
             (Some(core), Some(page), Some(offset)) => firmware::release_core(cores, core, page, *offset).is_ok(),
             _ => false,
         };
-        if !released {
+        if released {
+            expected |= 1 << index;
+        } else {
             say(Level::Warn, format_args!("core {index} waits where it cannot be released"));
         }
     }
+    expected
 }
 
-fn start_by_psci(board: &BoardInfo, cores: &Cores) {
+fn start_by_psci(board: &BoardInfo, cores: &Cores) -> u8 {
+    let mut expected = 1;
     for (index, affinity) in board.cores.iter().enumerate().skip(1) {
         let Some(core) = CoreIndex::new(index) else { break };
         match firmware::start_core(cores, core, *affinity) {
-            Ok(()) => {}
+            Ok(()) => expected |= 1 << index,
             Err(StartError::AlreadyOn) => {
                 say(Level::Warn, format_args!("core {index} runs already and cannot be used"))
             }
             Err(_) => say(Level::Warn, format_args!("the firmware does not start core {index}")),
         }
     }
+    expected
 }
 
-/// Waits until every core came, or long enough, and warns about those that did not. Returns a bit for each core that runs.
-pub fn wait_all(board: &BoardInfo) -> u8 {
-    let expected = match board.method {
-        CoreMethod::PsciSmc | CoreMethod::SpinTable(_) => {
-            u8::MAX >> (MAX_CORES - board.cores.len().clamp(1, MAX_CORES))
-        }
-        CoreMethod::None => 1,
-    };
+/// Waits until every core of `expected` came, a bit each, or long enough, and warns about those that did not. Returns a bit for each
+/// core that runs.
+pub fn wait_all(expected: u8) -> u8 {
     let deadline = timer::now().saturating_add(timer::frequency().saturating_mul(PATIENCE));
     loop {
         let arrived = ARRIVED.load(Ordering::Acquire);
