@@ -7,8 +7,15 @@ use super::{Finding, code, layers, length, words};
 /// Folders with code that runs on the target.
 const TARGET: [&str; 4] = ["hyp/src", "abi/src", "guest-sdk/src", "example-guests"];
 /// Folders with other code.
-const HOST: [&str; 6] =
-    ["scripts/strato/src", "scripts/strato/tests", "hyp/models", "hyp/tests", "abi/tests", "guest-sdk/tests"];
+const HOST: [&str; 7] = [
+    "scripts/strato/src",
+    "scripts/strato/tests",
+    "hyp/models",
+    "hyp/tests",
+    "hyp/fuzz/fuzz_targets",
+    "abi/tests",
+    "guest-sdk/tests",
+];
 
 /// Returns what the source under `root` breaks.
 ///
