@@ -127,6 +127,7 @@ fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure
     if is_owner {
         longest::run(info, &meter)?;
         lending::owner(&meter, info.peer("borrower")?, other)?;
+        masked::end_of_vm(&meter, other);
         masked::run(&meter, info.peer("borrower")?)?;
     } else {
         lending::borrower(&meter, info.mem("ram")?.handle, info.peer("owner")?, other)?;

@@ -1,22 +1,27 @@
 //! The longest of the other calls, and of what traps: each with the worst arguments that reading the hypervisor gave. Memory calls are
 //! in `longest.rs` and `lending.rs`.
 
+use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::event::DeliveryMode;
 use strato_guest::abi::limit::LimitKey;
 use strato_guest::abi::time::{ClockKind, TIMERS_PER_VM};
 use strato_guest::abi::vcpu::YieldHint;
-use strato_guest::abi::{Group, Handle, PeerHandle, PortHandle, Regs};
+use strato_guest::abi::{Group, Handle, Ipa, PeerHandle, PortHandle, Regs};
 use strato_guest::conduit::Conduit;
 use strato_guest::console::via as console;
 use strato_guest::event::via as event;
+use strato_guest::memory::Window;
 use strato_guest::time::via as timers;
 use strato_guest::vcpu::via as vcpu;
 use strato_guest::{Failure, Hvc, core, time, upcall};
 
+use crate::arch::{self, Trap};
 use crate::meter::Meter;
 
 /// PSCI_VERSION, SMCCC_VERSION, SMCCC_ARCH_FEATURES, PV_TIME_FEATURES and a function that nobody has.
 const SERVICES: [u32; 5] = [0x8400_0000, 0x8000_0000, 0x8000_0001, 0xc500_0020, 0x8400_ffff];
+/// An address at which nothing is.
+const NOWHERE: Ipa = Ipa::new(0x9000_0000).unwrap();
 const TIMERS: usize = 32;
 const _: () = assert!(TIMERS as u64 == TIMERS_PER_VM);
 
@@ -41,8 +46,7 @@ pub(crate) fn run(meter: &Meter, peer: PeerHandle) -> Result<(), Failure> {
     text(meter)?;
     ports(meter, peer)?;
     due(meter)?;
-    traps(meter);
-    Ok(())
+    traps(meter)
 }
 
 /// The most text that a call takes: of one line, of many, and of bytes that are no text.
@@ -148,11 +152,39 @@ fn due(meter: &Meter) -> Result<(), Failure> {
 }
 
 /// What traps without a call of the ABI.
-fn traps(meter: &Meter) {
+fn traps(meter: &Meter) -> Result<(), Failure> {
     for id in SERVICES {
         meter.trap("a standard service", || {
             let _ = Hvc.call(id, Regs::default());
         });
         settle();
     }
+    for (case, trap) in [
+        ("a read of an ID register", Trap::IdRegister),
+        ("HVC with a number", Trap::OddHvc),
+        ("SMC", Trap::Smc),
+        ("SMC with a number", Trap::OddSmc),
+    ] {
+        meter.trap(case, || arch::trap(trap));
+        settle();
+    }
+    // Its event is there, so that it goes on at once.
+    let port = strato_guest::event::own_port()?;
+    strato_guest::event::send(port)?;
+    meter.trap("WFI with an event", strato_guest::vcpu::wfi);
+    settle();
+    let nowhere = Window::new(NOWHERE, PAGE_SIZE).ok_or("no room")?;
+    meter.trap("a load that is refused, and its delivery", || {
+        let _ = nowhere.load(0);
+    });
+    settle();
+    Ok(())
+}
+
+/// How long the core is kept at most while the VM at the far end of `port` is given back, which takes turns with this one.
+pub(crate) fn end_of_vm(meter: &Meter, port: PortHandle) {
+    while strato_guest::event::send(port).is_ok() {
+        strato_guest::vcpu::yield_now();
+    }
+    meter.gap("the end of a VM", time::counter() + 1_000_000_000);
 }

@@ -89,6 +89,7 @@ fn finish(cx: &mut Cx<'_>, token: Token, left: Left) -> Answer {
 }
 
 /// Takes what is pending at this core.
+#[inline(never)]
 pub fn take(machine: &Machine, cpu: &mut Cpu) {
     for _ in 0..AT_ONCE {
         if !take_one(machine, cpu) {

@@ -101,7 +101,11 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     if cpu.turn.is_none() {
         leave::begin(machine, cpu, stay);
     }
-    let Some(turn) = cpu.turn else { return cpu.reaping == 0 };
+    let Some(turn) = cpu.turn else {
+        // A core that gives a VM back and has nobody to run enters no guest, where interrupts would come.
+        irq::take(machine, cpu);
+        return cpu.reaping == 0;
+    };
     let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
         cpu.queue.remove(turn.vcpu);
         cpu.turn = None;

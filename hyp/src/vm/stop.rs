@@ -20,6 +20,8 @@ use super::{Inner, Vm};
 
 /// Ports closed in one step.
 const PORTS_PER_STEP: usize = 16;
+/// Handles looked at in one step: where few name memory, most of a step is to find the next one.
+const HANDLES_PER_STEP: u16 = 64;
 
 /// How far giving back has come.
 #[derive(Debug)]
@@ -88,8 +90,11 @@ pub fn step<'v>(
                 }
                 return Ok(Step::default());
             }
-            let Some((handle, mem)) = inner.handles.next_mem(*from) else {
-                inner.stage = Stage::Emptied;
+            let Some((handle, mem)) = inner.handles.next_mem_of(*from, HANDLES_PER_STEP.into()) else {
+                *from = from.saturating_add(HANDLES_PER_STEP);
+                if usize::from(*from) >= inner.handles.entries() {
+                    inner.stage = Stage::Emptied;
+                }
                 return Ok(Step::default());
             };
             *from = handle.index().saturating_add(1);
@@ -120,7 +125,7 @@ pub fn partner(inner: &Inner, mut others: impl Iterator<Item = u8>) -> Option<Pa
             is_out(share.state).then_some(share.far.into())
         }
         Stage::Memory(from) if inner.work.is_none() => {
-            let (handle, mem) = inner.handles.next_mem(*from)?;
+            let (handle, mem) = inner.handles.next_mem_of(*from, HANDLES_PER_STEP.into())?;
             inner.handles.far(handle.index()).filter(|_| is_held(&mem)).map(Partner::from)
         }
         Stage::Ports(_) | Stage::Space | Stage::Memory(_) | Stage::Emptied => None,
@@ -189,7 +194,7 @@ fn end_share(
 
 /// Closes ports `from..to`, at both ends. Returns whether there are more.
 fn close_ports<'v>(vm: &Vm, from: usize, to: usize, epochs: &Epochs, peer: impl Fn(u8) -> Option<&'v Vm>) -> bool {
-    for (index, port) in (0u16..).zip(vm.ports.iter()).take(to).skip(from) {
+    for (port, index) in vm.ports.iter().zip(0u16..).skip(from).take(to.saturating_sub(from)) {
         if port.read().is_open() {
             vm.close(index, epochs, &peer);
         }

@@ -176,12 +176,23 @@ impl HandleTable {
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.device().filter(is_it)?)))
     }
 
+    /// Returns how many entries there are, used or not.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the first entry at or after `from` that names memory: for giving everything back.
     #[must_use]
     pub fn next_mem(&self, from: u16) -> Option<(Handle, MemRef)> {
-        (0u16..)
-            .zip(self.entries.iter())
-            .skip(usize::from(from))
+        self.next_mem_of(from, usize::MAX)
+    }
+
+    /// The same of `count` entries at most.
+    #[must_use]
+    pub fn next_mem_of(&self, from: u16, count: usize) -> Option<(Handle, MemRef)> {
+        (from..)
+            .zip(self.entries.iter().skip(from.into()).take(count))
             .find_map(|(index, entry)| Some((Handle::new(index, entry.generation), entry.mem()?)))
     }
 }

@@ -31,6 +31,11 @@ pub const ACCEPTED: &[Miss] = &[
     },
     Miss { name: "signal_wait_round_trip", ceiling: 910, why: "as the one before, with two calls" },
     Miss {
+        name: "longest_masked",
+        ceiling: 10_600,
+        why: "the last step of a VM that ends: its own pages are zeroed and given back in one, 9,810 with the line that says so, and the UART's interrupt; all else is below 9,400",
+    },
+    Miss {
         name: "text_bytes",
         ceiling: 240 << 10,
         why: "all calls of ABI 1.2, devices, timers, shares of cores, two boards, guests with an MMU of their own, guarded vectors, and the loop once more for traces",
