@@ -102,7 +102,7 @@ pub struct Cx<'s> {
     pub locks: Held<'s, 0>,
     /// What follows when a call leaves.
     pub next: Next,
-    /// Who has the core next, when what follows names it: [`Next::Preempt`].
+    /// Who has the core next, when what follows is [`Next::PassOn`].
     pub heir: Option<(&'s Vm, &'s Vcpu)>,
 
     /// vCPUs of one VM that are to be told of an event.
@@ -162,8 +162,12 @@ pub enum Next {
     YieldTo(VcpuRef),
     /// The vCPU waits for an event or a deadline in ticks; WAIT answers when it runs again.
     Wait(u64),
-    /// Another vCPU has got the turn while this one was interrupted, which is ready and goes on as it is.
-    Preempt,
+    /// [`Cx::heir`] has the core: it took it while this vCPU was interrupted, which is ready and goes on as it is; or this one `waits` for an
+    /// event, as it has sent one to the heir, which takes over: see [`Cx::takes_over`].
+    PassOn {
+        /// Whether the vCPU waits.
+        waits: bool,
+    },
     /// The vCPU waits for an event; the guest goes on behind its WFI.
     Halt,
     /// The vCPU runs by another reservation, or by none: that, the core, the level, budget and period stand in [`Cpu::reply`].

@@ -40,16 +40,15 @@ impl Public {
         state::from_number(self.state.load(Ordering::Relaxed))
     }
 
-    pub fn is_told_behind_fence(&self, was_up: bool) -> bool {
-        let number = self.state.load(Ordering::Relaxed);
+    pub fn number_behind_fence(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    pub fn is_told(&self, number: u8, was_up: bool) -> bool {
         if number == state::number(RunState::Running) {
             !was_up && self.has_upcalls.load(Ordering::Relaxed)
         } else {
             state::is_attentive(number)
         }
-    }
-
-    pub fn is_attentive_behind_fence(&self) -> bool {
-        state::is_attentive(self.state.load(Ordering::Relaxed))
     }
 }

@@ -145,7 +145,7 @@ fn answer(cx: &mut Cx<'_>, frame: &mut Frame, trap: Trap) -> Next {
     // By far the most frequent, and so that the number counted is known.
     if trap == Trap::Answered {
         let next = core::mem::replace(&mut cx.next, Next::Resume);
-        if next != Next::Preempt {
+        if next != (Next::PassOn { waits: false }) {
             cx.vm.count_exit(cx.me.vcpu(), Cause::Call); // an interrupt has been counted
         }
         return next;

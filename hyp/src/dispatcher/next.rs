@@ -20,12 +20,13 @@ use crate::vm::{Ending, Vm};
 pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
     // A call that left has zeros in x0 to x17 already (`arch::run`): success without results.
     match next {
-        Next::Resume | Next::Preempt => {}
+        Next::Resume | Next::PassOn { waits: false } => {}
         Next::Reply(status) => reply::write(frame, status, &cx.cpu.reply),
         Next::Service => reply::write_service(frame, &cx.cpu.kept()),
         Next::Yield => give_way(cx),
         Next::YieldTo(target) => give_way_to(cx, target),
         Next::Wait(deadline) => wait(cx, deadline, timer::now()),
+        Next::PassOn { waits: true } => signal(cx, timer::now()),
         Next::Halt => block(cx, NEVER, timer::now()),
         Next::Schedule => reserve::schedule(cx, frame),
         Next::Off => turn_off(cx),
@@ -74,6 +75,17 @@ pub fn give_way_to(cx: &mut Cx<'_>, target: VcpuRef) {
 pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     cx.context.extras.insert(Extras::WAITING);
     block(cx, deadline, now);
+}
+
+/// Tells the heir of the event that it was sent, and makes the vCPU wait for one.
+pub fn signal(cx: &mut Cx<'_>, now: u64) {
+    if let Some((_, vcpu)) = cx.heir.take()
+        && !cx.wake(vcpu)
+    {
+        let who = VcpuRef::from_masked(vcpu.public.name);
+        cx.wakes.set(who.vm(), 1 << who.vcpu());
+    }
+    wait(cx, NEVER, now);
 }
 
 /// Blocks `vcpu`, number `me` of `vm`, which has nothing but its frame on the core, until an event. Returns whether it did: there may be

@@ -14,7 +14,7 @@ use crate::arch::frame::{Leaves, Passed};
 use crate::arch::{self, timer};
 use crate::hypercall::reply;
 use crate::machine::{self, Cx, Next};
-use crate::scheduler;
+use crate::scheduler::{self, VcpuRef};
 use crate::timer::NEVER;
 use crate::vcpu::{Context, Extras, FrameLease};
 
@@ -56,15 +56,31 @@ fn straight<'s>(cx: &mut Cx<'s>, frame: &mut FrameLease<'s>, now: u64) -> Result
         };
         cpu.arm_slice(turn.until); // for one who yields it is armed for an earlier one
         (turn.vcpu, service::find_queued(all, cx.stay, turn.vcpu))
-    } else if cx.next == Next::Preempt {
-        cx.vcpu.public.give_way();
-        cx.vm.note_left(cx.me.vcpu(), &cx.vcpu.public, now);
-        (turn.vcpu, cx.heir)
+    } else if let Next::PassOn { waits } = cx.next {
+        let Some((vm, vcpu)) = cx.heir else { return Err(Bend::Undecided) };
+        if waits {
+            if !next::block_until_event(cx.vm, cx.vcpu, cx.me, now) {
+                return Err(Bend::Undecided);
+            }
+            cx.context.extras = Extras::WAITING;
+            // Nobody equal is ready: the timer need not be armed for the end of the slice.
+            scheduler::replace(&mut cpu.queue, turn, VcpuRef::from_masked(vcpu.public.name), now, all.slice_ticks);
+            vm.note_ready(turn.vcpu.vcpu(), &vcpu.public, now, true);
+        } else {
+            cx.vcpu.public.give_way();
+            cx.vm.note_left(cx.me.vcpu(), &cx.vcpu.public, now);
+        }
+        (turn.vcpu, Some((vm, vcpu)))
     } else {
         return Err(Bend::Undecided);
     };
     let Some((vm, vcpu)) = found.filter(|(vm, _)| vm.manner.is_like(manner)) else {
-        cx.next = Next::Resume; // which has been applied
+        if let Some((_, vcpu)) = found {
+            vcpu.public.wake_plain(); // whoever takes over is still blocked
+        }
+        if cx.next != (Next::PassOn { waits: false }) {
+            cx.next = Next::Resume; // which has been applied
+        }
         return Err(Bend::Undecided);
     };
     let Some((to, context)) = vcpu.owned.lease() else { return Err(Bend::Lost) };
@@ -146,8 +162,9 @@ pub fn decide<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passe
     match cx.next {
         Next::Yield => next::give_way(cx),
         Next::Wait(deadline) => next::wait(cx, deadline, now),
-        Next::Preempt => {} // the turn says it
-        Next::Resume => {}  // success without results, which the frame holds: others are to be told
+        Next::PassOn { waits: true } => next::signal(cx, now),
+        Next::PassOn { waits: false } => {} // the turn says it
+        Next::Resume => {}                  // success without results, which the frame holds: others are to be told
         Next::Reply(status) => reply::write(&mut frame, status, &cx.cpu.reply),
         Next::YieldTo(target) => next::give_way_to(cx, target),
         Next::Service | Next::Halt | Next::Schedule | Next::Off | Next::Exit(_) | Next::Crash | Next::Stop => {

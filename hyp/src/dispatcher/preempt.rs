@@ -28,7 +28,7 @@ pub fn serve<const IS_SHORT: bool>(cx: &mut Cx<'_>, now: u64) -> Answer {
         cx.heir = service::find_queued(all, cx.stay, turn.vcpu);
         let first = deadline.min(turn.until);
         cpu.arm_anew(first);
-        cx.next = Next::Preempt;
+        cx.next = Next::PassOn { waits: false };
         return Answer::Pass;
     }
     let Due::Wait(number) = Due::at(place) else { return Answer::Leave };
@@ -56,11 +56,11 @@ pub fn serve<const IS_SHORT: bool>(cx: &mut Cx<'_>, now: u64) -> Answer {
         cpu.arm_anew(next.min(end));
         return Answer::Stay;
     }
-    if next <= now {
+    if !IS_SHORT && next <= now {
         return Answer::Leave;
     }
     cpu.arm_anew(next); // it is alone at its level
     cx.heir = Some((vm, vcpu));
-    cx.next = Next::Preempt;
+    cx.next = Next::PassOn { waits: false };
     Answer::Pass
 }

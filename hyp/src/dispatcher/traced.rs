@@ -108,7 +108,7 @@ fn cause(cx: &Cx<'_>) -> u32 {
 fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
     let kept = cx.cpu.kept();
     match *next {
-        Next::Resume | Next::Preempt => (Decision::Resume, [0; 4]),
+        Next::Resume | Next::PassOn { waits: false } => (Decision::Resume, [0; 4]),
         Next::Reply(status) => {
             let [x1, x2, x3, _] = kept;
             (Decision::Reply, [status, x1, x2, x3])
@@ -116,6 +116,7 @@ fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
         Next::Service => (Decision::Service, kept),
         Next::Yield | Next::YieldTo(_) => (Decision::Yield, [0; 4]),
         Next::Wait(deadline) => (Decision::Wait, [deadline, 0, 0, 0]),
+        Next::PassOn { waits: true } => (Decision::Wait, [NEVER, 0, 0, 0]),
         Next::Halt => (Decision::Halt, [0; 4]),
         Next::Schedule => {
             let [to, _, budget, period] = kept;

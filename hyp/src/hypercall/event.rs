@@ -79,13 +79,19 @@ pub(super) fn tell_elsewhere(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
 /// is to be told.
 #[inline(always)]
 pub(super) fn raise_once<'s, R>(cx: &Cx<'s>, argument: u64, quiet: Outcome<R>) -> Short<'s, R> {
-    let far = cx.vm.ports.masked(argument).read().far_end(argument);
-    let found = far.and_then(|far| Some((far, cx.machine.connected(cx.stay, far.vm())?)));
-    match found.map(|(far, peer)| peer.raise_once(far.index())) {
-        Some(Raised::Quiet) => Short::Done(quiet),
-        Some(Raised::Tell(vcpu)) => Short::Tell(vcpu),
-        Some(Raised::Again) | None => Short::Long,
+    match raise_far(cx, argument) {
+        Some((_, Raised::Quiet)) => Short::Done(quiet),
+        Some((_, Raised::Tell(vcpu))) => Short::Tell(vcpu),
+        Some((_, Raised::Again)) | None => Short::Long,
     }
+}
+
+/// Raises the other end of the port in `argument`, as [`raise_once`] does. Returns the VM there, and what became of the event.
+#[inline(always)]
+pub(super) fn raise_far<'s>(cx: &Cx<'s>, argument: u64) -> Option<(&'s Vm, Raised<'s>)> {
+    let far = cx.vm.ports.masked(argument).read().far_end(argument)?;
+    let peer = cx.machine.connected(cx.stay, far.vm())?;
+    Some((peer, peer.raise_once(far.index())))
 }
 
 impl Handle for EvtAck {

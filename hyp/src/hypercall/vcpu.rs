@@ -16,6 +16,7 @@ use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
 use crate::vm::StartError;
+use crate::vm::raise::Raised;
 
 /// Gives way to whoever is ready; on the spot when nobody is. One of a higher priority would have the core, and of whom a letter tells an
 /// interrupt tells too.
@@ -102,7 +103,16 @@ impl Handle for VcpuSignalWait {
         if arguments[1] != NEVER {
             return Short::Long;
         }
-        event::raise_once(cx, arguments[0], Outcome::Leave(Next::Wait(NEVER)))
+        let next = match event::raise_far(cx, arguments[0]) {
+            Some((_, Raised::Quiet)) => Next::Wait(NEVER),
+            Some((vm, Raised::Tell(vcpu))) if cx.takes_over(vcpu) => {
+                cx.heir = Some((vm, vcpu));
+                Next::PassOn { waits: true }
+            }
+            Some((_, Raised::Tell(vcpu))) => return Short::Tell(vcpu),
+            Some((_, Raised::Again)) | None => return Short::Long,
+        };
+        Short::Done(Outcome::Leave(next))
     }
 
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuSignalWaitReply>, CallError> {

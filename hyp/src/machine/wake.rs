@@ -23,6 +23,20 @@ impl Cx<'_> {
         true
     }
 
+    /// Returns whether `vcpu`, which an event is for, would be the next to have this core anyway once the vCPU that has it, and is about to
+    /// block, is out of the way: it blocks here without a deadline, at the same level, and nobody else is ready there. With somebody else,
+    /// that one was ready first.
+    #[inline(always)]
+    #[must_use]
+    pub fn takes_over(&self, vcpu: &Vcpu) -> bool {
+        let public = &vcpu.public;
+        let Some(turn) = &self.cpu.turn else { return false };
+        u32::from(public.level.load(Ordering::Relaxed)) == turn.priority
+            && !self.cpu.queue.is_shared(self.me)
+            && public.orders.is_quiet_at(self.cpu.number())
+            && public.is_blocked_plain()
+    }
+
     /// Makes `vcpu`, which an event is for, ready behind the vCPU that has this core. Returns whether that was all: not when it is at home
     /// elsewhere, runs by a reservation, does not block or has a deadline to be taken back, or when it comes first; nothing has changed then.
     #[inline(always)]

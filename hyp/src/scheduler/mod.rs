@@ -156,6 +156,14 @@ pub fn end_slice(queue: &mut RunQueue, turn: &mut Turn, now: u64, slice: u64) ->
     now >= turn.until && give_way(queue, turn, now, slice).is_some()
 }
 
+/// Gives the core from who has it, which leaves the queue, to `to`, which is not queued and has the same level, for a slice of its own.
+/// Nobody else is ready there, so that no one waits longer for it.
+#[inline(always)]
+pub fn replace(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, now: u64, slice: u64) {
+    queue.replace(turn.vcpu, to, turn.priority);
+    (turn.vcpu, turn.until) = (to, now.wrapping_add(slice));
+}
+
 /// Takes who has the core, with its own priority, out of the queue, and gives the core to the first of the others, if there is one.
 /// Returns that turn.
 #[inline(always)]

@@ -142,6 +142,18 @@ impl RunQueue {
         self.begin_ring(at, level);
     }
 
+    /// Puts `to`, which is not queued, in place of `from`, the only one at `priority` (at most 63).
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "six bits")]
+    pub fn replace(&mut self, from: VcpuRef, to: VcpuRef, priority: u32) {
+        let at = to.number();
+        self.queued[from.index() % VCPUS] = 0;
+        self.queued[usize::from(at) % VCPUS] = ((priority & 63) as u8).wrapping_add(1);
+        self.first[priority as usize % LEVELS] = at;
+        self.cut_off(priority, 0);
+        *self.links(at) = Links { next: at, previous: at };
+    }
+
     #[inline(always)]
     fn begin_ring(&mut self, at: u16, level: u8) {
         self.occupied |= 1 << level;

@@ -85,6 +85,14 @@ proptest! {
                         prop_assert_eq!(queue.pass_from(vcpu(first), priority.into()).number(), level[0]);
                     }
                 }
+                5 => {
+                    // In place of the only one of its level.
+                    let level = &mut model[usize::from(priority)];
+                    if level.len() == 1 && !queue.contains(vcpu(n)) {
+                        queue.replace(vcpu(level[0]), vcpu(n), priority.into());
+                        level[0] = n;
+                    }
+                }
                 _ => {
                     let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
                     prop_assert_eq!(pop(&mut queue).map(|(v, _)| v.number()), expected);

@@ -91,6 +91,21 @@ fn one_who_becomes_ready_has_the_core_when_it_is_above_and_a_slice_ends_for_an_e
 }
 
 #[test]
+fn who_takes_over_has_a_slice_of_its_own_and_an_equal_that_comes_then_waits_for_its_end() {
+    let mut queue = RunQueue::new_zeroed();
+    for (n, level) in [(1, 5), (2, 3)] {
+        queue.push(vcpu(n), level, false);
+    }
+    let mut turn = Turn { vcpu: vcpu(1), priority: 5, until: 10 };
+    replace(&mut queue, &mut turn, vcpu(4), 7, 10);
+    assert_eq!(turn, Turn { vcpu: vcpu(4), priority: 5, until: 17 });
+    assert_eq!((queue.first(), queue.contains(vcpu(1))), (Some((vcpu(4), 5)), false));
+    assert!(!join(&mut queue, &mut turn, vcpu(1), 5, 8, 10) && !end_slice(&mut queue, &mut turn, 16, 10));
+    assert!(end_slice(&mut queue, &mut turn, 17, 10));
+    assert_eq!(turn.vcpu, vcpu(1));
+}
+
+#[test]
 fn a_lent_priority_ends_with_the_slice_a_yield_and_a_preemption() {
     for end in ["slice", "yield", "preemption"] {
         let mut queue = RunQueue::new_zeroed();
@@ -148,7 +163,7 @@ fn who_is_displaced_in_every_slice_does_not_keep_its_equals_out() {
 
 #[test]
 fn what_was_cut_off_is_the_next_turn_of_who_it_was_cut_off_from_alone() {
-    for end in ["pass", "remove", "leave"] {
+    for end in ["pass", "remove", "leave", "replace"] {
         let mut queue = RunQueue::new_zeroed();
         (1..=2).for_each(|n| queue.push(vcpu(n), 5, false));
         let mut turn = Some(Turn { vcpu: vcpu(1), priority: 5, until: 10 });
@@ -159,6 +174,16 @@ fn what_was_cut_off_is_the_next_turn_of_who_it_was_cut_off_from_alone() {
             "pass" => drop(give_way(&mut queue, turn.as_mut().unwrap(), 21, 10)),
             "remove" => {
                 queue.remove(vcpu(1));
+                turn = None;
+            }
+            "replace" => {
+                queue.remove(vcpu(2));
+                replace(&mut queue, turn.as_mut().unwrap(), vcpu(2), 21, 10);
+                assert!(join(&mut queue, turn.as_mut().unwrap(), vcpu(4), 9, 31, 10));
+                turn = leave(&mut queue, &mut turn, 41, 10);
+                assert_eq!(turn.map(|turn| turn.until), Some(41), "its own slice alone counts");
+                queue.remove(vcpu(2));
+                queue.push(vcpu(2), 5, false);
                 turn = None;
             }
             _ => drop(leave(&mut queue, &mut turn, 21, 10)),

@@ -112,24 +112,22 @@ impl Public {
         state::from_number(self.state.load(Ordering::Relaxed))
     }
 
-    /// Returns, as [`Public::state_behind_fence`] does, whether the vCPU must be told that its line is up, and `was_up` before or not.
+    /// Returns, as [`Public::state_behind_fence`] does, the number of the state.
     #[inline(always)]
     #[must_use]
-    pub fn is_told_behind_fence(&self, was_up: bool) -> bool {
-        let number = self.state.load(Ordering::Relaxed);
-        if number == state::number(RunState::Running) {
-            // A line that was up already has been told of, or is looked at before the guest goes on.
-            !was_up && self.has_upcalls.load(Ordering::Relaxed)
-        } else {
-            state::is_attentive(number) // it blocks
-        }
+    pub fn number_behind_fence(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
     }
 
-    /// Returns, as [`Public::state_behind_fence`] does, whether the vCPU is blocked or running: who may have to be told.
+    /// Returns whether the vCPU, in the state of `number`, must be told that its line is up, and `was_up` before or not.
     #[inline(always)]
     #[must_use]
-    pub fn is_attentive_behind_fence(&self) -> bool {
-        state::is_attentive(self.state.load(Ordering::Relaxed))
+    pub fn is_told(&self, number: u8, was_up: bool) -> bool {
+        if !state::is_attentive(number) {
+            return false; // by far the most frequent
+        }
+        // It blocks; or a line that was up already has been told of, or is looked at before the guest goes on.
+        number != state::number(RunState::Running) || !was_up && self.has_upcalls.load(Ordering::Relaxed)
     }
 
     /// Moves to `to`; called by the home core alone. Returns whether the move is legal; if not, nothing changed.
@@ -150,10 +148,17 @@ impl Public {
         self.state.store(state::BLOCKED_PLAIN, Ordering::Relaxed);
     }
 
+    /// Returns whether the vCPU is where [`Public::block`] led; for the home core alone.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_blocked_plain(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == state::BLOCKED_PLAIN
+    }
+
     /// Moves from where [`Public::block`] led to runnable; called by the home core alone. Returns whether it did.
     #[inline(always)]
     pub fn wake_plain(&self) -> bool {
-        let is_there = self.state.load(Ordering::Relaxed) == state::BLOCKED_PLAIN;
+        let is_there = self.is_blocked_plain();
         if is_there {
             self.state.store(state::number(RunState::Runnable), Ordering::Relaxed); // as in `step`
         }
@@ -166,11 +171,11 @@ impl Public {
         self.step(RunState::Blocked, RunState::Running)
     }
 
-    /// Moves from runnable to running: it comes out of the queue; called by the home core alone. The caller has a fence behind it,
+    /// Moves from runnable to running, or from blocked when it takes over from who wakes it: it comes out of the queue; called by the home core alone. The caller has a fence behind it,
     /// before it looks at the line.
     #[inline(always)]
     pub fn run(&self) {
-        debug_assert!(self.state() == RunState::Runnable, "what is queued is ready");
+        debug_assert!(state::is_legal(self.state(), RunState::Running), "what is queued is ready, or is about to be");
         self.state.store(state::number(RunState::Running), Ordering::Relaxed); // as in `step`
     }
 

@@ -36,11 +36,11 @@ impl Vm {
         };
         // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
         fence(Ordering::SeqCst);
-        let is_attentive = public.is_attentive_behind_fence();
+        let state = public.number_behind_fence();
         if entry.binding_unordered() != bound {
             return Raised::Again;
         }
-        if is_attentive && public.is_told_behind_fence(was_up) { Raised::Tell(vcpu) } else { Raised::Quiet }
+        if public.is_told(state, was_up) { Raised::Tell(vcpu) } else { Raised::Quiet }
     }
 
     /// Raises `port`, this VM's own, for `vcpu`, which runs on this core, so that it does not block meanwhile; calls `upcall` when it is to
@@ -126,5 +126,5 @@ impl Vm {
 fn is_concerned(public: &Public, posted: Posted) -> bool {
     // Pairs with the fence of a vCPU that blocks: it sees the selector, or we see that it blocks.
     fence(Ordering::SeqCst);
-    public.is_told_behind_fence(posted == Posted::Again)
+    public.is_told(public.number_behind_fence(), posted == Posted::Again)
 }

@@ -52,3 +52,4 @@ mod vcpu_kicks;
 mod vcpu_letters;
 mod vcpu_moves;
 mod vcpu_schedule;
+mod vcpu_signal;
