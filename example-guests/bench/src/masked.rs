@@ -15,7 +15,6 @@ use strato_guest::time::via as timers;
 use strato_guest::vcpu::via as vcpu;
 use strato_guest::{Failure, Hvc, core, time, upcall};
 
-use crate::arch::{self, Trap};
 use crate::meter::Meter;
 
 /// PSCI_VERSION, SMCCC_VERSION, SMCCC_ARCH_FEATURES, PV_TIME_FEATURES and a function that nobody has.
@@ -157,15 +156,6 @@ fn traps(meter: &Meter) -> Result<(), Failure> {
         meter.trap("a standard service", || {
             let _ = Hvc.call(id, Regs::default());
         });
-        settle();
-    }
-    for (case, trap) in [
-        ("a read of an ID register", Trap::IdRegister),
-        ("HVC with a number", Trap::OddHvc),
-        ("SMC", Trap::Smc),
-        ("SMC with a number", Trap::OddSmc),
-    ] {
-        meter.trap(case, || arch::trap(trap));
         settle();
     }
     // Its event is there, so that it goes on at once.

@@ -110,43 +110,6 @@ fn control_timer(control: u64, ahead: u64) {
     let _ = (control, ahead);
 }
 
-/// An instruction that traps and is answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Trap {
-    /// A read of ID_AA64MMFR0_EL1.
-    IdRegister,
-    /// HVC with a number beside it.
-    OddHvc,
-    /// SMC with PSCI_VERSION.
-    Smc,
-    /// SMC with a number beside it.
-    OddSmc,
-}
-
-/// Executes `trap`; what it answers is not looked at.
-#[inline(always)]
-pub(crate) fn trap(trap: Trap) {
-    #[cfg(target_os = "none")]
-    // SAFETY: a read of a register, and services that change no more than x0 to x17 and touch no memory.
-    unsafe {
-        macro_rules! service {
-            ($instruction:literal) => {
-                ::core::arch::asm!($instruction, inout("x0") 0x8400_0000_u64 => _, clobber_abi("C"), options(nostack))
-            };
-        }
-        match trap {
-            Trap::IdRegister => {
-                ::core::arch::asm!("mrs {}, ID_AA64MMFR0_EL1", out(reg) _, options(nostack, preserves_flags))
-            }
-            Trap::OddHvc => service!("hvc #1"),
-            Trap::Smc => service!("smc #0"),
-            Trap::OddSmc => service!("smc #1"),
-        }
-    }
-    #[cfg(not(target_os = "none"))]
-    let _ = trap;
-}
-
 #[cfg(target_os = "none")]
 ::core::arch::global_asm!(
     include_str!("line.S"),
