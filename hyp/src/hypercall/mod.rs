@@ -46,7 +46,7 @@ pub enum Outcome<R> {
 pub enum Short<'s, R> {
     /// All of it is done.
     Done(Outcome<R>),
-    /// The event that it raises is in its place. What is left is to tell this vCPU, by [`Handle::tell`].
+    /// The event that it raises is in its place. What is left is to tell this vCPU, and to do what [`Handle::RAISES`] says.
     Tell(&'s Vcpu),
     /// It does not lead there: [`Handle::handle`] does it from the start, or says why not.
     Long,
