@@ -1,6 +1,17 @@
 // Boot map: the tables that boot runs on until the device tree is read: blocks of 2 MiB at their own addresses.
 
     .section .text.arch_boot_map, "ax"
+// Maps the device tree at x19, as long as its header says. In: x2 = block attributes. Out and clobbers: as arch_map_boot.
+arch_map_tree:
+    ldr     w1, [x19, #4]
+    rev     w1, w1
+    adr     x0, arch_text_tree_size
+    cmp     w1, #(512 << 12)                    // 2 MiB, as Linux has it (Documentation/arch/arm64/booting.rst)
+    b.hi    arch_refuse
+    mov     x0, x19
+    add     x1, x1, x0
+    // falls through
+
 // Maps 2 MiB blocks in the boot map. In: x0 = first byte, x1 = byte behind the last, x2 = block attributes.
 // Out: x0 = 0, or 1 if an address lies beyond 512 GiB or the tables are used up. Clobbers x3-x10.
     .global arch_map_boot
@@ -35,6 +46,10 @@ arch_map_boot:
     dsb     sy                                  // the walker sees the entries before anybody relies on them
     isb
     ret
+
+arch_text_tree_size:
+    .asciz  "strato: the device tree says that it is larger than 2 MiB\n"
+    .balign 4
 
     .section .bss.arch_boot, "aw", @nobits
     .balign 4096

@@ -66,15 +66,8 @@ arch_primary:
     bl      arch_map_boot
     cbnz    x0, arch_refuse_map
     cbz     x19, 3f
-    ldr     w1, [x19, #4]                       // the device tree, as long as its header says
-    rev     w1, w1
-    adr     x0, arch_text_tree_size
-    cmp     w1, #(512 << 12)                    // 2 MiB, as Linux has it (Documentation/arch/arm64/booting.rst)
-    b.hi    arch_refuse
-    mov     x0, x19
-    add     x1, x1, x0
     ldr     x2, ={BLOCK_NORMAL}
-    bl      arch_map_boot
+    bl      arch_map_tree
     cbnz    x0, arch_refuse_map
 3:  bl      arch_guess_uart                     // a panic before the device tree is read is heard on the likely UART
     mov     x0, x1

@@ -55,8 +55,6 @@ arch_text_misaligned:
     .asciz  "strato: loaded at an address that is not a multiple of 4096\n"
 arch_text_relocation:
     .asciz  "strato: damaged image: a relocation is not of the relative kind\n"
-arch_text_tree_size:
-    .asciz  "strato: the device tree says that it is larger than 2 MiB\n"
 arch_text_map:
     .asciz  "strato: image or device tree stand where the boot map cannot reach them\n"
     .balign 4
