@@ -67,7 +67,7 @@ pub struct InfoPage {
     pub log_ring: u64,
     /// Changes whenever this VM is restored or cloned.
     pub generation: [u64; 2],
-    /// Why the VM started: 0 first start, 1 restart by itself, 2 restart after a failure.
+    /// Why the VM started: `BOOT_*`.
     pub boot_reason: u32,
     /// How often it has started, this time included.
     pub boot_count: u32,
@@ -89,6 +89,13 @@ pub const FEATURE_JIT: u32 = 2;
 pub const FEATURE_CONSOLE_INPUT: u32 = 4;
 /// Feature bit of the info page: the guest runs stage 1 of the translation itself.
 pub const FEATURE_NATIVE: u32 = 8;
+
+/// [`InfoPage::boot_reason`]: the VM's first start.
+pub const BOOT_FIRST: u32 = 0;
+/// [`InfoPage::boot_reason`]: it asked for a restart.
+pub const BOOT_REQUEST: u32 = 1;
+/// [`InfoPage::boot_reason`]: it was restarted after a failure.
+pub const BOOT_FAILURE: u32 = 2;
 
 /// A group of calls and what this VM may call of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -119,8 +119,12 @@ records! {
         handles: u16,
         /// Priority of its vCPUs, 0 (lowest) to 31.
         priority: u8,
+        /// With [`VM_RESTART`]: restarts in each span of time; one more and the VM is over.
+        restart_limit: u8,
+        /// With [`VM_RESTART`]: that span, in seconds.
+        restart_window_s: u16,
         /// Zero.
-        reserved: [u8; 7],
+        reserved: [u8; 4],
     }
     /// Copies bytes of the payload into a VM's `ram`, zeroes the rest and maps the pages.
     Load = 2, KIND_LOAD {
@@ -257,8 +261,13 @@ pub const VM_NATIVE: u32 = 16;
 pub const VM_GUARDED: u32 = 32;
 /// VM flag: they are not, whether the core needs it or not. Without either flag the core decides.
 pub const VM_PLAIN: u32 = 64;
+/// VM flag: after an end that is none with exit code 0 it is made again from its records.
+pub const VM_RESTART: u32 = 128;
+/// VM flag, together with [`VM_RESTART`]: also when it asks for it.
+pub const VM_REBOOT: u32 = 256;
 /// Every VM flag of this version.
-pub const VM_FLAGS: u32 = VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE | VM_GUARDED | VM_PLAIN;
+pub const VM_FLAGS: u32 =
+    VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE | VM_GUARDED | VM_PLAIN | VM_RESTART | VM_REBOOT;
 
 const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader>() == 8);
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);

@@ -2,6 +2,7 @@
 //!
 //! Owns no policy. Made by boot; handed down by the dispatcher; nothing is reached through a global.
 
+mod building;
 mod cpu;
 mod mail;
 mod select;
@@ -9,6 +10,7 @@ mod wake;
 
 use core::num::NonZeroU32;
 
+pub use building::{Building, Doing, Region, Tally};
 pub use cpu::Cpu;
 pub use mail::Mail;
 
@@ -20,6 +22,7 @@ use crate::board::Devices;
 use crate::console::Console;
 use crate::gic::{Gic, Lines};
 use crate::lock::{CONSOLE, Held, IRQ, Lock, MEMORY};
+use crate::plan::Plan;
 use crate::scheduler::VcpuRef;
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::timer::Wall;
@@ -64,8 +67,10 @@ pub struct Machine {
     pub slice_ticks: u64,
     /// What time it is, if the machine has a clock.
     pub wall: Option<Wall>,
-    /// Identity of the packed system.
-    pub build_id: u64,
+    /// The packed system: what a VM is made of, again too.
+    pub plan: Plan<'static>,
+    /// Which cores run, one bit each.
+    pub cores: u8,
     /// Whether the plan is carried out: cores may take part.
     pub is_ready: AtomicBool,
     /// Whether the first guest was entered yet.
@@ -176,6 +181,8 @@ pub enum Next {
     Off,
     /// The VM ends itself with this code.
     Exit(u64),
+    /// The VM ends itself to be made again; its manifest lets it.
+    Reboot,
     /// The VM reports a crash of its own: reason, PC, syndrome and address stand in [`Cpu::reply`].
     Crash,
     /// The VM is stopped for what it did; the report is out.

@@ -25,8 +25,8 @@ mod image {
         let expected = secondary::start_all(&parts.board, &parts.cores, parts.spin_page.as_ref());
         let cores = secondary::wait_all(expected);
         let plan = boot::start::plan(&parts);
-        let machine = MACHINE.call_once(|| boot::start::machine(parts, &plan));
-        boot::replay::replay(machine, &plan, cores);
+        let machine = MACHINE.call_once(|| boot::start::machine(parts, plan, cores));
+        boot::replay::replay(machine);
         secondary::announce();
         boot::start::run(machine, CoreIndex::BOOT)
     }

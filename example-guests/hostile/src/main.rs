@@ -29,6 +29,7 @@ mod races;
 mod raw;
 mod registers;
 mod replies;
+mod restarts;
 mod scratch;
 mod share_ends;
 mod shares;
@@ -181,6 +182,10 @@ cases! {
     replies:
         lk02_calls_leave_results_and_zeros,
         lk02s_shares_leave_results_and_zeros;
+    restarts:
+        lc10_each_life_begins_as_the_first,
+        lc11_a_crash_loop_is_ended,
+        lc14_a_peer_meets_each_life_at_its_port;
     native:
         lk05n_translation_registers_are_never_anothers,
         tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,

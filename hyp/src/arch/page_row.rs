@@ -11,6 +11,31 @@ pub struct PageRow<T, const N: usize> {
 }
 
 impl<T, const N: usize> PageRow<T, N> {
+    /// Returns the row without a value.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "a constant")]
+    pub const fn new() -> Self {
+        Self { boxes: [const { None }; N], len: 0 }
+    }
+
+    /// Adds a value behind the others.
+    ///
+    /// # Errors
+    /// The value, when there are `N` already.
+    pub fn push(&mut self, value: PageBox<T>) -> Result<(), PageBox<T>> {
+        let Some(place) = self.boxes.get_mut(self.len) else { return Err(value) };
+        *place = Some(value);
+        self.len = self.len.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Takes the last value away.
+    pub fn pop(&mut self) -> Option<PageBox<T>> {
+        let last = self.len.checked_sub(1)?;
+        self.len = last;
+        self.boxes.get_mut(last)?.take()
+    }
+
     /// Returns how many there are.
     #[must_use]
     #[inline]
@@ -51,16 +76,6 @@ impl<T, const N: usize> PageRow<T, N> {
     }
 }
 
-impl<T, const N: usize> FromIterator<PageBox<T>> for PageRow<T, N> {
-    /// Returns the row of the first `N` boxes.
-    fn from_iter<I: IntoIterator<Item = PageBox<T>>>(values: I) -> Self {
-        let mut values = values.into_iter();
-        let boxes = core::array::from_fn(|_| values.next());
-        let len = boxes.iter().flatten().count();
-        Self { boxes, len }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,10 +83,24 @@ mod tests {
 
     #[test]
     fn a_row_finds_its_values_by_number_and_nothing_beyond() {
-        let row: PageRow<u32, 4> = (7..9).filter_map(|n| PageBox::new(backing::ram(1, 1), n).ok()).collect();
+        let mut row: PageRow<u32, 4> = PageRow::new();
+        for n in 7..10 {
+            assert!(row.push(PageBox::new(backing::ram(1, 1), n).unwrap()).is_ok());
+        }
+        core::mem::forget(row.pop().map(PageBox::into_pages));
         assert_eq!((row.len(), row.iter().copied().collect::<Vec<_>>()), (2, vec![7, 8]));
         assert_eq!([0, 1, 2, 4, usize::MAX].map(|n| row.get(n).copied()), [Some(7), Some(8), None, None, None]);
         assert_eq!([1, 5, 3].map(|n| row.masked(n).copied()), [Some(8), Some(8), None]);
+        let mut full: PageRow<u32, 1> = PageRow::new();
+        for _ in 0..2 {
+            if let Err(left) = full.push(PageBox::new(backing::ram(1, 1), 0).unwrap()) {
+                core::mem::forget(left.into_pages());
+            }
+        }
+        assert_eq!(full.len(), 1);
+        for frames in full.into_boxes().map(PageBox::into_pages) {
+            core::mem::forget(frames);
+        }
         for frames in row.into_boxes().map(PageBox::into_pages) {
             core::mem::forget(frames);
         }

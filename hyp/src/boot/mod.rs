@@ -23,12 +23,10 @@ use crate::console::{Console, say};
 use crate::gic::Gic;
 use crate::timer::Wall;
 
-mod assign;
 pub mod device_tree;
 mod fdt;
 mod node;
 pub mod panic;
-pub mod plan;
 pub mod replay;
 mod report;
 pub mod secondary;

@@ -5,7 +5,6 @@ use log::{Level, LevelFilter};
 use strato_abi::plan::{HEADER_REPORT, PayloadHeader};
 use strato_abi::trace::trace_order;
 
-use super::plan::Plan;
 use super::{Parts, refuse, report};
 use crate::allocator::{Account, Allocator, Kind, Vmids};
 use crate::arch::core_base::CoreIndex;
@@ -19,6 +18,7 @@ use crate::dispatcher;
 use crate::gic::Lines;
 use crate::lock::Lock;
 use crate::machine::{Cpu, Machine, Mail, Pool};
+use crate::plan::Plan;
 use crate::scheduler::{Reservations, RunQueue};
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::timer::{Deadlines, NEVER};
@@ -38,9 +38,10 @@ pub fn plan(parts: &Parts) -> Plan<'static> {
     plan
 }
 
-/// Returns the machine of `parts`, with no VM in it yet, to carry out `plan`. Large: made where it is to stand.
+/// Returns the machine of `parts`, with no VM in it yet, to carry out `plan` on `cores`, a bit for each that runs. Large: made where it
+/// is to stand.
 #[inline(always)]
-pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
+pub fn machine(parts: Parts, plan: Plan<'static>, cores: u8) -> Machine {
     let allocator =
         Allocator::new(parts.free).unwrap_or_else(|_| refuse(&"no region of memory has room for the ledger"));
     Machine {
@@ -59,7 +60,8 @@ pub fn machine(parts: Parts, plan: &Plan<'_>) -> Machine {
         ended: [AtomicU32::new(0), AtomicU32::new(0)],
         slice_ticks: slice(&plan.header),
         wall: parts.wall,
-        build_id: plan.header.build_id,
+        plan,
+        cores,
         is_ready: AtomicBool::new(false),
         has_started: AtomicBool::new(false),
     }
@@ -112,6 +114,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             vmid_generation: 0,
             reaping: 0,
             retired: None,
+            rebuild: None,
             departing: None,
             came: 0,
             vectors: None,

@@ -52,9 +52,9 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 /// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
 #[inline(always)]
 pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
+    reaper::step(machine, cpu, stay); // first: what became due meanwhile waits for one step, not for two
     service::requests(machine, cpu, stay);
     service::deadlines(machine, cpu, stay);
-    reaper::step(machine, cpu, stay);
     let now = timer::now();
     scheduler::pick(&mut cpu.queue, &mut cpu.turn, now, machine.slice_ticks);
     now

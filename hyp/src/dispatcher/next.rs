@@ -31,6 +31,7 @@ pub fn apply(cx: &mut Cx<'_>, frame: &mut Frame, next: Next) {
         Next::Schedule => reserve::schedule(cx, frame),
         Next::Off => turn_off(cx),
         Next::Exit(code) => end(cx, Ending::Exit(code)),
+        Next::Reboot => end(cx, Ending::Reboot),
         Next::Crash => {
             let [reason, pc, esr, far] = cx.cpu.kept();
             end(cx, Ending::Panic { reason, pc, esr, far });

@@ -167,7 +167,10 @@ pub fn decide<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passe
         Next::Resume => {}                  // success without results, which the frame holds: others are to be told
         Next::Reply(status) => reply::write(&mut frame, status, &cx.cpu.reply),
         Next::YieldTo(target) => next::give_way_to(cx, target),
-        Next::Service | Next::Halt | Next::Schedule | Next::Off | Next::Exit(_) | Next::Crash | Next::Stop => {
+        Next::Service | Next::Halt | Next::Schedule | Next::Off => {
+            return Passed { frame, leaves: Leaves::Yes };
+        }
+        Next::Exit(_) | Next::Reboot | Next::Crash | Next::Stop => {
             return Passed { frame, leaves: Leaves::Yes };
         }
     }

@@ -1,4 +1,9 @@
-//! Reaper: gives back what ended VMs held, one bounded step per turn, on the core whose vCPU was the last to stop.
+//! Reaper: gives back what ended VMs held, one bounded step per turn, on the core whose vCPU was the last to stop; and has those made
+//! again, in bounded steps too, whose manifest restarts them (`rebirth`).
+
+mod rebirth;
+
+use core::fmt;
 
 use super::service;
 use crate::allocator::AllocError;
@@ -28,6 +33,9 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if let Some(retired) = cpu.retired.take() {
         cpu.retired = reclaim(machine, cpu, stay, retired);
         return;
+    }
+    if cpu.rebuild.is_some() {
+        return rebirth::step(machine, cpu, stay);
     }
     let place = cpu.reaping.trailing_zeros();
     let slot = usize::try_from(place).ok().and_then(|place| machine.vms.get(place));
@@ -61,6 +69,7 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     match step {
         Ok(Step { is_done: true, .. }) => {
             machine.devices.lock(&mut none).0.release(vm.place);
+            cpu.rebuild = rebirth::judge(machine, vm, &mut none);
             cpu.retired = slot.retire(&machine.epochs);
         }
         Ok(Step { told, .. }) => {
@@ -106,33 +115,40 @@ fn with_partner<'s>(
     stop::step(vm, &mut inner, Some(&mut side), (allocator, own), &machine.epochs, peer)
 }
 
-/// Gives the VM object back once no core can use it any more; until then returns it.
+/// Gives the VM object back once no core can use it any more; until then returns it. By itself, as all of this: the stack is 16 KiB.
+#[inline(never)]
 fn reclaim(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, retired: Retired<Vm>) -> Option<Retired<Vm>> {
     machine.nudge(retired.lagging(&machine.epochs) & !(1 << cpu.index.index()));
     let vm = match retired.reclaim(&machine.epochs) {
         Ok(vm) => vm,
         Err(retired) => return Some(retired),
     };
-    cpu.reaping &= !(1 << vm.place);
     let ending = vm.ending.lock_leaf().unwrap_or(Ending::Stopped);
-    let label = vm.label.clone();
+    let (place, label) = (vm.place, vm.label.clone());
     let mut none = Held::mint();
-    let is_last = {
+    {
         let (mut pool, _held) = machine.memory.lock(&mut none);
         match stop::dismantle(vm, &mut pool.allocator) {
             Ok(0) => {}
             Ok(pages) => panic!("vm {label}: {pages} pages were not given back"),
             Err(_) => panic!("vm {label}: the ledger contradicts what the VM holds"),
         }
-        is_last_report(machine, &label, ending)
-    };
+    }
     if arch::IS_CHECKED {
         audit(machine, stay, &mut none);
     }
-    if is_last {
-        finish(machine);
+    if cpu.rebuild.is_none() {
+        cpu.reaping &= !(1 << place);
+        close(machine, &label, ending);
     }
     None
+}
+
+/// Says how a VM ended for good, and ends the run of the machine with the last one.
+fn close(machine: &Machine, label: &str, ending: Ending) {
+    if is_last_report(machine, label, ending) {
+        finish(machine);
+    }
 }
 
 /// Adds the ledger up, and looks at everything that the VMs map: one VM after the other, each as it stands.
@@ -150,15 +166,26 @@ fn audit(machine: &Machine, stay: &Stay<'_>, none: &mut Held<'_, 0>) {
     }
 }
 
+/// How a VM ended, as it is said.
+struct How(Ending);
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ending::Exit(code) => write!(f, "ended, exit code {code}"),
+            Ending::Panic { reason, pc, esr, far } => write!(
+                f,
+                "stopped: it reported a crash: reason {reason}, pc {pc:#x}, syndrome {esr:#x}, address {far:#x}"
+            ),
+            Ending::Stopped | Ending::Unmade => f.write_str("stopped: see its report"),
+            Ending::Reboot => f.write_str("stopped: it asked for a restart"),
+        }
+    }
+}
+
 /// Says how a VM ended. Returns whether it was the last.
 fn is_last_report(machine: &Machine, label: &str, ending: Ending) -> bool {
-    match ending {
-        Ending::Exit(code) => log::info!("vm {label}: ended, exit code {code}"),
-        Ending::Panic { reason, pc, esr, far } => log::info!(
-            "vm {label}: stopped: it reported a crash: reason {reason}, pc {pc:#x}, syndrome {esr:#x}, address {far:#x}"
-        ),
-        Ending::Stopped => log::info!("vm {label}: stopped: see its report"),
-    }
+    log::info!("vm {label}: {}", How(ending));
     let is_ok = ending == Ending::Exit(0);
     if let Some(count) = machine.ended.get(usize::from(!is_ok)) {
         count.fetch_add(1, Ordering::Relaxed);

@@ -173,6 +173,12 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     if cpu.resident.is_some_and(|(resident, _)| resident == who) {
         leave_core(machine, cpu, vm);
     }
+    let_go(machine, cpu, vm);
+}
+
+/// Takes note that this core, for one vCPU of a VM or for having made it again, touches it no more. The last one that does makes its core
+/// give the VM back.
+pub fn let_go(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
         let mut none = Held::mint();
         let (mut line, _held) = vm.line.lock(&mut none);

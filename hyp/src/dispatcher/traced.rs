@@ -124,6 +124,7 @@ fn decision(cx: &Cx<'_>, next: &Next) -> (Decision, [u64; 4]) {
         }
         Next::Off => (Decision::Off, [0; 4]),
         Next::Exit(code) => (Decision::Exit, [code, 0, 0, 0]),
+        Next::Reboot => (Decision::Exit, [0; 4]),
         Next::Crash => (Decision::Crash, kept),
         Next::Stop => (Decision::Stop, [0; 4]),
     }

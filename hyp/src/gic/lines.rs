@@ -10,7 +10,7 @@ use strato_abi::event::IRQ_ROUNDS_MAX;
 
 use super::{Gic, GicError, IntId};
 use crate::arch::core_base::CoreIndex;
-use crate::lock::{IRQ, Lock};
+use crate::lock::{Held, IRQ, Lock};
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// Most interrupts that VMs can be given: a core notes in one word which of them have come.
@@ -116,18 +116,24 @@ impl Lines {
         self.lines.get(usize::from(number)).map(|line| &line.state)
     }
 
-    /// Gives an interrupt to a VM, masked; returns its number. Called while no other is given.
+    /// Gives an interrupt to a VM, masked; returns its number. One that no VM had before is given while no other is.
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub fn claim(&self, intid: IntId, is_edge: bool, owner: Owner, gic: &Gic) -> Result<u8, ClaimError> {
+    pub fn claim<const H: u8>(
+        &self,
+        intid: IntId,
+        is_edge: bool,
+        owner: Owner,
+        gic: &Gic,
+        held: &mut Held<'_, H>,
+    ) -> Result<u8, ClaimError> {
         if gic.keeps(intid) {
             return Err(ClaimError::Kept);
         }
         let at = self.find(intid).map_or_else(|| self.used.load(Ordering::Relaxed), usize::from);
         let line = self.lines.get(at).ok_or(ClaimError::Full)?;
-        // Boot, which alone gives interrupts, waits for nobody here.
-        let mut state = line.state.try_lock().ok_or(ClaimError::Taken)?;
+        let (mut state, _held) = line.state.lock(held);
         if state.owner.is_some() {
             return Err(ClaimError::Taken);
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::arch::mmio::Device;
 use crate::arch::region::Region;
 use crate::board::{BoardInfo, CoreMethod, GicInfo, UartInfo};
+use crate::lock::Held;
 
 const ME: Owner = Owner { place: 3, incarnation: 7 };
 const PORT: Handle = Handle::new(5, 2);
@@ -41,7 +42,7 @@ fn gic() -> (Gic, impl Fn(usize) -> u32, impl Fn(usize, u32)) {
 fn claimed(is_edge: bool) -> (Lines, Gic, impl Fn(usize) -> u32, impl Fn(usize, u32)) {
     let (gic, read, write) = gic();
     let lines = Lines::new();
-    assert_eq!(lines.claim(RTC, is_edge, ME, &gic), Ok(0));
+    assert_eq!(lines.claim(RTC, is_edge, ME, &gic, &mut Held::mint()), Ok(0));
     // What the set-up wrote is forgotten: bits that are written are not kept by a controller.
     for at in [ENABLE, MASK, PENDING, ACTIVE] {
         write(at, 0);
@@ -136,7 +137,7 @@ fn what_is_active_stays_so_when_it_is_bound_again() {
 fn an_interrupt_of_a_vm_that_ended_is_clean_for_the_next() {
     let (lines, gic, read, write) = claimed(false);
     let next = Owner { place: 4, incarnation: 1 };
-    assert_eq!(lines.claim(RTC, false, next, &gic), Err(ClaimError::Taken));
+    assert_eq!(lines.claim(RTC, false, next, &gic, &mut Held::mint()), Err(ClaimError::Taken));
     let mut line = state(&lines);
     line.bind(&gic, PORT, CoreIndex::BOOT);
     assert!(line.come(&gic, |_, _| true).is_some());
@@ -148,7 +149,7 @@ fn an_interrupt_of_a_vm_that_ended_is_clean_for_the_next() {
     assert_eq!((line.owner(), line.port()), (None, None));
     assert_eq!(line.come(&gic, |_, _| true), None, "a core acknowledged it just then");
     drop(line);
-    assert_eq!(lines.claim(RTC, true, next, &gic), Ok(0));
+    assert_eq!(lines.claim(RTC, true, next, &gic, &mut Held::mint()), Ok(0));
     assert_eq!(state(&lines).done(&gic), Done::Idle);
 }
 
@@ -156,13 +157,13 @@ fn an_interrupt_of_a_vm_that_ended_is_clean_for_the_next() {
 fn the_hypervisors_and_unknown_interrupts_are_not_given_and_the_table_ends() {
     let (gic, _, write) = gic();
     let lines = Lines::new();
-    assert_eq!(lines.claim(IntId(33), false, ME, &gic), Err(ClaimError::Kept));
-    assert_eq!(lines.claim(IntId(64), false, ME, &gic), Err(ClaimError::Unknown));
+    assert_eq!(lines.claim(IntId(33), false, ME, &gic, &mut Held::mint()), Err(ClaimError::Kept));
+    assert_eq!(lines.claim(IntId(64), false, ME, &gic, &mut Held::mint()), Err(ClaimError::Unknown));
     assert_eq!((lines.find(IntId(64)), lines.iter().count()), (None, 0));
     write(4, 7); // 256 interrupts
     for n in 0..u32::try_from(LINES_MAX).unwrap() {
-        assert_eq!(lines.claim(IntId(100 + n), false, ME, &gic).map(u32::from), Ok(n));
+        assert_eq!(lines.claim(IntId(100 + n), false, ME, &gic, &mut Held::mint()).map(u32::from), Ok(n));
     }
-    assert_eq!(lines.claim(IntId(200), false, ME, &gic), Err(ClaimError::Full));
+    assert_eq!(lines.claim(IntId(200), false, ME, &gic, &mut Held::mint()), Err(ClaimError::Full));
     assert_eq!(lines.find(IntId(131)), Some(31));
 }

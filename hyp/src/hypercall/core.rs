@@ -19,7 +19,7 @@ impl Handle for CoreInfo {
         let info_page = Ipa::new(INFO_PAGE).ok_or(CallError::bare(Code::Internal))?;
         Ok(Outcome::Reply(CoreInfoReply {
             abi_version: ABI_VERSION,
-            build_id: cx.machine.build_id,
+            build_id: cx.machine.plan.header.build_id,
             vm_vcpu: u64::from(cx.me.vm()) << 32 | u64::from(cx.me.vcpu()),
             info_page,
         }))
@@ -73,10 +73,10 @@ impl Handle for CorePanic {
 }
 
 impl Handle for CoreExit {
-    fn handle(self, _: &mut Cx<'_>) -> Result<Outcome<CoreExitReply>, CallError> {
+    fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<CoreExitReply>, CallError> {
         match self.kind {
             ExitKind::Off => Ok(Outcome::Leave(Next::Exit(self.code))),
-            // No manifest of this version lets a VM restart.
+            ExitKind::Reboot if cx.vm.rule.may_ask() => Ok(Outcome::Leave(Next::Reboot)),
             ExitKind::Reboot => Err(CallError::of(Code::Denied, 2, Reason::NotAllowed, 0)),
         }
     }

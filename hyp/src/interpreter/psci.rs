@@ -49,7 +49,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Answer
         CPU_OFF => Some(Call::VcpuStop),
         CPU_ON_32 | CPU_ON_64 => Some(Call::VcpuStart),
         AFFINITY_INFO_32 | AFFINITY_INFO_64 => Some(Call::VcpuState),
-        SYSTEM_OFF => Some(Call::CoreExit),
+        SYSTEM_OFF | SYSTEM_RESET => Some(Call::CoreExit),
         _ => None,
     };
     if same_call.is_some_and(|call| !cx.vm.allows(call)) {
@@ -64,8 +64,8 @@ pub(super) fn answer(cx: &mut Cx<'_>, id: u32, [x1, x2, x3]: [u64; 3]) -> Answer
         }
         CPU_OFF => return Answer::Next(Next::Off),
         SYSTEM_OFF => return Answer::Next(Next::Exit(0)),
-        // No manifest of this version lets a VM restart; the guest is told, and goes on.
-        SYSTEM_RESET => result::DENIED,
+        SYSTEM_RESET if cx.vm.rule.may_ask() => return Answer::Next(Next::Reboot),
+        SYSTEM_RESET => result::DENIED, // and the guest goes on
         CPU_ON_32 => cpu_on(cx, x1 & 0xffff_ffff, x2 & 0xffff_ffff, x3 & 0xffff_ffff),
         CPU_ON_64 => cpu_on(cx, x1, x2, x3),
         AFFINITY_INFO_32 => affinity_info(cx, x1 & 0xffff_ffff, x2 & 0xffff_ffff),

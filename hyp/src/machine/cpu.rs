@@ -2,7 +2,7 @@
 
 use strato_abi::regs::Regs;
 
-use super::Resident;
+use super::{Building, Resident};
 use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::Retired;
 use crate::arch::frame::Results;
@@ -33,6 +33,8 @@ pub struct Cpu {
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
+    /// The VM that this core makes again; its place is among those that it gives back.
+    pub rebuild: Option<PageBox<Building>>,
     /// The vCPU that goes to another core, and which, once it is given back here.
     pub departing: Option<(VcpuRef, u8)>,
     /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](crate::gic::Lines).

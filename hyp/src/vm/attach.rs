@@ -1,4 +1,5 @@
-//! Attaching: a plan record gives a VM a loaded segment, a shared region, a peer or a channel, before it starts.
+//! Attaching: a plan record gives a VM a loaded segment, a shared region, a peer or a channel, before it starts. What takes time by the
+//! byte or the page is done in parts.
 
 use strato_abi::Ipa;
 use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
@@ -10,68 +11,113 @@ use strato_abi::plan::{CreateRegion, GrantDevice, GrantRegion, Load, VM_JIT, VM_
 use super::build::BuildError;
 use super::handles::{DeviceRef, Flags, MemRef, Object, SchedRef};
 use super::info::{self, Named};
-use super::spaces::{self, Spaces};
+use super::spaces;
 use super::{Inner, Vm};
 use crate::allocator::{AllocError, Allocator, MemId};
 use crate::arch::ram::Pa;
 use crate::events::Link;
 use crate::events::port::End;
 use crate::memory::descriptor::{Attr, MemoryType};
-use crate::memory::source::{Charged, TableSource};
+use crate::memory::source::Charged;
 
-/// Copies `bytes` into the VM's memory and maps the pages that `record` describes.
+/// A segment of the VM's image that is being loaded, or memory that is being shown to the VM at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    id: MemId,
+    /// Where it begins in the object, in bytes.
+    offset: u64,
+    base: Pa,
+    address: u64,
+    /// Its length in pages.
+    pub pages: u64,
+    attr: Attr,
+    is_code: bool,
+}
+
+/// Returns the segment of `record`, after its place and its attributes were checked.
 ///
 /// # Errors
 /// [`BuildError`].
-pub fn load(
-    vm: &Vm,
-    inner: &mut Inner,
-    record: &Load,
-    bytes: &[u8],
-    allocator: &mut Allocator,
-) -> Result<(), BuildError> {
+pub fn segment(vm: &Vm, inner: &Inner, record: &Load) -> Result<Part, BuildError> {
     let outside = BuildError::Record("expected a segment inside ram");
-    let ram = inner.handles.mem(Handle::new(0, 1)).map_err(|_| BuildError::Record("expected a VM with ram"))?;
+    let (_, ram) = inner.handles.next_mem(0).ok_or(BuildError::Record("expected a VM with ram"))?;
     let offset = record.address.checked_sub(RAM_BASE).filter(|offset| offset % PAGE_SIZE == 0).ok_or(outside)?;
     let pages = record.mem_len.div_ceil(PAGE_SIZE);
     let end = (offset / PAGE_SIZE).checked_add(pages).filter(|&end| end <= ram.pages);
-    if end.is_none() || bytes.len() as u64 > record.mem_len || pages == 0 {
+    if end.is_none() || record.file_len > record.mem_len || pages == 0 {
         return Err(outside);
     }
     let rights =
         Attributes::from_bits(record.attributes).ok_or(BuildError::Record("expected attributes of a segment"))?;
-    if rights.contains(Attributes::WRITE | Attributes::EXECUTE) && vm.flags & VM_JIT == 0 {
+    let is_jit = vm.flags & VM_JIT != 0;
+    if rights.contains(Attributes::WRITE | Attributes::EXECUTE) && !is_jit {
         return Err(BuildError::Record("expected a segment that is not writable and executable"));
     }
-    let at = usize::try_from(offset).map_err(|_| outside)?;
-    let frames = allocator.mem_frames(ram.id).ok_or(AllocError::Stale)?;
+    let base = ram.base.checked_add(offset).ok_or(outside)?;
+    let (address, attr, is_code) =
+        (record.address, attr(rights, ram.rights, is_jit)?, rights.contains(Attributes::EXECUTE));
+    Ok(Part { id: ram.id, offset, base, address, pages, attr, is_code })
+}
+
+/// Copies `bytes` to byte `from` of the segment on, and makes them fit to be run, or to be read with caches off. Takes time by the byte.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn fill(vm: &Vm, part: &Part, from: u64, bytes: &[u8], allocator: &Allocator) -> Result<(), BuildError> {
+    let outside = BuildError::Record("expected a segment inside ram");
+    let at = part.offset.checked_add(from).and_then(|at| usize::try_from(at).ok()).ok_or(outside)?;
+    let frames = allocator.mem_frames(part.id).ok_or(AllocError::Stale)?;
     if !frames.write(at, bytes) {
         return Err(outside);
     }
-    if rights.contains(Attributes::EXECUTE) {
+    if part.is_code {
         frames.publish_code(at, bytes.len());
     } else if vm.flags & VM_NATIVE != 0 {
         frames.publish(at, bytes.len()); // it reads with its caches off at first
     }
-    allocator.mem_add_mapped(ram.id, u32::try_from(pages).map_err(|_| outside)?)?;
-    let pa = ram.base.checked_add(offset).ok_or(outside)?;
-    let mut source = Charged::new(allocator, &mut inner.account, || false);
-    let attr = attr(rights, ram.rights, vm.flags & VM_JIT != 0)?;
-    map_all(&mut inner.spaces, record.address, pa, pages, attr, &mut source)
+    Ok(())
 }
 
-/// Returns a new shared region that belongs to the VM. It is referred to by the handles that [`grant`] gives.
+/// Maps pages of `part` from page `done` on in the VM's first address space, as many as one call maps. Returns how many are mapped then.
 ///
 /// # Errors
 /// [`BuildError`].
-pub fn region(inner: &mut Inner, record: &CreateRegion, allocator: &mut Allocator) -> Result<MemId, BuildError> {
+pub fn show(inner: &mut Inner, part: &Part, done: u64, allocator: &mut Allocator) -> Result<u64, BuildError> {
+    let outside = BuildError::Record("expected address");
+    let space = inner.spaces.get_mut(spaces::FIRST).ok_or(BuildError::Full)?;
+    let at = part.address.checked_add(done << 12).and_then(Ipa::new).ok_or(outside)?;
+    let pa = part.base.checked_add(done << 12).ok_or(outside)?;
+    let left = part.pages.saturating_sub(done);
+    let mut source = Charged::new(allocator, &mut inner.account, || false);
+    let mapped = space.map(at, pa, left, part.attr, &mut source)?.pages;
+    allocator.mem_add_mapped(part.id, u32::try_from(mapped).map_err(|_| outside)?)?;
+    Ok(done.saturating_add(mapped))
+}
+
+/// Does the same with all that is left.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn show_all(inner: &mut Inner, part: &Part, allocator: &mut Allocator) -> Result<(), BuildError> {
+    let mut done = 0;
+    while done < part.pages {
+        done = show(inner, part, done, allocator)?;
+    }
+    Ok(())
+}
+
+/// Returns the order of the shared region of `record`.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn region_order(record: &CreateRegion) -> Result<u32, BuildError> {
     if !record.size.is_power_of_two() || record.size < PAGE_SIZE {
         return Err(BuildError::Record("expected size of a region"));
     }
-    Ok(allocator.mem_create((record.size / PAGE_SIZE).trailing_zeros(), &mut inner.account)?)
+    Ok((record.size / PAGE_SIZE).trailing_zeros())
 }
 
-/// Gives the VM a handle to a shared region and maps it where `record` says.
+/// Gives the VM a handle to a shared region. Returns what is to be mapped, if `record` says where.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -81,42 +127,33 @@ pub fn grant(
     record: &GrantRegion,
     id: MemId,
     allocator: &mut Allocator,
-) -> Result<(), BuildError> {
+) -> Result<Option<Part>, BuildError> {
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
     let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
     let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
-    if record.address != 0 {
-        allocator.mem_add_mapped(
-            id,
-            u32::try_from(info.pages).map_err(|_| BuildError::Record("expected size of a region"))?,
-        )?;
-        let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
-        let mut source = Charged::new(allocator, &mut inner.account, || false);
-        let attr = attr(wanted, rights, vm.flags & VM_JIT != 0)?;
-        map_all(&mut inner.spaces, record.address, info.base, info.pages, attr, &mut source)?;
+    let (address, size) = (record.address, info.pages << 12);
+    announce(vm, Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: record.name })?;
+    if address == 0 {
+        return Ok(None);
     }
-    let size = info.pages << 12;
-    announce(
-        vm,
-        Named {
-            handle,
-            kind: HandleKind::Mem,
-            rights: rights.bits(),
-            size,
-            address: record.address,
-            name: record.name,
-        },
-    )
+    let wanted = Attributes::from_bits_truncate(u64::from(record.rights));
+    let attr = attr(wanted, rights, vm.flags & VM_JIT != 0)?;
+    Ok(Some(Part { id, offset: 0, base: info.base, address, pages: info.pages, attr, is_code: false }))
 }
 
-/// Gives the VM a handle to a peer.
+/// Gives the VM a handle to the peer in `place`, in this incarnation; 0 is one that is not there.
 ///
 /// # Errors
 /// [`BuildError::Full`].
-pub fn peer(vm: &Vm, inner: &mut Inner, peer: &Vm, name: [u8; NAME_LEN]) -> Result<(), BuildError> {
-    let object = Object::Peer { place: peer.place, incarnation: peer.incarnation };
+pub fn peer(
+    vm: &Vm,
+    inner: &mut Inner,
+    (place, incarnation): (u8, u32),
+    name: [u8; NAME_LEN],
+) -> Result<(), BuildError> {
+    let object = Object::Peer { place, incarnation };
     let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     announce(vm, Named { handle, kind: HandleKind::Peer, rights: 0, size: 0, address: 0, name })
 }
@@ -167,7 +204,7 @@ pub fn port(vm: &Vm, inner: &mut Inner, vcpu: u16, name: [u8; NAME_LEN]) -> Resu
         .ok_or(BuildError::Record("expected vCPU of a port"))?;
     let handle = inner.handles.insert(Object::Port, vm.handle_limit).map_err(|_| BuildError::Full)?;
     if let Some(port) = vm.ports.get(usize::from(handle.index())) {
-        port.open(handle, vcpu, Link::Free);
+        port.open(handle, vcpu, Link::PeerGone);
     }
     announce(vm, Named { handle, kind: HandleKind::Port, rights: 0, size: 0, address: 0, name })?;
     Ok(handle)
@@ -200,23 +237,4 @@ fn attr(rights: Attributes, most: Rights, jit: bool) -> Result<Attr, BuildError>
     Attr::new(rights, MemoryType::Normal, jit)
         .map(|attr| attr.up_to(most))
         .map_err(|_| BuildError::Record("expected rights of a mapping"))
-}
-
-/// Maps `pages` pages in the first address space, however many calls that takes.
-fn map_all(
-    spaces: &mut Spaces,
-    address: u64,
-    pa: Pa,
-    pages: u64,
-    attr: Attr,
-    source: &mut impl TableSource,
-) -> Result<(), BuildError> {
-    let space = spaces.get_mut(spaces::FIRST).ok_or(BuildError::Full)?;
-    let mut done = 0;
-    while done < pages {
-        let at = address.checked_add(done << 12).and_then(Ipa::new).ok_or(BuildError::Record("expected address"))?;
-        let pa = pa.checked_add(done << 12).ok_or(BuildError::Record("expected address"))?;
-        done = done.saturating_add(space.map(at, pa, pages.saturating_sub(done), attr, source)?.pages);
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use strato_abi::AddressSpaceHandle;
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::share::ShareState;
 
+mod again;
 mod found;
 
 use super::entry::Entry;

@@ -13,6 +13,7 @@ use strato_abi::plan::{CreateVm, VM_CONSOLE_INPUT, VM_FP, VM_JIT, VM_NATIVE};
 use strato_abi::version::ABI_VERSION;
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::build::Site;
 use crate::arch::ram::FRAME_SIZE;
 use crate::arch::shared::SharedFrames;
 
@@ -51,7 +52,8 @@ fn table(offset: usize, stride: usize, count: usize) -> TableRef {
 
 /// Writes everything but the handles. Returns whether it fitted.
 #[must_use]
-pub fn write(page: SharedFrames<'_>, layout: Layout, record: &CreateVm, counter_hz: u64, command_line: &[u8]) -> bool {
+pub fn write(page: SharedFrames<'_>, layout: Layout, record: &CreateVm, site: &Site<'_>) -> bool {
+    let Site { command_line, life, .. } = *site;
     let mut features = 0;
     for (flag, feature) in [
         (VM_FP, FEATURE_FP),
@@ -75,10 +77,10 @@ pub fn write(page: SharedFrames<'_>, layout: Layout, record: &CreateVm, counter_
     header.image_base = record.image_base;
     header.image_size = record.image_size;
     header.command_line = table(COMMAND_LINE_AT, 1, command_line.len());
-    header.counter_hz = counter_hz;
+    header.counter_hz = site.counter_hz;
     header.vcpu_area = VCPU_AREA;
     header.event_area = EVENT_AREA;
-    header.boot_count = 1;
+    (header.boot_reason, header.boot_count, header.last_exit) = (life.reason, life.number, life.last_exit);
     header.groups = table(GROUPS_AT, size_of::<GroupEntry>(), Group::ALL.len());
     header.handles = table(layout.handles_at, size_of::<HandleEntry>(), 0);
     let mut fits = page.write(0, header.as_bytes()) && page.write(COMMAND_LINE_AT, command_line);
@@ -132,6 +134,7 @@ mod tests {
     use super::*;
     use crate::arch::backing;
     use crate::arch::shared::SharedPages;
+    use crate::vm::restart::Life;
     use std::mem::ManuallyDrop;
 
     #[test]
@@ -142,7 +145,10 @@ mod tests {
         let layout = Layout::new(5, 1);
         let mut record = CreateVm::new_zeroed();
         record.vcpus = 2;
-        assert!(write(pages.frames(), layout, &record, 62_500_000, b"a=b c"));
+        let mut life = Life::FIRST;
+        (life.reason, life.number, life.last_exit) = (2, 7, 3);
+        let site = Site { place: 0, life, homes: [0; 8], named: 1, counter_hz: 62_500_000, command_line: b"a=b c" };
+        assert!(write(pages.frames(), layout, &record, &site));
         let named = Named {
             handle: Handle::new(0, 1),
             kind: Kind::Mem,
@@ -156,6 +162,7 @@ mod tests {
         let mut header = InfoPage::new_zeroed();
         assert!(pages.frames().read(0, header.as_mut_bytes()));
         assert_eq!((header.magic, header.vcpus, header.handles.count), (MAGIC, 2, 1));
+        assert_eq!((header.boot_reason, header.boot_count, header.last_exit), (2, 7, 3));
         let mut text = [0; 5];
         assert!(pages.frames().read(header.command_line.offset as usize, &mut text));
         assert_eq!(&text, b"a=b c");

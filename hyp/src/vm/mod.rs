@@ -10,12 +10,14 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+pub mod making;
 mod manner;
 mod parts;
 mod ports;
 pub mod raise;
 mod ranges;
 pub mod records;
+pub mod restart;
 pub mod sharing;
 pub mod spaces;
 mod speculation;
@@ -42,6 +44,7 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::vcpu::{Vcpu, orders};
 use handles::HandleTable;
 pub use manner::Manner;
+use restart::{Life, Rule};
 use spaces::Spaces;
 pub use speculation::Speculation;
 
@@ -66,6 +69,10 @@ pub enum Ending {
     },
     /// It was stopped because of what it did; the report is out.
     Stopped,
+    /// It asked for a restart.
+    Reboot,
+    /// It could not be made again; the report is out.
+    Unmade,
 }
 
 /// Why a vCPU is not started.
@@ -118,10 +125,18 @@ pub struct Vm {
     pub speculation: Speculation,
     /// How a core goes over to it.
     pub manner: Manner,
+    /// Where its first vCPU starts.
+    pub entry: Ipa,
+    /// How many named handles the plan gives it besides its memory.
+    pub named: u16,
+    /// When it is made again after its end.
+    pub rule: Rule,
+    /// Which of its lives this is.
+    pub life: Life,
     is_ending: AtomicBool,
     /// How it ended, once it does.
     pub ending: Lock<Option<Ending>, CONSOLE>,
-    /// vCPUs that a core may still touch.
+    /// vCPUs that a core may still touch, and one more while it is made again.
     pub attached: AtomicU32,
     /// vCPUs that are not off.
     pub awake: AtomicU32,
@@ -143,6 +158,8 @@ pub struct Inner {
     pub stage: stop::Stage,
     /// The one object that is being zeroed or scrubbed.
     pub work: Option<work::Work>,
+    /// Pages of its own that it left to others when it ended.
+    pub left: u64,
 }
 
 impl Inner {

@@ -1,81 +1,74 @@
-//! Parts of a VM that is being made, and the VM that they become.
+//! Parts of a VM that were made, and the VM that they become.
 
-use heapless::String;
-use strato_abi::Call;
 use strato_abi::plan::{CreateVm, VM_JIT, VM_NATIVE};
+use strato_abi::{Call, Ipa};
 
 use super::build::Site;
-use super::handles::HandleTable;
-use super::spaces::{Spaces, Window};
+use super::making::Making;
+use super::restart::Rule;
+use super::spaces::Spaces;
 use super::stop::Stage;
-use super::{Inner, Manner, Speculation, VCPUS_MAX, Vm};
+use super::{Inner, Manner, Speculation, Vm};
 use crate::allocator::Account;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
-use crate::arch::ram::Pages;
 use crate::arch::shared::SharedPages;
 use crate::console::LineBuffer;
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
 use crate::memory::descriptor::RamAttrs;
-use crate::memory::stage2::AddressSpace;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
-use crate::vcpu::Vcpu;
 
-/// What was made for a VM; the rest of it follows from its record.
-pub(super) struct Parts {
-    pub vcpus: PageRow<Vcpu, VCPUS_MAX>,
-    pub ports: PageSlice<Port>,
-    pub label: String<31>,
-    pub pages: [SharedPages; 2],
-    pub area: SharedPages,
-    pub space: AddressSpace,
-    pub window: Window,
-    pub account: Account,
-    pub handles: HandleTable,
-}
-
-impl Parts {
-    /// Makes the VM of `record` at `site` in `own`. By itself, so that a VM stands on the stack only while it is moved into its frames.
-    ///
-    /// # Errors
-    /// It does not fit.
+impl Making {
+    /// Makes the VM of `record` at `site` of the parts. By itself, so that a VM stands on the stack only while it is moved into its frames.
+    /// Returns `None` when a part is missing or the record is no good.
     #[inline(never)]
-    pub(super) fn assemble(self, own: Pages, record: &CreateVm, site: &Site<'_>) -> Result<PageBox<Vm>, ()> {
-        let spaces = Spaces::new(self.space, self.window);
+    pub(super) fn assemble(&mut self, record: &CreateVm, site: &Site<'_>) -> Option<PageBox<Vm>> {
+        let (entry, named) = (Ipa::new(record.entry)?, u16::try_from(site.named).ok()?);
         let (is_open, speculation) = (is_open(&record.calls), Speculation::of(record.flags));
+        let vcpus = core::mem::replace(&mut self.vcpus, PageRow::new());
+        let ((space, window), info) = self.own.take().zip(self.info.take())?;
+        let [records, area] = core::array::from_fn(|_| SharedPages::new(self.next_piece()));
+        let handles = self.handles.take()?;
+        let ports = PageSlice::<Port>::zeroed(self.next_piece());
+        ports.masked(0).close_first();
         let vm = Vm {
-            manner: Manner::new(is_open, record.flags & VM_NATIVE != 0, speculation, self.vcpus.len()),
-            vcpus: self.vcpus,
-            ports: self.ports,
+            manner: Manner::new(is_open, record.flags & VM_NATIVE != 0, speculation, vcpus.len()),
+            vcpus,
+            ports,
             place: site.place,
-            incarnation: site.incarnation,
-            label: self.label,
+            incarnation: site.life.number,
+            label: self.label.clone(),
             flags: record.flags,
             priority: record.priority,
             attrs: RamAttrs::new(record.flags & VM_JIT != 0),
             handle_limit: record.handles,
-            area: EventArea::new(self.area),
-            pages: self.pages,
+            area: EventArea::new(area),
+            pages: [info, records],
             base: AtomicU64::new(0),
             inner: Lock::new(Inner {
-                spaces,
-                account: self.account,
-                handles: self.handles,
+                spaces: Spaces::new(space, window),
+                account: core::mem::replace(&mut self.account, Account::hypervisor()),
+                handles,
                 stage: Stage::Ports(0),
                 work: None,
+                left: 0,
             }),
             line: Lock::new(LineBuffer::new()),
             calls: record.calls,
             is_open,
             speculation,
+            entry,
+            named,
+            rule: Rule::of(record),
+            life: site.life,
             is_ending: AtomicBool::new(false),
             ending: Lock::new(None),
-            attached: AtomicU32::new(u32::from(record.vcpus)),
+            attached: AtomicU32::new(u32::from(record.vcpus).saturating_add(u32::from(site.life.number > 1))),
             awake: AtomicU32::new(0),
             has_run: AtomicBool::new(false),
         };
-        PageBox::new(own, vm).map_err(|_| ())
+        PageBox::new(self.next_piece(), vm).ok()
     }
 }
 

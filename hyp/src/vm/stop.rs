@@ -6,7 +6,7 @@
 
 use strato_abi::share::{ShareState, Steps};
 
-use crate::allocator::{Account, AllocError, Allocator, MemId, Owner};
+use crate::allocator::{Account, AllocError, Allocator, MemId, MemInfo, Owner};
 use crate::arch::epoch::Epochs;
 use crate::arch::page_box::PageBox;
 use crate::memory::sharing::is_out;
@@ -105,7 +105,9 @@ pub fn step<'v>(
                 return Ok(Step { told, is_done: false });
             }
             if !mem.flags.contains(Flags::OVER) {
-                inner.work = release(mem.id, allocator, &mut inner.account, own)?;
+                let (work, left) = release(mem.id, allocator, &mut inner.account, own)?;
+                inner.work = work;
+                inner.left = inner.left.saturating_add(left);
             }
         }
         Stage::Emptied => return Ok(Step { told: 0, is_done: true }),
@@ -202,24 +204,25 @@ fn close_ports<'v>(vm: &Vm, from: usize, to: usize, epochs: &Epochs, peer: impl 
     to < vm.ports.len()
 }
 
-/// Drops the VM's handle to an object. Returns the way of its frames to the pool when it was the last one.
+/// Drops the VM's handle to an object. Returns the way of its frames to the pool when it was the last one, and how many pages of the
+/// VM's own are left to others.
 fn release(
     id: MemId,
     allocator: &mut Allocator,
     account: &mut Account,
     own: &mut Account,
-) -> Result<Option<Work>, AllocError> {
+) -> Result<(Option<Work>, u64), AllocError> {
     let left = allocator.mem_drop_reference(id)?;
-    let owner = allocator.mem_info(id).ok_or(AllocError::Stale)?.owner;
+    let MemInfo { owner, pages, .. } = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let is_orphan = owner == Owner::Hypervisor;
     match (left, owner == account.owner()) {
         (0, _) => {
             let scrub = allocator.mem_free(id, if is_orphan { own } else { account })?;
-            Ok(Some(Work::new(scrub, Goal::Pool { handle: None, is_orphan })))
+            Ok((Some(Work::new(scrub, Goal::Pool { handle: None, is_orphan })), 0))
         }
         // Others still use it: it stays theirs to use, and belongs to the hypervisor until the last of them drops it.
-        (_, true) => allocator.mem_hand_over(id, account, own).map(|()| None),
-        (_, false) => Ok(None),
+        (_, true) => allocator.mem_hand_over(id, account, own).map(|()| (None, pages)),
+        (_, false) => Ok((None, 0)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use strato_abi::plan::{PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, checksum};
 use strato_abi::version::ABI_VERSION;
-use strato_hyp::boot::plan::{Plan, PlanError, Record};
+use strato_hyp::plan::{Plan, PlanError, Record};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Reads `bytes` as they are, and once more with a header that is right in what a guess never is; returns whether every record was

@@ -45,12 +45,26 @@ pub(crate) struct Guest {
     pub(crate) quota: u32,
     pub(crate) ram_pages: u64,
     pub(crate) calls: [u32; 8],
+    /// Restarts in ten seconds, with the flag.
+    pub(crate) restart_limit: u8,
 }
 
 impl Guest {
     pub(crate) fn new(label: &'static str) -> Self {
         let calls = [u32::MAX; 8];
-        Self { label, vcpus: 1, cores: [0; 8], flags: 0, priority: 10, handles: 16, quota: 200, ram_pages: 16, calls }
+        let cores = [0; 8];
+        Self {
+            label,
+            vcpus: 1,
+            cores,
+            flags: 0,
+            priority: 10,
+            handles: 16,
+            quota: 200,
+            ram_pages: 16,
+            calls,
+            restart_limit: 5,
+        }
     }
 }
 
@@ -224,7 +238,9 @@ fn create(vm: u16, guest: &Guest) -> CreateVm {
         vcpus: guest.vcpus,
         handles: guest.handles,
         priority: guest.priority,
-        reserved: [0; 7],
+        restart_limit: guest.restart_limit,
+        restart_window_s: 10,
+        reserved: [0; 4],
     }
 }
 

@@ -121,8 +121,8 @@ impl Story {
         timer::set_now(BORN);
         let parts = system.parts(cores);
         let plan = start::plan(&parts);
-        let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, &plan)));
-        replay::replay(machine, &plan, ((1 << cores) - 1) as u8);
+        let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, plan, ((1 << cores) - 1) as u8)));
+        replay::replay(machine);
         let cores = (0..cores).map(|n| {
             let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
             let visitor = machine.epochs.join(n).expect("each core joins once");

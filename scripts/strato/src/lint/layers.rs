@@ -6,11 +6,11 @@ use super::Finding;
 pub const LAYERS: [&[&str]; 8] = [
     &["sync"],
     &["arch", "lock"],
-    &["board", "console", "gic", "timer", "trace"],
+    &["board", "console", "gic", "plan", "timer", "trace"],
     &["allocator", "memory", "events"],
     &["vm", "vcpu", "scheduler"],
     &["machine"],
-    &["hypercall", "interpreter"],
+    &["builder", "hypercall", "interpreter"],
     &["dispatcher", "boot"],
 ];
 

@@ -116,7 +116,7 @@ fn create_vm(
     ];
     let (image_base, image_size) = image.extent();
     let own = vm.memory.value + vm.quota + system.region_bytes(number);
-    Ok(CreateVm {
+    let mut record = CreateVm {
         header: CreateVm::header(u16::try_from(number)?),
         label: padded(&vm.label.value),
         ram_size: vm.memory.value,
@@ -132,8 +132,12 @@ fn create_vm(
         vcpus: vm.vcpus,
         handles: u16::try_from(vm.handles.value)?,
         priority: vm.priority,
-        reserved: [0; 7],
-    })
+        restart_limit: 0,
+        restart_window_s: 0,
+        reserved: [0; 4],
+    };
+    vm.restart.write(&mut record);
+    Ok(record)
 }
 
 fn home_cores(vm: &Vm, cores: Option<u8>) -> [u8; 8] {

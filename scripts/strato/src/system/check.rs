@@ -10,7 +10,7 @@ use super::names::{self, LABEL_MAX, NAME_MAX};
 use super::problem::{At, Problem, Span};
 use super::reader::Problems;
 use super::size;
-use super::{devices, layout, sched};
+use super::{devices, layout, restart, sched};
 
 /// Bytes of RAM of the boards that a system has to fit without another word.
 pub const BOARD_MEMORY: u64 = 512 << 20;
@@ -41,6 +41,7 @@ pub fn check(system: &System, problems: &Problems) {
     peers(system, problems);
     devices::check(system, problems);
     sched::check(system, problems);
+    restart::check(system, problems);
     layout::check(system, problems);
     total(system, problems);
 }
@@ -200,6 +201,8 @@ fn total(system: &System, problems: &Problems) {
     let room = BOARD_MEMORY.saturating_sub(BOARD_RESERVE);
     for (number, vm) in system.vms.iter().enumerate() {
         let own = vm.memory.value.saturating_add(vm.quota).saturating_add(system.region_bytes(number));
+        // What its lives leave to others is as much again at most.
+        let own = if restart::may_leave(system, number) { own.saturating_mul(2) } else { own };
         let before = sum;
         sum = sum.saturating_add(own);
         if sum > room && before <= room {

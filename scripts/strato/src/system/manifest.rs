@@ -8,7 +8,7 @@ use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, 
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
-use super::{calls, devices, sched};
+use super::{calls, devices, restart, sched};
 use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
@@ -119,6 +119,7 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
         quota: table.size("quota").map_or(DEFAULT_QUOTA, |at| at.value),
         calls: calls::allowed(&table.texts("calls_denied"), table.problems()),
         has_console_input: table.boolean("console_input").unwrap_or(false),
+        restart: restart::read(&table),
         scheds: sched::read(&table),
         expect: table.text("expect").and_then(|text| outcome(&text, table.problems())).unwrap_or(Outcome::Exited(0)),
     });

@@ -16,6 +16,7 @@ pub mod model;
 pub mod names;
 pub mod problem;
 pub mod reader;
+pub mod restart;
 pub mod sched;
 pub mod size;
 

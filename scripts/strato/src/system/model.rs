@@ -7,6 +7,7 @@ use strato_abi::board::Map;
 
 use super::board::Board;
 use super::problem::{At, Span};
+use super::restart::Restart;
 use crate::pack::damage::Damage;
 
 /// A whole system.
@@ -119,6 +120,8 @@ pub struct Vm {
     pub calls: [u32; 8],
     /// Whether what is typed on the console is for this VM.
     pub has_console_input: bool,
+    /// When it is made again.
+    pub restart: Restart,
     /// Shares of cores' time that are its.
     pub scheds: Vec<Sched>,
     /// How it has to end.

@@ -62,17 +62,21 @@ impl Transcript {
         })
     }
 
-    /// Returns how a VM ended and the hypervisor's words for it, or `None` when nothing says that it did.
+    /// Returns how a VM ended and the hypervisor's words for it, or `None` when nothing says that it did. Of one that was restarted it is
+    /// how its last life ended.
     #[must_use]
     pub fn outcome(&self, vm: &str) -> Option<(Outcome, &str)> {
-        self.hypervisor().find_map(|text| {
-            let what = text.strip_prefix("vm ")?.strip_prefix(vm)?.strip_prefix(": ")?;
-            if let Some(code) = what.strip_prefix("ended, exit code ") {
-                let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
-                return Some((Outcome::Exited(digits.parse().ok()?), what));
+        let mut found = None;
+        for text in self.hypervisor() {
+            let what = text.strip_prefix("vm ").and_then(|text| text.strip_prefix(vm)?.strip_prefix(": "));
+            let Some(what) = what else { continue };
+            if what.starts_with("restarted ") {
+                found = None;
+            } else if found.is_none() {
+                found = outcome(what);
             }
-            what.starts_with("stopped").then_some((Outcome::Stopped, what))
-        })
+        }
+        found
     }
 
     /// Returns the first line of the hypervisor's panic report, if there is one.
@@ -103,6 +107,14 @@ impl Transcript {
         }
         self.number(" failed, at ", " ticks").filter(|ticks| *ticks <= executed)
     }
+}
+
+fn outcome(what: &str) -> Option<(Outcome, &str)> {
+    if let Some(code) = what.strip_prefix("ended, exit code ") {
+        let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
+        return Some((Outcome::Exited(digits.parse().ok()?), what));
+    }
+    what.starts_with("stopped").then_some((Outcome::Stopped, what))
 }
 
 fn without_level(text: &str) -> &str {
@@ -140,6 +152,16 @@ mod tests {
         assert_eq!(t.outcome("ab").map(|(outcome, _)| outcome), Some(Outcome::Exited(3)));
         assert_eq!(t.outcome("c"), None);
         assert_eq!(t.outcome("d"), Some((Outcome::Stopped, "stopped: access to 0x0, which is not mapped")));
+    }
+
+    #[test]
+    fn the_outcome_of_a_vm_that_was_restarted_is_that_of_its_last_life() {
+        let restarted = "strato: vm a: stopped: access to 0x0\nstrato: vm a: restarted 1 of 5 times in 10 s: stopped: see its report\n";
+        assert_eq!(transcript(restarted).outcome("a"), None);
+        let ended = format!("{restarted}strato: vm a: ended, exit code 0");
+        assert_eq!(transcript(&ended).outcome("a").map(|(outcome, _)| outcome), Some(Outcome::Exited(0)));
+        let again = format!("{restarted}strato: vm a: stopped: access to 0x8\nstrato: vm a: stopped: see its report");
+        assert_eq!(transcript(&again).outcome("a"), Some((Outcome::Stopped, "stopped: access to 0x8")));
     }
 
     #[test]

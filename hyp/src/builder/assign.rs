@@ -1,5 +1,5 @@
 //! Assign: a record gives a VM registers or the interrupt of a device, or a share of a core's time, after what the host tool checked was checked again.
-//! Called by `replay`.
+//! Called by `record`.
 
 use strato_abi::plan::{DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantSched, INTERRUPT_EDGE};
 use strato_abi::vcpu::SCHED_WAKE_US;
@@ -50,7 +50,7 @@ pub(super) fn interrupt(
 ) -> Result<(), BuildError> {
     let intid = IntId::shared(record.intid).ok_or(BuildError::Record("an interrupt is not a shared one"))?;
     let owner = Owner { place: vm.place, incarnation: vm.incarnation };
-    let claimed = machine.lines.claim(intid, record.flags & INTERRUPT_EDGE != 0, owner, &machine.gic);
+    let claimed = machine.lines.claim(intid, record.flags & INTERRUPT_EDGE != 0, owner, &machine.gic, none);
     let line = claimed.map_err(|error| {
         BuildError::Record(match error {
             gic::ClaimError::Kept => "an interrupt is the hypervisor's",

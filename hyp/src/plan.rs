@@ -1,4 +1,5 @@
-//! Plan: the packed payload, checked as a whole before anything is built from it, then read record by record.
+//! Plan: the packed payload, checked as a whole before anything is built from it, then read record by record. It stays where the
+//! loader left it, behind the image, as long as the machine runs: a VM that is made again is made of the same records.
 
 use core::fmt;
 use core::mem::size_of;
@@ -119,6 +120,7 @@ impl Record<'_> {
     }
 
     /// Returns whether the record is for the board of that name: most are for all.
+    #[inline(never)]
     #[must_use]
     pub fn is_for(&self, board: &str) -> bool {
         let is_it = |name: &[u8; BOARD_NAME_LEN]| {
@@ -178,21 +180,11 @@ impl<'p> Plan<'p> {
     }
 
     /// Returns the records with their numbers, each checked as it is reached.
-    pub fn records(&self) -> impl Iterator<Item = Result<(u32, Record<'p>), PlanError>> + use<'p> {
+    #[must_use]
+    pub fn records(&self) -> Records<'p> {
         let start = size_of::<PayloadHeader>();
         let end = start.saturating_add(self.header.records_len as usize);
-        let mut rest = self.bytes.get(start..end).unwrap_or(&[]);
-        let mut numbers = 0..self.header.records;
-        core::iter::from_fn(move || {
-            let n = numbers.next()?;
-            Some(match take(&mut rest) {
-                Some(record) => Ok((n, record)),
-                None => {
-                    numbers = 0..0;
-                    Err(PlanError::Record(n))
-                }
-            })
-        })
+        Records { rest: self.bytes.get(start..end).unwrap_or(&[]), next: 0, end: self.header.records }
     }
 
     /// Returns how many named handles the plan gives VM `vm` on `board`, besides `ram`.
@@ -211,6 +203,33 @@ impl<'p> Plan<'p> {
                 Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) | Record::Start(_) => 0,
             })
             .sum()
+    }
+}
+
+/// The records of a plan that were not reached yet.
+#[derive(Clone, Debug)]
+pub struct Records<'p> {
+    rest: &'p [u8],
+    next: u32,
+    end: u32,
+}
+
+impl<'p> Iterator for Records<'p> {
+    type Item = Result<(u32, Record<'p>), PlanError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let n = self.next;
+        if n >= self.end {
+            return None;
+        }
+        self.next = n.saturating_add(1);
+        Some(match take(&mut self.rest) {
+            Some(record) => Ok((n, record)),
+            None => {
+                self.end = 0;
+                Err(PlanError::Record(n))
+            }
+        })
     }
 }
 

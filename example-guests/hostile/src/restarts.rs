@@ -1,0 +1,123 @@
+//! LC: VMs that fail and are made again: what each life finds, what those beside it see, and one that fails without end.
+
+use ::core::sync::atomic::{AtomicU64, Ordering};
+
+use strato_guest::abi::core::ExitKind;
+use strato_guest::abi::info_page::{BOOT_FAILURE, BOOT_FIRST, BOOT_REQUEST};
+use strato_guest::abi::{Call, Code, Handle, PortHandle};
+use strato_guest::memory::{self, READ_WRITE, Window};
+use strato_guest::{Failure, Info, core, ensure, ensure_equal, event, println, time, vcpu};
+
+use crate::crew::STACKS;
+use crate::raw::refused;
+use crate::scratch::{Scratch, ipa, peek};
+
+/// Lives of a case.
+const LIVES: u64 = 6;
+/// Pages beside the image that each life finds empty, and fills.
+const PAGES: u64 = 32;
+const TRACE: u64 = 0x0dd_1e77e4;
+
+/// As the image has them at each start.
+static DATA: AtomicU64 = AtomicU64::new(TRACE);
+static ZERO: AtomicU64 = AtomicU64::new(0);
+
+fn life(info: &Info) -> u64 {
+    u64::from(info.header().boot_count)
+}
+
+/// Fails in each life in another way, and finds each time a VM as at first: memory, image, handles, events, its channel.
+pub(crate) fn lc10_each_life_begins_as_the_first(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    let life = life(info);
+    let reason = [BOOT_FIRST, BOOT_FAILURE, BOOT_FAILURE, BOOT_REQUEST, BOOT_FAILURE, BOOT_FAILURE];
+    let expected = reason.get(life as usize - 1).copied().unwrap_or(BOOT_FAILURE);
+    ensure_equal("why this life began", info.header().boot_reason.into(), expected.into())?;
+    ensure_equal("the exit code before", info.header().last_exit, if life == 2 { 7 } else { 0 })?;
+    ensure_equal("a variable of the image", DATA.swap(life, Ordering::Relaxed), TRACE)?;
+    ensure_equal("a variable without a value", ZERO.swap(life, Ordering::Relaxed), 0)?;
+    empty(info, scratch, life)?;
+    handles(info, life)?;
+    // Whoever is at the other end has said nothing to this life, and hears of it.
+    let port = info.port("witness")?;
+    ensure(!event::wait_until(port, time::deadline_in(200))?, "an event for the life before")?;
+    event::send(port)?;
+    event::wait(port)?;
+    println!("life {life}");
+    match life {
+        1 => core::shutdown(7),
+        2 | 5 => core::crash(life, 0, 0, 0),
+        3 => Ok(core::exit(0, ExitKind::Reboot)?),
+        4 => crate::crashes::cc02_vectors_on_nothing_stop_the_vm(info, scratch),
+        _ => ensure_equal("lives", life, LIVES),
+    }
+}
+
+/// Finds free memory empty, and fills it.
+fn empty(info: &Info, scratch: &Scratch, life: u64) -> Result<(), Failure> {
+    let free = scratch.free;
+    memory::map_ram(info.mem("ram")?.handle, ipa(free)?, PAGES, READ_WRITE)?;
+    let pages = Window::new(ipa(free)?, PAGES * 4096).ok_or("the pages lie in the image")?;
+    for offset in (0..PAGES * 4096).step_by(8) {
+        ensure_equal("free memory", pages.load(offset)?, 0)?;
+        pages.store(offset, TRACE ^ life << 32 ^ offset)?;
+    }
+    Ok(())
+}
+
+/// Finds its handles in the first generation of this life, and those of the life before stale.
+fn handles(info: &Info, life: u64) -> Result<(), Failure> {
+    for entry in info.handles() {
+        let handle = Handle::from_bits(entry.handle);
+        ensure_equal("the generation of a handle", handle.generation().into(), life)?;
+        if life > 1 {
+            let before = Handle::new(handle.index(), handle.generation() - 1);
+            let bits = u64::from(before.bits());
+            refused("a handle of the life before", Call::CoreHandleInfo, &[bits], &[Code::Stale])?;
+            refused("a port of the life before", Call::EvtSend, &[bits], &[Code::Stale])?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers each life of the VM behind its port once: that sends when it has begun, and fails when it was answered.
+pub(crate) fn lc14_a_peer_meets_each_life_at_its_port(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    let port = info.port("failing")?;
+    for life in 1..=LIVES {
+        event::wait(port)?;
+        event::send(port)?;
+        println!("met life {life}");
+    }
+    gone(port)
+}
+
+/// Waits until nobody is behind `port`, whatever is sent.
+fn gone(port: PortHandle) -> Result<(), Failure> {
+    loop {
+        match event::send(port) {
+            Ok(()) => vcpu::wait(time::deadline_in(1000)).map(|_| ())?,
+            Err(error) if error.code() == Code::PeerGone => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn spin(number: usize) {
+    loop {
+        ZERO.fetch_add(number as u64, Ordering::Relaxed);
+        if number == 1 {
+            vcpu::yield_now();
+        }
+    }
+}
+
+/// Crashes in each life, with all its vCPUs busy on their cores: its manifest has enough of it.
+pub(crate) fn lc11_a_crash_loop_is_ended(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    for (number, stack) in (1..info.header().vcpus as usize).zip(&STACKS) {
+        vcpu::launch(number, stack, spin, number).map_err(|_| "a vCPU is not launched")?;
+    }
+    while ZERO.load(Ordering::Relaxed) < 1000 && info.header().vcpus > 1 {
+        vcpu::yield_now();
+    }
+    let _ = peek(0x7000_0000);
+    core::crash(life(info), 0, 0, 0)
+}
