@@ -227,14 +227,27 @@ records! {
         /// Name of the handle, padded with zeros.
         name: [u8; NAME_LEN],
     }
+    /// Lets a VM read and write bits of one register in a range that a [`GrantDevice`] with [`DEVICE_FILTERED`] gave it, on the same board.
+    AllowRegister = 11, KIND_ALLOW_REGISTER {
+        /// Name of the board, padded with zeros.
+        board: [u8; BOARD_NAME_LEN],
+        /// Physical address of the register, a multiple of four.
+        address: u64,
+        /// The bits, at least one.
+        mask: u32,
+        /// Zero.
+        reserved: u32,
+    }
 }
 
 /// Bytes of a board's name, padded with zeros.
 pub const BOARD_NAME_LEN: usize = 16;
 /// Device flag: the manifest trusts the driver not to reach other memory by the device.
 pub const DEVICE_DMA_TRUSTED: u32 = 1;
+/// Device flag: nothing of it is mapped. The hypervisor does what [`AllowRegister`] allows.
+pub const DEVICE_FILTERED: u32 = 2;
 /// Every device flag of this version.
-pub const DEVICE_FLAGS: u32 = DEVICE_DMA_TRUSTED;
+pub const DEVICE_FLAGS: u32 = DEVICE_DMA_TRUSTED | DEVICE_FILTERED;
 /// Interrupt flag: it is a pulse, not a level.
 pub const INTERRUPT_EDGE: u32 = 1;
 /// Every interrupt flag of this version.
@@ -273,4 +286,4 @@ const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);
 const _: () = assert!(size_of::<GrantRegion>() == 64 && size_of::<Peer>() == 56 && size_of::<Channel>() == 96);
 const _: () = assert!(size_of::<GrantDevice>() == 88 && size_of::<GrantInterrupt>() == 72);
-const _: () = assert!(size_of::<GrantSched>() == 64);
+const _: () = assert!(size_of::<GrantSched>() == 64 && size_of::<AllowRegister>() == 40);

@@ -6,10 +6,10 @@ use core::mem::size_of;
 
 use strato_abi::info_page::{GroupEntry, InfoPage};
 use strato_abi::plan::{
-    BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, GrantDevice, GrantInterrupt, GrantRegion,
-    GrantSched, HEADER_FLAGS, INTERRUPT_FLAGS, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM, KIND_GRANT_DEVICE,
-    KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_GRANT_SCHED, KIND_LOAD, KIND_PEER, KIND_START, Load, PAYLOAD_MAGIC,
-    PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
+    AllowRegister, BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, GrantDevice, GrantInterrupt,
+    GrantRegion, GrantSched, HEADER_FLAGS, INTERRUPT_FLAGS, KIND_ALLOW_REGISTER, KIND_CHANNEL, KIND_CREATE_REGION,
+    KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_GRANT_SCHED, KIND_LOAD, KIND_PEER,
+    KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
 };
 use strato_abi::version::{ABI_VERSION, major, minor};
 use zerocopy::FromBytes;
@@ -93,6 +93,8 @@ pub enum Record<'p> {
     Channel(&'p Channel),
     /// Gives registers of a device to a VM.
     GrantDevice(&'p GrantDevice),
+    /// Lets a VM use bits of a register.
+    AllowRegister(&'p AllowRegister),
     /// Gives the interrupt of a device to a VM.
     GrantInterrupt(&'p GrantInterrupt),
     /// Gives a share of a core's time to a VM.
@@ -113,6 +115,7 @@ impl Record<'_> {
             Self::Peer(record) => record.header.vm,
             Self::Channel(record) => record.header.vm,
             Self::GrantDevice(record) => record.header.vm,
+            Self::AllowRegister(record) => record.header.vm,
             Self::GrantInterrupt(record) => record.header.vm,
             Self::GrantSched(record) => record.header.vm,
             Self::Start(record) => record.header.vm,
@@ -123,16 +126,15 @@ impl Record<'_> {
     #[inline(never)]
     #[must_use]
     pub fn is_for(&self, board: &str) -> bool {
-        let is_it = |name: &[u8; BOARD_NAME_LEN]| {
-            let (start, rest) = name.split_at(board.len().min(BOARD_NAME_LEN));
-            start == board.as_bytes() && rest.iter().all(|&byte| byte == 0)
+        let name = match self {
+            Self::GrantDevice(record) => &record.board,
+            Self::AllowRegister(record) => &record.board,
+            Self::GrantInterrupt(record) => &record.board,
+            Self::CreateVm(_) | Self::Load(_) | Self::CreateRegion(_) | Self::GrantRegion(_) => return true,
+            Self::Peer(_) | Self::Channel(_) | Self::GrantSched(_) | Self::Start(_) => return true,
         };
-        match self {
-            Self::GrantDevice(record) => is_it(&record.board),
-            Self::GrantInterrupt(record) => is_it(&record.board),
-            Self::CreateVm(_) | Self::Load(_) | Self::CreateRegion(_) | Self::GrantRegion(_) => true,
-            Self::Peer(_) | Self::Channel(_) | Self::GrantSched(_) | Self::Start(_) => true,
-        }
+        let (start, rest) = name.split_at(board.len().min(BOARD_NAME_LEN));
+        start == board.as_bytes() && rest.iter().all(|&byte| byte == 0)
     }
 }
 
@@ -200,7 +202,8 @@ impl<'p> Plan<'p> {
                 // It comes with a port.
                 Record::GrantInterrupt(_) => 2 * usize::from(record.vm() == vm),
                 Record::Channel(channel) => usize::from(record.vm() == vm) + usize::from(channel.peer == vm),
-                Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) | Record::Start(_) => 0,
+                Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) => 0,
+                Record::AllowRegister(_) | Record::Start(_) => 0,
             })
             .sum()
     }
@@ -252,6 +255,7 @@ fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
             let record = GrantDevice::ref_from_bytes(record).ok()?;
             (record.flags & !DEVICE_FLAGS == 0).then_some(Record::GrantDevice(record))?
         }
+        KIND_ALLOW_REGISTER => Record::AllowRegister(AllowRegister::ref_from_bytes(record).ok()?),
         KIND_GRANT_INTERRUPT => {
             let record = GrantInterrupt::ref_from_bytes(record).ok()?;
             (record.flags & !INTERRUPT_FLAGS == 0).then_some(Record::GrantInterrupt(record))?

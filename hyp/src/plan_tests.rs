@@ -93,6 +93,19 @@ fn a_device_is_for_the_board_that_it_names_and_has_no_unknown_flag() {
     let bytes = payload(&[device.as_bytes()]);
     let plan = Plan::check(&bytes).unwrap();
     assert_eq!((plan.named_handles(0, "rpi4"), plan.named_handles(1, "rpi4"), plan.named_handles(0, "x")), (1, 0, 0));
-    let bytes = payload(&[GrantDevice { flags: 2, ..device }.as_bytes()]);
+    let bytes = payload(&[GrantDevice { flags: 4, ..device }.as_bytes()]);
     assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
+}
+
+#[test]
+fn a_register_is_for_the_board_that_it_names_and_brings_no_handle() {
+    let mut board = [0; BOARD_NAME_LEN];
+    board[..4].copy_from_slice(b"rpi4");
+    let allow = AllowRegister { header: AllowRegister::header(3), board, address: 0x1000, mask: 1, reserved: 0 };
+    let record = Record::AllowRegister(&allow);
+    assert_eq!((record.vm(), record.is_for("rpi4"), record.is_for("qemu-virt")), (3, true, false));
+    let bytes = payload(&[allow.as_bytes()]);
+    let plan = Plan::check(&bytes).unwrap();
+    assert!(matches!(plan.records().next(), Some(Ok((0, Record::AllowRegister(_))))));
+    assert_eq!(plan.named_handles(3, "rpi4"), 0);
 }

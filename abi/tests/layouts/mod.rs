@@ -86,5 +86,6 @@ pub(crate) fn boot_plan() -> Vec<Layout> {
         plan::GrantDevice { header, board, address, size, flags, reserved, name }
         plan::GrantInterrupt { header, board, intid, flags, name }
         plan::GrantSched { header, budget_us, period_us, core, priority, vcpus, reserved, name }
+        plan::AllowRegister { header, board, address, mask, reserved }
     }
 }

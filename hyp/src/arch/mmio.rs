@@ -9,6 +9,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use safe_mmio::UniqueMmioPointer;
+use tock_registers::registers::ReadWrite;
 
 /// The one owner of a range of device registers, mapped as device memory. Linear, as `Pages` are for RAM.
 pub struct Device {
@@ -80,6 +81,22 @@ impl fmt::Debug for Device {
 /// The type has no other fields, and any bit pattern is a value of it.
 pub unsafe trait Block {}
 
+/// A page of 32-bit registers, each found by its offset.
+#[repr(transparent)]
+pub struct RegisterPage([ReadWrite<u32>; 1024]);
+
+// SAFETY: every field is a tock-registers field, and every bit pattern is a value of it.
+unsafe impl Block for RegisterPage {}
+
+impl RegisterPage {
+    /// Returns the register `offset` bytes from the first; `None` between two registers and beyond the last.
+    #[must_use]
+    pub fn word(&self, offset: u64) -> Option<&ReadWrite<u32>> {
+        let is_one = offset.is_multiple_of(4);
+        self.0.get(usize::try_from(offset / 4).ok()?).filter(|_| is_one)
+    }
+}
+
 /// Register blocks that all cores share. An access is one volatile load or store; what two cores write at once is the
 /// device's affair, and its room says why that is right.
 pub struct Registers<T: Block>(NonNull<T>);
@@ -129,6 +146,14 @@ mod tests {
     fn a_block_larger_than_the_range_is_refused() {
         assert!(Device::simulated(64).unique::<[u32; 17]>().is_none());
         assert!(Device::simulated(64).unique::<[u32; 16]>().is_some());
+    }
+
+    #[test]
+    fn a_register_of_a_page_is_found_by_its_offset_alone() {
+        let page = Device::simulated(4096).shared::<RegisterPage>().unwrap();
+        assert!(page.word(0).is_some() && page.word(0xffc).is_some());
+        assert!([1, 2, 0xfff, 0x1000, u64::MAX, u64::MAX - 3].iter().all(|&offset| page.word(offset).is_none()));
+        assert!(Device::simulated(4080).shared::<RegisterPage>().is_none());
     }
 
     #[test]

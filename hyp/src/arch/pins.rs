@@ -1,23 +1,10 @@
-//! Pins: the registers by which a BCM2711 routes its pins ("BCM2711 ARM Peripherals", chapter "General Purpose I/O"). Who uses them is
-//! `board`'s business.
+//! Pins: fields of the registers by which a BCM2711 routes its pins ("BCM2711 ARM Peripherals", chapter "General Purpose I/O"). Who uses
+//! them is `board`'s business.
 
-use tock_registers::register_structs;
-use tock_registers::registers::ReadWrite;
-
-use super::mmio::Block;
-
-register_structs! {
-    /// The registers that say what each pin is for.
-    pub Pins {
-        (0x00 => _reserved0),
-        /// GPFSEL1
-        (0x04 => pub function1: ReadWrite<u32, GPFSEL1::Register>),
-        (0x08 => _reserved1),
-        /// GPIO_PUP_PDN_CNTRL_REG0
-        (0xe4 => pub pull0: ReadWrite<u32, PULL0::Register>),
-        (0xe8 => @END),
-    }
-}
+/// Bytes from the first register to GPFSEL1.
+pub const FUNCTION1: u64 = 0x04;
+/// Bytes from the first register to GPIO_PUP_PDN_CNTRL_REG0.
+pub const PULL: u64 = 0xe4;
 
 #[allow(missing_docs, reason = "the macro makes items that cannot be documented")]
 mod fields {
@@ -36,6 +23,3 @@ mod fields {
     }
 }
 pub use fields::{GPFSEL1, PULL0};
-
-// SAFETY: every field is a tock-registers field, and every bit pattern is a value of it.
-unsafe impl Block for Pins {}

@@ -11,6 +11,6 @@ pub(super) static BOARD: Known = Known {
     map: &board::UNKNOWN,
     uart_clock_hz: 0,
     has_stock_stub: false,
-    pins: None,
+    routes_console: false,
     power: None,
 };

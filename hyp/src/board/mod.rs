@@ -9,11 +9,13 @@ use crate::arch::region::Region;
 
 pub mod bcm2835;
 mod devices;
+mod filters;
 mod host;
 mod qemu_virt;
 pub mod rpi4;
 
 pub use devices::{ClaimError, Devices};
+pub use filters::{AllowError, Broken};
 
 /// Most regions of memory in the device tree.
 pub const MAX_RAM: usize = 8;
@@ -33,8 +35,8 @@ pub struct Known {
     pub uart_clock_hz: u32,
     /// Whether the firmware is the Raspberry Pi's stub: cores wait for a spin table, and it opens CPUACTLR_EL1 to EL2.
     pub has_stock_stub: bool,
-    /// Registers that route pins, of a BCM2835 or later: the console's are routed to the UART.
-    pub pins: Option<Region>,
+    /// Whether its shared page is the GPIO of a BCM2835 or later, by which the console's pins are routed to the UART.
+    pub routes_console: bool,
     /// Registers of the power manager of a BCM2835 or later, which resets the machine and powers it off.
     pub power: Option<Region>,
 }
@@ -137,6 +139,18 @@ pub struct BoardInfo {
     pub uart: UartInfo,
     /// Registers of a PL031, which knows the date. Read once; a VM may have it then.
     pub clock: Option<Region>,
+    /// Registers of a PL061.
+    pub gpio: Option<Region>,
+}
+
+impl BoardInfo {
+    /// Returns the page of registers of which VMs can be given single bits, if the board is known to have one and it is there.
+    #[must_use]
+    pub fn shared(&self) -> Option<Region> {
+        let block = self.known.map.shared?.block;
+        let is_there = self.known.routes_console || self.gpio.is_some_and(|gpio| gpio.start == block.start);
+        is_there.then_some(Region { start: block.start, end: block.end })
+    }
 }
 
 impl BoardInfo {

@@ -11,6 +11,6 @@ pub(super) static BOARD: Known = Known {
     map: &board::QEMU_VIRT,
     uart_clock_hz: 24_000_000,
     has_stock_stub: false,
-    pins: None,
+    routes_console: false,
     power: None,
 };

@@ -13,7 +13,7 @@ pub(super) static BOARD: Known = Known {
     map: &board::RPI4,
     uart_clock_hz: 48_000_000,
     has_stock_stub: true,
-    pins: Some(Region { start: 0xfe20_0000, end: 0xfe20_1000 }),
+    routes_console: true,
     power: Some(Region { start: 0xfe10_0000, end: 0xfe10_1000 }),
 };
 
@@ -33,5 +33,6 @@ pub fn without_tree() -> BoardInfo {
         gic: GicInfo::V2 { distributor: Region::new(0xff84_1000, 0x1000), cpu: Region::new(0xff84_2000, 0x2000) },
         uart: UartInfo { registers: Region::new(0xfe20_1000, 0x200), intid: 153 },
         clock: None,
+        gpio: None,
     }
 }

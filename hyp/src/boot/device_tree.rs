@@ -102,6 +102,7 @@ struct Found {
     gic: Option<GicInfo>,
     uart: Option<UartInfo>,
     clock: Option<Region>,
+    gpio: Option<Region>,
 }
 
 impl Found {
@@ -153,19 +154,20 @@ impl Found {
         let _ = (self.cores.insert(at, affinity), self.releases.insert(at, release));
     }
 
-    /// Looks at a node that may be the interrupt controller, the UART or the clock. The first of each counts.
+    /// Looks at a node that may be the interrupt controller, the UART, the clock or the GPIO. The first of each counts.
     fn device(&mut self, node: &Node<'_>, path: &[Node<'_>]) {
-        let (mut is_gic2, mut is_gic3, mut is_uart, mut is_clock) = (false, false, false, false);
+        let (mut is_gic2, mut is_gic3, mut is_uart, mut is_clock, mut is_gpio) = (false, false, false, false, false);
         for name in strings(node.compatible) {
             match name {
                 b"arm,cortex-a15-gic" | b"arm,gic-400" => is_gic2 = true,
                 b"arm,gic-v3" => is_gic3 = true,
                 b"arm,pl011" => is_uart = true,
                 b"arm,pl031" => is_clock = true,
+                b"arm,pl061" => is_gpio = true,
                 _ => {}
             }
         }
-        if !(is_gic2 || is_gic3 || is_uart || is_clock) {
+        if !(is_gic2 || is_gic3 || is_uart || is_clock || is_gpio) {
             return;
         }
         let frame = |index| node.register(path, index).map(|frame| frame.filter(|frame| frame.bytes() > 0));
@@ -177,6 +179,7 @@ impl Found {
                 self.uart = self.uart.or_else(info);
             }
             _ if is_clock => self.clock = self.clock.or(Some(first)),
+            _ if is_gpio => self.gpio = self.gpio.or(Some(first)),
             (None, Some(cpu)) if is_gic2 => self.gic = Some(GicInfo::V2 { distributor: first, cpu }),
             (None, Some(redistributors)) => self.gic = Some(GicInfo::V3 { distributor: first, redistributors }),
             _ => {}
@@ -204,6 +207,7 @@ impl Found {
             gic: self.gic.ok_or(TreeError::NoGic)?,
             uart: self.uart.ok_or(TreeError::NoUart)?,
             clock: self.clock,
+            gpio: self.gpio,
         })
     }
 }

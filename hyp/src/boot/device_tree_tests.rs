@@ -26,6 +26,16 @@ fn a_virt_machine_is_read_whole() {
     assert_eq!(board.gic, GicInfo::V3 { distributor, redistributors: Region::new(0x080a_0000, 0xf6_0000) });
     assert_eq!(board.uart, UartInfo { registers: Region::new(0x0900_0000, 0x1000), intid: 33 });
     assert_eq!(board.clock, Some(Region::new(0x0901_0000, 0x1000)));
+    assert_eq!(board.shared(), Some(Region::new(0x0903_0000, 0x1000)));
+}
+
+#[test]
+fn a_page_that_is_shared_is_there_or_not_mapped() {
+    let board = Virt { gpio: "disabled", ..Virt::default() }.parse(0).unwrap();
+    assert_eq!((board.gpio, board.shared()), (None, None));
+    let elsewhere = BoardInfo { gpio: Some(Region::new(0x0a00_0000, 0x1000)), ..board };
+    assert_eq!(elsewhere.shared(), None);
+    assert_eq!(crate::board::rpi4::without_tree().shared(), Some(Region::new(0xfe20_0000, 0x1000)));
 }
 
 #[test]

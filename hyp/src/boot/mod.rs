@@ -14,7 +14,7 @@ use zerocopy::FromBytes;
 
 use crate::arch::install::{Carved, Cores, Installed, MAX_FREE};
 use crate::arch::layout::{Layout, LayoutError, MAX_DEVICES};
-use crate::arch::mmio::Device;
+use crate::arch::mmio::{Device, RegisterPage, Registers};
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
 use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, sign, timer};
@@ -54,6 +54,8 @@ pub struct Parts {
     pub carved: Carved,
     /// The page of the spin table in which the other cores wait, if they do.
     pub spin_page: Option<Device>,
+    /// The registers of the board's shared page, if it has one.
+    pub shared: Option<Registers<RegisterPage>>,
     /// What time it is, if the machine has a clock.
     pub wall: Option<Wall>,
     /// The counter when the first instruction ran.
@@ -90,12 +92,13 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
         unreachable!("the interrupt controller has two frames, the UART one")
     };
-    let [clock, spin_page, pins, power] = others.map(|device| device.and_then(|_| devices.next()));
+    let [clock, spin_page, shared, power] = others.map(|device| device.and_then(|_| devices.next()));
     if let Some(power) = power {
         firmware::allow_power_manager(power);
     }
-    if let Some(pins) = pins.and_then(Device::shared) {
-        bcm2835::route_console(&pins);
+    let shared = shared.and_then(Device::shared);
+    if let Some(pins) = shared.as_ref().filter(|_| board.known.routes_console) {
+        bcm2835::route_console(pins);
     }
     arch::panic::set_uart(uart.address());
     sign::step('5');
@@ -119,7 +122,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
     console.drain(); // nobody takes its interrupt until guests run: what is silent behind these lines came this far
-    Parts { board, console, gic, free, payload, cores, carved, spin_page, wall, started_ticks }
+    Parts { board, console, gic, free, payload, cores, carved, spin_page, shared, wall, started_ticks }
 }
 
 /// Returns what time it is by a PL031 (Arm DDI 0224, RTCDR). Its page stays in the map, but nobody has the registers any more: the
@@ -136,7 +139,7 @@ fn payload_length(header: &[u8]) -> u64 {
 }
 
 /// Returns the registers that the hypervisor itself uses on `board`: both frames of the interrupt controller and the UART; and, if there
-/// are any, the clock, the spin table, the pins and the power manager.
+/// are any, the clock, the spin table, the shared page and the power manager.
 #[must_use]
 pub fn own_devices(board: &BoardInfo) -> ([Region; 3], [Option<Region>; 4]) {
     let (gic_first, gic_second) = gic_frames(board);
@@ -144,8 +147,7 @@ pub fn own_devices(board: &BoardInfo) -> ([Region; 3], [Option<Region>; 4]) {
         CoreMethod::SpinTable(table) => Some(Region::new(table.start, 8)),
         CoreMethod::PsciSmc | CoreMethod::None => None,
     };
-    let known = board.known;
-    ([gic_first, gic_second, board.uart.registers], [board.clock, spin_page, known.pins, known.power])
+    ([gic_first, gic_second, board.uart.registers], [board.clock, spin_page, board.shared(), board.known.power])
 }
 
 /// Returns the two register frames of the interrupt controller, the redistributors only as far as there are cores.

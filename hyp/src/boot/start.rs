@@ -54,7 +54,7 @@ pub fn machine(parts: Parts, plan: Plan<'static>, cores: u8) -> Machine {
         gic: parts.gic,
         lines: Lines::new(),
         board: parts.board.known.name,
-        devices: Lock::new(Devices::of(&parts.board)),
+        devices: Lock::new(Devices::of(&parts.board, parts.shared)),
         console: parts.console,
         living: AtomicU32::new(plan.header.vms),
         ended: [AtomicU32::new(0), AtomicU32::new(0)],

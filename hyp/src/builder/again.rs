@@ -88,7 +88,8 @@ fn advance(machine: &Machine, stay: &Stay<'_>, work: &mut Building, none: &mut H
                 let _ = work.regions.push(Region::Others);
             }
             Record::Load(_) | Record::GrantRegion(_) | Record::Peer(_) | Record::Start(_) => {}
-            Record::GrantDevice(_) | Record::GrantInterrupt(_) | Record::GrantSched(_) => {}
+            Record::GrantDevice(_) | Record::AllowRegister(_) | Record::GrantInterrupt(_) => {}
+            Record::GrantSched(_) => {}
         }
         work.tally.count(&record);
     }

@@ -1,11 +1,13 @@
 //! Assign: a record gives a VM registers or the interrupt of a device, or a share of a core's time, after what the host tool checked was checked again.
 //! Called by `record`.
 
-use strato_abi::plan::{DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantSched, INTERRUPT_EDGE};
+use strato_abi::plan::{
+    AllowRegister, DEVICE_DMA_TRUSTED, DEVICE_FILTERED, GrantDevice, GrantInterrupt, GrantSched, INTERRUPT_EDGE,
+};
 use strato_abi::vcpu::SCHED_WAKE_US;
 
 use crate::arch::timer;
-use crate::board::ClaimError;
+use crate::board::{AllowError, ClaimError};
 use crate::gic::{self, IntId, Owner};
 use crate::lock::Held;
 use crate::machine::Machine;
@@ -25,17 +27,45 @@ pub(super) fn device(
     none: &mut Held<'_, 0>,
 ) -> Result<(), BuildError> {
     let is_trusted = record.flags & DEVICE_DMA_TRUSTED != 0;
-    let claimed = machine.devices.lock(none).0.claim(vm.place, record.address, record.size, is_trusted);
+    let claimed = machine.devices.lock(none).0.claim(
+        vm.place,
+        record.address,
+        record.size,
+        is_trusted,
+        record.flags & DEVICE_FILTERED != 0,
+    );
     claimed.map_err(|error| {
         BuildError::Record(match error {
             ClaimError::Range => "a device's registers are not whole pages",
             ClaimError::Kept => "a device's registers are in a page of the hypervisor's, or of memory",
             ClaimError::Taken => "a device's registers are in a page that a VM has already",
             ClaimError::Dma => "a device may reach memory by itself, and its driver is not trusted",
+            ClaimError::Whole => "a device's registers are given bit by bit, and not in the board's shared page",
             ClaimError::Full => "there are too many devices",
         })
     })?;
     attach::device(vm, &mut vm.inner.lock(none).0, record)
+}
+
+/// Gives `vm` the bits of `record` in a register of a page that it was given to be filtered.
+///
+/// # Errors
+/// [`BuildError`].
+pub(super) fn register(
+    machine: &Machine,
+    vm: &Vm,
+    record: &AllowRegister,
+    none: &mut Held<'_, 0>,
+) -> Result<(), BuildError> {
+    let allowed = machine.devices.lock(none).0.allow(vm.place, record.address, record.mask);
+    allowed.map_err(|error| {
+        BuildError::Record(match error {
+            AllowError::Page => "a register is in no page that its VM has bits of",
+            AllowError::Bits => "bits of a register are not for a VM",
+            AllowError::Taken => "bits of a register are given already",
+            AllowError::Full => "there are too many registers of which VMs have bits",
+        })
+    })
 }
 
 /// Gives `vm` the interrupt of `record`, masked.

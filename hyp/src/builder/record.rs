@@ -120,6 +120,7 @@ pub fn carry_out(
             }
         }
         Record::GrantDevice(record) => assign::device(machine, vm, record, none)?,
+        Record::AllowRegister(record) => assign::register(machine, vm, record, none)?,
         Record::GrantInterrupt(record) => assign::interrupt(machine, vm, record, none)?,
         Record::GrantSched(record) if is_boot => {
             let core = work.tally.home(machine.cores, record.core);
@@ -155,7 +156,8 @@ fn give_memory(
             Ok(true)
         }
         Record::CreateVm(_) | Record::Peer(_) | Record::Channel(_) | Record::Start(_) => Ok(true),
-        Record::GrantDevice(_) | Record::GrantInterrupt(_) | Record::GrantSched(_) => Ok(true),
+        Record::GrantDevice(_) | Record::AllowRegister(_) | Record::GrantInterrupt(_) => Ok(true),
+        Record::GrantSched(_) => Ok(true),
     }
 }
 

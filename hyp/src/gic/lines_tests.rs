@@ -29,6 +29,7 @@ fn gic() -> (Gic, impl Fn(usize) -> u32, impl Fn(usize, u32)) {
         gic: GicInfo::V2 { distributor: none, cpu: none },
         uart: UartInfo { registers: none, intid: 33 },
         clock: None,
+        gpio: None,
     };
     let (distributor, interface) = (Device::simulated(0x1000), Device::simulated(0x2000));
     let base = distributor.address();

@@ -39,7 +39,8 @@ pub(super) fn map(
     let pa = device.base.checked_add(first).ok_or(CallError::bare(Code::Internal))?;
     let mut source = Charged::new(allocator, &mut inner.account, arch::interrupt_pending);
     let space = inner.spaces.get_mut(slot).ok_or(NO_SPACE)?;
-    let mapped = space.map(range.start, pa, range.pages, attr.up_to(MOST), &mut source);
+    let attr = if device.is_filtered { attr.up_to(call.attributes).answered() } else { attr.up_to(MOST) };
+    let mapped = space.map(range.start, pa, range.pages, attr, &mut source);
     let mapped = mapped.map_err(|error| refusal(error, 6))?;
     Ok(Outcome::Reply(AsMapReply { level: mapped.level as u64, done: mapped.pages }))
 }
@@ -51,7 +52,7 @@ pub(super) fn found(inner: &Inner, leaf: &Leaf, limit: u16, fault: u64) -> Resul
     Ok(Outcome::Reply(AsQueryReply {
         mem: MemHandle(handle),
         offset: leaf.pa.bytes().saturating_sub(device.base.bytes()),
-        attributes: leaf.attr.rights(),
+        attributes: if leaf.attr.is_answered() { leaf.attr.most() } else { leaf.attr.rights() },
         level: leaf.level as u64,
         fault,
     }))

@@ -103,6 +103,16 @@ impl Abort {
         if from_el0 { esr } else { esr | LOWER_TO_SAME }
     }
 
+    /// Returns the general register of the plain load or store of 32 bits that the access is; `None` when it is another, or the syndrome
+    /// does not say: ISV, SAS, SSE, SRT and AR of a data abort (DDI 0487, ESR_ELx, ISS encoding for a Data Abort).
+    #[must_use]
+    pub fn transfer(&self) -> Option<usize> {
+        const PLAIN: u64 = 1 << 24 | 0b10 << 22;
+        const CHECKED: u64 = PLAIN | 1 << 22 | 1 << 21 | 1 << 14;
+        let is_plain = self.wanted != Wanted::Fetch && self.esr & CHECKED == PLAIN;
+        is_plain.then(|| usize::try_from(self.esr >> 16 & 0x1f).ok()).flatten()
+    }
+
     /// Returns what stage 2 is asked for.
     #[must_use]
     pub const fn wish(&self) -> Access {
@@ -195,6 +205,25 @@ mod tests {
         for (iss, needs) in [(0x0f, true), (0x4f, true), (0x8f, false), (0x07, false), (0x10, false)] {
             assert_eq!(abort(0x24, iss).needs_translation(), needs, "{iss:#x}");
         }
+    }
+
+    #[test]
+    fn only_a_plain_access_of_32_bits_names_its_register() {
+        const WORD: u64 = 1 << 24 | 2 << 22 | 7 << 16;
+        assert_eq!((abort(0x24, WORD | 0x0f).transfer(), abort(0x24, WORD | 0x4f).transfer()), (Some(7), Some(7)));
+        assert_eq!(abort(0x24, WORD | 31 << 16 | 0x4f).transfer(), Some(31), "the zero register");
+        let odd = [
+            ("no syndrome", WORD & !(1 << 24)),
+            ("a byte", WORD & !(3 << 22)),
+            ("half a word", WORD ^ 3 << 22),
+            ("two words", WORD | 1 << 22),
+            ("with sign", WORD | 1 << 21),
+            ("with order", WORD | 1 << 14),
+        ];
+        for (what, iss) in odd {
+            assert_eq!(abort(0x24, iss | 0x0f).transfer(), None, "{what}");
+        }
+        assert_eq!(abort(0x20, WORD | 0x0f).transfer(), None, "a fetch");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `abort`) and never switches a vCPU.
 
 pub mod abort;
+mod filter;
 pub mod inject;
 mod psci;
 mod report;
@@ -99,10 +100,14 @@ pub extern "C" fn abort(cx: &mut Cx<'_>, esr: u64, far: u64, hpfar: u64, place: 
         && !is_final
     {
         let (inner, _held) = cx.vm.inner.lock(&mut cx.locks);
-        if inner.spaces.get(cx.context.space.slot).is_some_and(|space| space.permits(ipa, abort.wish())) {
+        let leaf = inner.spaces.get(cx.context.space.slot).and_then(|space| space.query(ipa));
+        if leaf.as_ref().is_some_and(|leaf| leaf.permits(abort.wish())) {
             // A sibling vCPU has mapped it meanwhile, or this core used an old entry: it is forgotten and tried again.
             stage2::forget_page(ipa.page_base().bytes());
             return Answer::Stay;
+        }
+        if leaf.is_some_and(|leaf| leaf.attr.is_answered()) {
+            return Answer::Leave; // it needs the guest's registers
         }
         if abort.refusal == Refusal::NotMapped && inner.handles.was_revoked(cx.context.space.slot, abort.ipa >> 12) {
             fault = LastFault::Revoked;
@@ -129,10 +134,21 @@ fn find(cx: &Cx<'_>, abort: &mut Abort) -> bool {
     found.is_some()
 }
 
-/// Answers a refused access that [`abort()`] did not settle: the VM is stopped with a report.
-pub fn refused(frame: &Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
-    find(cx, abort);
-    report::abort(cx, frame, abort);
+/// Answers a refused access that [`abort()`] did not settle: the hypervisor does it if a filter allows it, else the VM is stopped with a
+/// report.
+pub fn refused(frame: &mut Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
+    if !find(cx, abort) {
+        return Next::Resume;
+    }
+    let what = match filter::access(frame, cx, abort) {
+        Some(Ok(())) => {
+            skip(frame);
+            return Next::Resume;
+        }
+        Some(Err(broken)) => broken,
+        None => abort.text(),
+    };
+    report::abort(cx, frame, abort, what);
     if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {
         report::first_of_two(cx);
     }

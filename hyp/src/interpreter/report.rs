@@ -13,13 +13,12 @@ use crate::machine::Cx;
 /// Reports the access that ends the VM: who, where, what, and what is mapped nearby.
 #[cold]
 #[inline(never)]
-pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
+pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort, what: &str) {
     let (label, vcpu) = (&cx.vm.label, u64::from(cx.me.vcpu()));
     say(
         Level::Error,
         format_args!(
-            "vm {label}: vcpu {vcpu}: {} at {:#x}: pc {:#x}, address {:#x}, syndrome {:#x}, lr {:#x}",
-            abort.text(),
+            "vm {label}: vcpu {vcpu}: {what} at {:#x}: pc {:#x}, address {:#x}, syndrome {:#x}, lr {:#x}",
             abort.ipa,
             frame.pc,
             abort.far,
@@ -46,7 +45,7 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort) {
                     "vm {label}: nearest region {side}: {:#x}, {} bytes, {}",
                     region.start.bytes(),
                     region.bytes,
-                    rights(region.attr.rights())
+                    if region.attr.is_answered() { "registers with a filter" } else { rights(region.attr.rights()) }
                 ),
             ),
             None => say(Level::Error, format_args!("vm {label}: nearest region {side}: none")),

@@ -168,6 +168,7 @@ impl Tally {
                 self.handle(record.vm());
             }
             Record::CreateRegion(_) | Record::Load(_) | Record::Channel(_) | Record::Start(_) => {}
+            Record::AllowRegister(_) => {}
         }
     }
 }

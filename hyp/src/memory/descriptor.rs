@@ -129,6 +129,18 @@ impl Attr {
         most
     }
 
+    /// Returns the same as a mapping that lets nothing through: the hypervisor does each access up to the most rights.
+    #[must_use]
+    pub const fn answered(self) -> Self {
+        Self { bits: self.bits & !(READABLE | WRITABLE) }
+    }
+
+    /// Returns whether nothing is let through.
+    #[must_use]
+    pub const fn is_answered(self) -> bool {
+        self.bits & READABLE == 0
+    }
+
     /// Returns whether the two let a guest do the same now.
     #[must_use]
     pub const fn acts_like(self, other: Self) -> bool {

@@ -6,7 +6,7 @@ use strato_abi::addr::{PAGE_SIZE, RAM_BASE};
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind as HandleKind, Rights};
 use strato_abi::info_page::NAME_LEN;
-use strato_abi::plan::{CreateRegion, GrantDevice, GrantRegion, Load, VM_JIT, VM_NATIVE};
+use strato_abi::plan::{CreateRegion, DEVICE_FILTERED, GrantDevice, GrantRegion, Load, VM_JIT, VM_NATIVE};
 
 use super::build::BuildError;
 use super::handles::{DeviceRef, Flags, MemRef, Object, SchedRef};
@@ -166,7 +166,7 @@ pub fn device(vm: &Vm, inner: &mut Inner, record: &GrantDevice) -> Result<(), Bu
     let outside = BuildError::Record("expected registers inside the address space");
     let base = Pa::new(record.address).ok_or(outside)?;
     let pages = u32::try_from(record.size / PAGE_SIZE).map_err(|_| outside)?;
-    let object = Object::Device(DeviceRef { base, pages });
+    let object = Object::Device(DeviceRef { base, pages, is_filtered: record.flags & DEVICE_FILTERED != 0 });
     let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     let rights = (Rights::READ | Rights::WRITE).bits();
     announce(vm, Named { handle, kind: HandleKind::Device, rights, size: record.size, address: 0, name: record.name })

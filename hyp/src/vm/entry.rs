@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) rights: u8,
     /// Steps for which the port `port` is raised.
     pub(super) steps: u8,
-    /// Mem, Share: index of the object's name. Space: slot.
+    /// Mem, Share: index of the object's name. Space: slot. Device: 1 when filtered.
     pub(super) index: u16,
     /// Mem, Share: generation of its name.
     pub(super) id: u64,
@@ -80,8 +80,9 @@ impl Entry {
             }
             Object::Space(slot) => Self { kind: Kind::AddressSpace as u8, index: u16::from(slot), ..free },
             Object::Irq(line) => Self { kind: Kind::Irq as u8, index: u16::from(line), ..free },
-            Object::Device(DeviceRef { base, pages }) => {
-                Self { kind: Kind::Device as u8, rights: DEVICE_RIGHTS, base: base.bytes(), pages, ..free }
+            Object::Device(DeviceRef { base, pages, is_filtered }) => {
+                let index = u16::from(is_filtered);
+                Self { kind: Kind::Device as u8, rights: DEVICE_RIGHTS, index, base: base.bytes(), pages, ..free }
             }
             Object::Sched(SchedRef { core, place, priority, budget, period }) => {
                 let index = u16::from_le_bytes([core, place]);
@@ -194,7 +195,8 @@ impl Entry {
     }
 
     pub(super) fn device(&self) -> Option<DeviceRef> {
-        self.is(Kind::Device).then_some(DeviceRef { base: Pa::new(self.base)?, pages: self.pages })
+        let (base, is_filtered) = (Pa::new(self.base)?, self.index != 0);
+        self.is(Kind::Device).then_some(DeviceRef { base, pages: self.pages, is_filtered })
     }
 
     pub(super) fn is_borrowed(&self) -> bool {

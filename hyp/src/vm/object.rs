@@ -75,6 +75,8 @@ pub struct DeviceRef {
     pub base: Pa,
     /// Pages.
     pub pages: u32,
+    /// Whether the hypervisor answers each access, and nothing is mapped.
+    pub is_filtered: bool,
 }
 
 /// A share of a core's time, and the most that those who run by it may ask for.

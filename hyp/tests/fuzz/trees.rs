@@ -35,6 +35,7 @@ pub(crate) struct Virt {
     pub(crate) gic: &'static str,
     pub(crate) reserved: Vec<(u32, u32)>,
     pub(crate) secure_uart: bool,
+    pub(crate) gpio: &'static str,
 }
 
 impl Default for Virt {
@@ -46,6 +47,7 @@ impl Default for Virt {
             gic: "arm,gic-v3",
             reserved: vec![],
             secure_uart: false,
+            gpio: "okay",
         }
     }
 }
@@ -89,6 +91,12 @@ impl Virt {
         let clock =
             [("compatible", b"arm,pl031\0arm,primecell\0".to_vec()), ("reg", cells(&[0, 0x0901_0000, 0, 0x1000]))];
         tree.root.add_child(node("pl031@9010000", &clock));
+        let gpio = [
+            ("compatible", b"arm,pl061\0arm,primecell\0".to_vec()),
+            ("reg", cells(&[0, 0x0903_0000, 0, 0x1000])),
+            ("status", text(self.gpio)),
+        ];
+        tree.root.add_child(node("pl061@9030000", &gpio));
         tree
     }
 }

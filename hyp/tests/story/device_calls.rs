@@ -95,7 +95,7 @@ fn the_registers_of_a_vm_that_ended_are_the_next_ones() {
     assert_eq!(map(&mut s, PLACE, 0, 1, 3), None);
     let claim = |s: &Story| {
         let mut none = strato_hyp::lock::Held::for_example();
-        s.machine.devices.lock(&mut none).0.claim(1, RTC, 0x1000, false)
+        s.machine.devices.lock(&mut none).0.claim(1, RTC, 0x1000, false, false)
     };
     assert!(claim(&s).is_err(), "its driver lives");
     s.begin(A, Call::CoreExit, &[0, 0]);

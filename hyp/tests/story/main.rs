@@ -18,6 +18,7 @@ mod core_calls;
 mod device_calls;
 mod event_calls;
 mod faults;
+mod filters;
 mod handle_calls;
 mod irq_calls;
 mod kinds;

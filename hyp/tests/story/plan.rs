@@ -2,8 +2,8 @@
 
 use strato_abi::addr::RAM_BASE;
 use strato_abi::plan::{
-    Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, GrantSched, Load, PAYLOAD_MAGIC,
-    PAYLOAD_VERSION, PayloadHeader, Peer, Start, checksum,
+    AllowRegister, Channel, CreateRegion, CreateVm, DEVICE_FILTERED, GrantDevice, GrantInterrupt, GrantRegion,
+    GrantSched, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, checksum,
 };
 use strato_abi::version::ABI_VERSION;
 use strato_hyp::arch::backing;
@@ -32,6 +32,8 @@ pub(crate) const SHARED: u64 = 0x5000_0000;
 /// Where the real-time clock's registers are on `virt`, and its interrupt.
 pub(crate) const RTC: u64 = 0x0901_0000;
 pub(crate) const RTC_INTID: u32 = 34;
+/// Where the GPIO's registers are on `virt`, of which VMs can be given single bits.
+pub(crate) const GPIO: u64 = 0x0903_0000;
 
 /// A VM of a system.
 #[derive(Clone, Debug)]
@@ -162,6 +164,20 @@ impl System {
         self.add(GrantDevice { header, board, address, size: 4096, flags: 0, reserved: 0, name }.as_bytes())
     }
 
+    /// Gives a VM the page of the GPIO to be filtered, and these bits of the registers at these offsets.
+    pub(crate) fn filtered(&mut self, vm: u16, allowed: &[(u64, u32)]) -> &mut Self {
+        let (header, board) = (GrantDevice::header(vm), board_name("qemu-virt"));
+        let (flags, name) = (DEVICE_FILTERED, name("gpio"));
+        self.add(GrantDevice { header, board, address: GPIO, size: 4096, flags, reserved: 0, name }.as_bytes());
+        allowed.iter().fold(self, |system, &(offset, mask)| system.allow_on("qemu-virt", vm, GPIO + offset, mask))
+    }
+
+    /// Lets a VM use bits of a register of that board.
+    pub(crate) fn allow_on(&mut self, board: &str, vm: u16, address: u64, mask: u32) -> &mut Self {
+        let (header, board) = (AllowRegister::header(vm), board_name(board));
+        self.add(AllowRegister { header, board, address, mask, reserved: 0 }.as_bytes())
+    }
+
     /// Assigns a level interrupt to a VM.
     pub(crate) fn interrupt(&mut self, vm: u16, intid: u32) -> &mut Self {
         let (header, board) = (GrantInterrupt::header(vm), board_name("qemu-virt"));
@@ -274,6 +290,7 @@ impl System {
             gic: GicInfo::V3 { distributor: none, redistributors: none },
             uart: UartInfo { registers: none, intid: 33 },
             clock: None,
+            gpio: None,
         };
         let distributor = Device::simulated_with(0x1_0000, &[(4, 1)]); // GICD_TYPER: 64 interrupts
         let gic = Gic::new(&board, distributor, Device::simulated(0x2_0000)).expect("frames are large enough");
@@ -290,6 +307,7 @@ impl System {
             cores,
             carved: carved(),
             spin_page: None,
+            shared: Device::simulated(0x1000).shared(),
             wall: self.wall,
             started_ticks: 0,
         }

@@ -37,6 +37,7 @@ fn what_holds_a_promise_exists() {
         "hyp/src",
         "hyp/models/tests",
         "hyp/tests",
+        "abi/src",
         "abi/tests",
         "guest-sdk/src",
         "guest-sdk/tests",

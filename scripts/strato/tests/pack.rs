@@ -152,6 +152,27 @@ fn a_share_of_a_core_carries_every_key_of_the_entry() {
     }
 }
 
+/// Returns the payload of one VM that has bits of two registers.
+fn filtered() -> Vec<u8> {
+    let text = "[[vm]]\nname = \"a\"\nimage = \"x\"\nmemory = \"1MiB\"\n[[board.rpi4.device]]\nname = \"pins\"\nvm = \"a\"\n\
+        registers = [{ address = 0xfe20_0000, size = \"4KiB\", allow = [{ offset = 8, mask = 0x38 }, { offset = 0x1c, mask = 1 }] }]\n";
+    let source = Source { path: "pins.toml".into(), text: text.into() };
+    let system = system::parse(&source, Path::new("."), "pins").unwrap_or_else(|refused| panic!("{refused}"));
+    let image = image::read(&elf::build(&elf::Guest::default())).unwrap();
+    pack::payload(&system, &[image], None, 0).unwrap()
+}
+
+#[test]
+fn a_filtered_device_carries_each_register_that_is_allowed() {
+    let payload = filtered();
+    let device: &GrantDevice = &all(&payload, KIND_GRANT_DEVICE)[0];
+    assert_eq!((device.address, device.flags), (0xfe20_0000, DEVICE_FILTERED));
+    let allowed: Vec<AllowRegister> = all(&payload, KIND_ALLOW_REGISTER);
+    let rules: Vec<_> = allowed.iter().map(|rule| (rule.header.vm, rule.address, rule.mask)).collect();
+    assert_eq!(rules, [(0, 0xfe20_0008, 0x38), (0, 0xfe20_001c, 1)]);
+    assert!(allowed.iter().all(|rule| rule.board == device.board));
+}
+
 #[test]
 fn segments_are_found_at_their_offsets() {
     let payload = payload(None);
@@ -186,7 +207,7 @@ fn packing_twice_gives_the_same_bytes() {
 #[test]
 fn each_damage_changes_the_payload_and_nothing_but_what_it_says() {
     use strato_cli::pack::damage::Damage;
-    let good = payload(None);
+    let good = filtered();
     for (name, damage) in Damage::ALL.into_iter().filter(|(_, damage)| damage.code().is_none()) {
         let mut bad = good.clone();
         damage.apply(&mut bad);

@@ -238,3 +238,14 @@ fn a_trusted_device_is_shown_with_the_promise_that_is_lost_by_it() {
     assert!(shown.contains("blk     0x0a003000..0x0a004000  disk"), "{shown}");
     assert!(!show::text(&report(SAID)).contains("promise lost"));
 }
+
+#[test]
+fn bits_of_registers_are_shown_without_their_page() {
+    let text = "[[vm]]\nname = \"led\"\nimage = \"x\"\nmemory = \"1MiB\"\n\n[[board.qemu-virt.device]]\nname = \"gpio\"\n\
+        vm = \"led\"\nregisters = [{ address = 0x0903_0000, size = \"4KiB\", allow = [{ offset = 0x400, mask = 6 }] }]\n";
+    let source = Source { path: "system.toml".into(), text: text.into() };
+    let devices = predict::assigned(&system::parse(&source, Path::new("."), "x").unwrap());
+    assert_eq!((devices[0].registers.len(), devices[0].allowed.as_slice()), (0, &[(0x0903_0400, 6)][..]));
+    let shown = show::text(&Report { devices, ..report(SAID) });
+    assert!(shown.contains("gpio    0x9030400, bits 0x6  led"), "{shown}");
+}

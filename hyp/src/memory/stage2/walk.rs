@@ -22,6 +22,18 @@ pub struct Leaf {
     pub level: Level,
 }
 
+impl Leaf {
+    /// Returns whether it lets `access` through.
+    #[must_use]
+    pub fn permits(&self, access: Access) -> bool {
+        self.attr.rights().contains(match access {
+            Access::Read => Attributes::READ,
+            Access::Write => Attributes::WRITE,
+            Access::Execute => Attributes::EXECUTE,
+        })
+    }
+}
+
 /// What a guest wanted to do with an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
@@ -71,12 +83,7 @@ impl AddressSpace {
     /// retries once that is forgotten.
     #[must_use]
     pub fn permits(&self, ipa: Ipa, access: Access) -> bool {
-        let right = match access {
-            Access::Read => Attributes::READ,
-            Access::Write => Attributes::WRITE,
-            Access::Execute => Attributes::EXECUTE,
-        };
-        self.query(ipa).is_some_and(|leaf| leaf.attr.rights().contains(right))
+        self.query(ipa).is_some_and(|leaf| leaf.permits(access))
     }
 
     /// Returns the regions that end at or below and start at or above `ipa`; the one that holds `ipa` is both. For

@@ -1,7 +1,7 @@
 //! Damages an image on purpose, so that scenarios can show on the machine what boot refuses, one check at a time, and how
 //! the hypervisor reports its own death. Called by the commands for a system whose file says `damage`.
 
-use strato_abi::plan::{CreateVm, KIND_LOAD, Load, PayloadHeader, RecordHeader, checksum};
+use strato_abi::plan::{AllowRegister, KIND_ALLOW_REGISTER, KIND_LOAD, Load, PayloadHeader, RecordHeader, checksum};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// What is damaged: the payload, and boot says the name of the check that refuses it; or the hypervisor's own code.
@@ -25,6 +25,8 @@ pub enum Damage {
     Bounds,
     /// A segment is for a VM that was not made.
     Order,
+    /// A register is allowed with all its bits.
+    Filter,
     /// The hypervisor executes BRK when the first VM ends.
     Panic,
     /// The hypervisor executes BRK while it gives an ended VM's memory back, some time after it took the locks for that.
@@ -46,7 +48,7 @@ const TLBI: &str = "strato_hyp::arch::told::tlbi_vmalls12e1is";
 
 impl Damage {
     /// Every kind by its name: the one that boot says, or what becomes of the hypervisor.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("missing", Self::Missing),
         ("version", Self::Version),
         ("abi", Self::Abi),
@@ -56,6 +58,7 @@ impl Damage {
         ("record", Self::Record),
         ("bounds", Self::Bounds),
         ("order", Self::Order),
+        ("filter", Self::Filter),
         ("panic", Self::Panic),
         ("lock", Self::Lock),
         ("overflow", Self::Overflow),
@@ -66,6 +69,12 @@ impl Damage {
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, damage)| *damage == self).map_or("?", |(name, _)| name)
+    }
+
+    /// Returns how boot's refusal of it begins, if boot is what refuses it: by the name of the check, or of a record that fits none of its VMs.
+    #[must_use]
+    pub fn refusal(self) -> String {
+        if self == Self::Filter { "record ".into() } else { format!("{}: ", self.name()) }
     }
 
     /// Returns whether only the page-table monitor of a checked image notices.
@@ -91,7 +100,8 @@ impl Damage {
             | Self::Checksum
             | Self::Record
             | Self::Bounds
-            | Self::Order => None,
+            | Self::Order
+            | Self::Filter => None,
         }
     }
 
@@ -107,8 +117,11 @@ impl Damage {
             Self::Record => {
                 with_record(payload, size_of::<PayloadHeader>(), |record: &mut RecordHeader| record.kind = 99)
             }
-            Self::Bounds => with_load(payload, |load| load.offset = u64::MAX - 7),
-            Self::Order => with_load(payload, |load| load.header.vm = 63),
+            Self::Bounds => with_first(payload, KIND_LOAD, |load: &mut Load| load.offset = u64::MAX - 7),
+            Self::Order => with_first(payload, KIND_LOAD, |load: &mut Load| load.header.vm = 63),
+            Self::Filter => {
+                with_first(payload, KIND_ALLOW_REGISTER, |allow: &mut AllowRegister| allow.mask = u32::MAX);
+            }
             Self::Panic | Self::Lock | Self::Overflow | Self::Tlbi => {}
         }
     }
@@ -136,16 +149,18 @@ fn with_record<T: FromBytes + IntoBytes + zerocopy::Immutable + zerocopy::KnownL
     with_header(payload, |header| header.checksum = sum);
 }
 
-// The first segment's record stands behind those that make the VMs.
-fn with_load(payload: &mut [u8], change: impl FnOnce(&mut Load)) {
+// Changes the first record of a kind, if there is one.
+fn with_first<T: FromBytes + IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout>(
+    payload: &mut [u8],
+    kind: u16,
+    change: impl FnOnce(&mut T),
+) {
+    let Ok((PayloadHeader { records, .. }, _)) = PayloadHeader::read_from_prefix(payload) else { return };
     let mut at = size_of::<PayloadHeader>();
-    loop {
+    for _ in 0..records {
         let Some(Ok((header, _))) = payload.get(at..).map(RecordHeader::read_from_prefix) else { return };
-        if header.kind == KIND_LOAD {
+        if header.kind == kind {
             return with_record(payload, at, change);
-        }
-        if usize::from(header.size) != size_of::<CreateVm>() {
-            return;
         }
         at += usize::from(header.size);
     }

@@ -2,15 +2,15 @@
 //! one bootable image. Owns the order of records. Called by the commands; `hypervisor` flattens the ELF.
 
 use strato_abi::plan::{
-    ANY_CORE, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, GrantDevice, GrantInterrupt, GrantRegion,
-    GrantSched, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
-    VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN, checksum,
+    ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, DEVICE_FILTERED, GrantDevice,
+    GrantInterrupt, GrantRegion, GrantSched, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
+    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN, checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::image::Image;
-use crate::system::{System, Vm};
+use crate::system::{Device, System, Vm};
 
 pub mod damage;
 pub mod hypervisor;
@@ -70,6 +70,7 @@ fn records_len(system: &System, images: &[Image]) -> usize {
         + system.peers.len() * size_of::<Peer>()
         + system.channels.len() * size_of::<Channel>()
         + system.devices.iter().map(|device| device.registers.len()).sum::<usize>() * size_of::<GrantDevice>()
+        + system.devices.iter().flat_map(Device::allowed).count() * size_of::<AllowRegister>()
         + system.vms.iter().map(|vm| vm.scheds.len()).sum::<usize>() * size_of::<GrantSched>()
         + system.devices.iter().map(|device| device.interrupts.len()).sum::<usize>() * size_of::<GrantInterrupt>()
 }
@@ -201,10 +202,16 @@ fn devices(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
                 board,
                 address: registers.address.value,
                 size: registers.size.value,
-                flags: if device.is_trusted { DEVICE_DMA_TRUSTED } else { 0 },
+                flags: if device.is_trusted { DEVICE_DMA_TRUSTED } else { 0 }
+                    | if registers.allowed.is_some() { DEVICE_FILTERED } else { 0 },
                 reserved: 0,
                 name: padded(&device.handle_name(n)),
             });
+        }
+        for (registers, allowed) in device.allowed() {
+            let address = registers.address.value + allowed.offset.value;
+            let header = AllowRegister::header(vm);
+            plan.record(&AllowRegister { header, board, address, mask: allowed.mask.value, reserved: 0 });
         }
         for (n, interrupt) in device.interrupts.iter().enumerate() {
             plan.record(&GrantInterrupt {

@@ -70,6 +70,8 @@ pub struct Assigned {
     pub vm: String,
     /// Ranges of registers: physical address and bytes.
     pub registers: Vec<(u64, u64)>,
+    /// Registers of which it has but some bits: physical address, and the bits.
+    pub allowed: Vec<(u64, u32)>,
     /// INTIDs.
     pub interrupts: Vec<u32>,
     /// The promise that is lost by it, if one is.

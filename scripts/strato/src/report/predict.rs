@@ -115,9 +115,12 @@ pub fn assigned(system: &System) -> Vec<Assigned> {
         let lost = format!(
             "that memory is its owner's alone: by {name} the program in {vm} can read and write all of it, the hypervisor's too"
         );
+        let whole = device.registers.iter().filter(|range| range.allowed.is_none());
+        let allowed = device.allowed().map(|(range, rule)| (range.address.value + rule.offset.value, rule.mask.value));
         Assigned {
             lost: device.is_trusted.then_some(lost),
-            registers: device.registers.iter().map(|range| (range.address.value, range.size.value)).collect(),
+            allowed: allowed.collect(),
+            registers: whole.map(|range| (range.address.value, range.size.value)).collect(),
             interrupts: device.interrupts.iter().map(|interrupt| interrupt.intid.value).collect(),
             name,
             vm,

@@ -48,7 +48,12 @@ fn devices(report: &Report) -> String {
     let rows = report.devices.iter().flat_map(|device| {
         let ranges = device.registers.iter().map(|(start, bytes)| range(*start, *bytes));
         let lines = device.interrupts.iter().map(|intid| format!("interrupt {intid}"));
-        ranges.chain(lines).map(|what| vec![device.name.clone(), what, device.vm.clone()]).collect::<Vec<_>>()
+        let bits = device.allowed.iter().map(|(at, mask)| format!("{at:#x}, bits {mask:#x}"));
+        ranges
+            .chain(bits)
+            .chain(lines)
+            .map(|what| vec![device.name.clone(), what, device.vm.clone()])
+            .collect::<Vec<_>>()
     });
     let lost = report.devices.iter().filter_map(|device| device.lost.as_ref());
     let lost: String = lost.map(|promise| format!("  promise lost: {promise}\n")).collect();

@@ -35,7 +35,7 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         return reasons;
     }
     if let Some(damage) = system.damage {
-        reasons.extend(refusal(damage.name(), transcript));
+        reasons.extend(refusal(&damage.refusal(), transcript));
         return reasons;
     }
     for (number, vm) in system.vms.iter().enumerate() {
@@ -88,6 +88,7 @@ fn alike(patterns: &[String], transcript: &Transcript) -> Option<String> {
 fn death(damage: Damage) -> &'static [&'static str] {
     const CALLED: &str = "panic: image at 0x*; called from, innermost first:";
     const CALLER: &str = "panic:   +0x* (0x*)";
+    const ORDER: &str = "panic: on core *, build *: page-table order: a table freed before the invalidation";
     const STOPPED: &str = "panic: all cores stopped";
     match damage {
         Damage::Panic | Damage::Lock => {
@@ -98,10 +99,7 @@ fn death(damage: Damage) -> &'static [&'static str] {
             const CAUSE: &str = "panic: on core *, build *: stack overflow in the hypervisor: *";
             &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
         }
-        Damage::Tlbi => {
-            const CAUSE: &str = "panic: on core *, build *: page-table order: a table freed before the invalidation";
-            &[CAUSE, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED]
-        }
+        Damage::Tlbi => &[ORDER, "panic: at *.rs:*", CALLED, CALLER, CALLER, STOPPED],
         Damage::Missing
         | Damage::Version
         | Damage::Abi
@@ -110,7 +108,8 @@ fn death(damage: Damage) -> &'static [&'static str] {
         | Damage::Checksum
         | Damage::Record
         | Damage::Bounds
-        | Damage::Order => &[],
+        | Damage::Order
+        | Damage::Filter => &[],
     }
 }
 
@@ -129,8 +128,8 @@ pub fn judge_frames(system: &System, transcript: &Transcript, explain: impl Fn(&
 }
 
 // A damaged image has to be refused by the name of the check, before any guest runs.
-fn refusal(name: &str, transcript: &Transcript) -> Option<String> {
-    let expected = format!("cannot boot: packed system refused: {name}: ");
+fn refusal(start: &str, transcript: &Transcript) -> Option<String> {
+    let expected = format!("cannot boot: packed system refused: {start}");
     if !transcript.hypervisor().any(|text| text.starts_with(&expected)) {
         return Some(format!("the hypervisor did not print: {expected}..."));
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use strato_abi::addr::{IPA_BITS, PAGE_SIZE};
 use strato_abi::board::{Map, share_a_page};
 
-use super::model::{Device, Interrupt, Registers, System};
+use super::device::{Device, Interrupt, Registers};
+use super::filters;
+use super::model::System;
 use super::names::{self, NAME_MAX, Names};
 use super::problem::{At, Problem, Span};
 use super::reader::{Problems, Table};
@@ -53,8 +55,9 @@ fn registers(table: Table<'_>) -> Option<Registers> {
             table.missing(key, example);
         }
     }
+    let allowed = table.has("allow").then(|| filters::read(&table));
     table.finish();
-    Some(Registers { address: address?, size: size? })
+    Some(Registers { address: address?, size: size?, allowed })
 }
 
 fn interrupt(table: Table<'_>) -> Option<Interrupt> {
@@ -76,7 +79,9 @@ pub fn check(system: &System, problems: &Problems) {
         let mut lines: BTreeMap<u32, (&Device, &Span)> = BTreeMap::new();
         for device in system.devices.iter().filter(|device| device.board == board) {
             for registers in &device.registers {
-                if is_range(device, registers, problems) {
+                if registers.allowed.is_some() {
+                    filters::check(system, device, registers, &taken, problems);
+                } else if is_range(device, registers, problems) {
                     place(system, device, registers, &taken, problems);
                 }
                 taken.push((device, registers));
@@ -139,7 +144,7 @@ fn is_range(device: &Device, registers: &Registers, problems: &Problems) -> bool
     odd.is_none()
 }
 
-fn range(registers: &Registers) -> (u64, u64) {
+pub(super) fn range(registers: &Registers) -> (u64, u64) {
     (registers.address.value, registers.address.value.saturating_add(registers.size.value))
 }
 
@@ -154,7 +159,11 @@ fn place(
     if let Some(kept) = device.board.keeps(start, end) {
         let why = format!("{:#x}..{:#x} is {}", kept.start, kept.end, kept.what);
         let title = format!("`{name}` is in a page that the hypervisor keeps");
-        problems.add(Problem::new(title, span, why, "no VM can have it: assign another device"));
+        let fix = match device.board.shares(kept.start, kept.end) {
+            Some(_) => "give single registers of it: `allow = [{ offset = 0x8, mask = 0x38 }]`",
+            None => "no VM can have it: assign another device",
+        };
+        problems.add(Problem::new(title, span, why, fix));
         return;
     }
     let is_met = |other: &&(&Device, &Registers)| share_a_page(range(other.1), (start, end));
@@ -171,7 +180,7 @@ fn place(
         problems.add(Problem::new(
             format!("`{name}` may read and write all memory by itself"),
             span,
-            "not a device that is known to have no DMA",
+            device.board.master(start, end).map_or("not a device that is known to have no DMA", |block| block.what),
             format!(
                 "write `dma = \"trusted\"` if the image of `{}` may be trusted with every VM's memory",
                 system.label(device.vm)

@@ -9,7 +9,9 @@ use toml::de::DeTable;
 pub mod board;
 mod calls;
 pub mod check;
+pub mod device;
 pub mod devices;
+mod filters;
 pub mod layout;
 pub mod manifest;
 pub mod model;
@@ -21,10 +23,8 @@ pub mod sched;
 pub mod size;
 
 pub use board::Board;
-pub use model::{
-    Channel, Device, End, Expect, Grant, ImageRef, Interrupt, Level, Outcome, Peer, Region, Registers, Sched, System,
-    Vm,
-};
+pub use device::{Device, Interrupt, Registers};
+pub use model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, Sched, System, Vm};
 pub use problem::{Problem, Refused, Source};
 
 use reader::{Problems, Table};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use strato_abi::board::Map;
 
 use super::board::Board;
+use super::device::Device;
 use super::problem::{At, Span};
 use super::restart::Restart;
 use crate::pack::damage::Damage;
@@ -209,55 +210,6 @@ pub struct Peer {
     pub to: usize,
     /// Where it is declared.
     pub span: Span,
-}
-
-/// A device of a board, assigned to a VM.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// The board that has it.
-    pub board: &'static Map,
-    /// Name of its handles.
-    pub name: At<String>,
-    /// Number of the VM that drives it.
-    pub vm: usize,
-    /// Its registers.
-    pub registers: Vec<Registers>,
-    /// Its interrupts.
-    pub interrupts: Vec<Interrupt>,
-    /// Whether its driver is trusted not to reach other memory by it.
-    pub is_trusted: bool,
-}
-
-/// A range of registers.
-#[derive(Clone, Debug)]
-pub struct Registers {
-    /// Physical address of the first.
-    pub address: At<u64>,
-    /// Bytes.
-    pub size: At<u64>,
-}
-
-/// An interrupt of a device.
-#[derive(Clone, Debug)]
-pub struct Interrupt {
-    /// Its INTID.
-    pub intid: At<u32>,
-    /// Whether it is a pulse, not a level.
-    pub is_edge: bool,
-}
-
-impl Device {
-    /// Returns the name of the handle to range, or interrupt, `n`.
-    #[must_use]
-    pub fn handle_name(&self, n: usize) -> String {
-        if n == 0 { self.name.value.clone() } else { format!("{}-{n}", self.name.value) }
-    }
-
-    /// Returns how many handles come with it: a range has one, an interrupt has one, and a port.
-    #[must_use]
-    pub fn handles(&self) -> usize {
-        self.registers.len() + 2 * self.interrupts.len()
-    }
 }
 
 /// What a run has to show besides the outcome of each VM.
