@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Guests that are read to learn from.
-const EXAMPLES: [&str; 15] = [
+const EXAMPLES: [&str; 16] = [
     "address_spaces",
     "balloon",
+    "blink",
     "demand_paging",
     "faulty",
     "floats",

@@ -13,6 +13,7 @@ mod crew;
 mod cuts;
 mod events;
 mod fetches;
+mod filters;
 mod firmware;
 mod irqs;
 mod leaks;
@@ -144,6 +145,14 @@ cases! {
     irqs:
         ev02_interrupts_are_bound_by_their_owner_alone,
         ds13_a_line_that_never_falls_is_masked;
+    filters:
+        io01_garbage_stays_in_its_own_bits,
+        io03_a_pin_stays_as_it_was_set,
+        io02b_a_byte_stops_the_vm,
+        io02u_an_unaligned_word_stops_the_vm,
+        io02p_a_pair_stops_the_vm,
+        io02w_a_write_back_stops_the_vm,
+        io02g_garbage_anywhere_stops_the_vm;
     vcpus:
         vc01_only_a_vcpu_that_is_off_starts,
         vc02_impossible_entries_are_refused,
