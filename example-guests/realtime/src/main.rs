@@ -91,8 +91,7 @@ fn control(info: &'static Info) -> Result<(), Failure> {
         due += period;
         if time::counter() > due {
             misses += 1;
-            // What was missed is not made up for.
-            due = time::counter() + period;
+            due = time::counter() + period; // what was missed is not made up for
         }
     }
     let period_us = period * 1_000_000 / time::counter_hz();

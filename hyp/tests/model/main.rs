@@ -15,6 +15,8 @@
     reason = "the model is about some of the calls, and asks for one kind of handle"
 )]
 
+#[path = "../story/parts.rs"]
+mod parts;
 #[allow(dead_code, reason = "the stories use the rest")]
 #[path = "../story/plan.rs"]
 mod plan;

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod parts;
 mod plan;
 mod stage;
 mod talk;
