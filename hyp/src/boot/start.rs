@@ -114,6 +114,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             vmid_generation: 0,
             reaping: 0,
             retired: None,
+            remains: None,
             rebuild: None,
             departing: None,
             came: 0,

@@ -15,6 +15,7 @@ use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::vm::audit::{self, Stray};
+use crate::vm::remains::Remains;
 use crate::vm::sharing::Side;
 use crate::vm::stop::Step;
 use crate::vm::{Ending, Vm, stop};
@@ -31,8 +32,10 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 #[cold]
 fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if let Some(retired) = cpu.retired.take() {
-        cpu.retired = reclaim(machine, cpu, stay, retired);
-        return;
+        return reclaim(machine, cpu, retired);
+    }
+    if cpu.remains.is_some() {
+        return bury(machine, cpu, stay);
     }
     if cpu.rebuild.is_some() {
         return rebirth::step(machine, cpu, stay);
@@ -115,22 +118,28 @@ fn with_partner<'s>(
     stop::step(vm, &mut inner, Some(&mut side), (allocator, own), &machine.epochs, peer)
 }
 
-/// Gives the VM object back once no core can use it any more; until then returns it. By itself, as all of this: the stack is 16 KiB.
+/// Takes the VM object apart once no core can use it any more. By itself, as all of this: the stack is 16 KiB.
 #[inline(never)]
-fn reclaim(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, retired: Retired<Vm>) -> Option<Retired<Vm>> {
+fn reclaim(machine: &Machine, cpu: &mut Cpu, retired: Retired<Vm>) {
     machine.nudge(retired.lagging(&machine.epochs) & !(1 << cpu.index.index()));
-    let vm = match retired.reclaim(&machine.epochs) {
-        Ok(vm) => vm,
-        Err(retired) => return Some(retired),
-    };
-    let ending = vm.ending.lock_leaf().unwrap_or(Ending::Stopped);
-    let (place, label) = (vm.place, vm.label.clone());
+    match retired.reclaim(&machine.epochs) {
+        Ok(vm) => cpu.remains = Some(Remains::of(vm)),
+        Err(retired) => cpu.retired = Some(retired),
+    }
+}
+
+/// Gives back a part of what the VM object consisted of.
+#[inline(never)]
+fn bury(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    let Some(remains) = &mut cpu.remains else { return };
     let mut none = Held::mint();
+    let (place, label, ending) = (remains.place, remains.label.clone(), remains.ending);
     {
         let (mut pool, _held) = machine.memory.lock(&mut none);
-        match stop::dismantle(vm, &mut pool.allocator) {
-            Ok(0) => {}
-            Ok(pages) => panic!("vm {label}: {pages} pages were not given back"),
+        match remains.step(&mut pool.allocator) {
+            Ok(None) => return,
+            Ok(Some(0)) => cpu.remains = None,
+            Ok(Some(pages)) => panic!("vm {label}: {pages} pages were not given back"),
             Err(_) => panic!("vm {label}: the ledger contradicts what the VM holds"),
         }
     }
@@ -141,7 +150,6 @@ fn reclaim(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, retired: Retired<V
         cpu.reaping &= !(1 << place);
         close(machine, &label, ending);
     }
-    None
 }
 
 /// Says how a VM ended for good, and ends the run of the machine with the last one.

@@ -11,6 +11,7 @@ use crate::arch::timer;
 use crate::scheduler::{Reservations, RunQueue, Turn, VcpuRef};
 use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
+use crate::vm::remains::Remains;
 use crate::vm::{Speculation, Vm};
 
 /// What one core has to itself.
@@ -33,6 +34,8 @@ pub struct Cpu {
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
+    /// The VM that nobody can use any more, and that is given back.
+    pub remains: Option<Remains>,
     /// The VM that this core makes again; its place is among those that it gives back.
     pub rebuild: Option<PageBox<Building>>,
     /// The vCPU that goes to another core, and which, once it is given back here.

@@ -17,6 +17,7 @@ mod ports;
 pub mod raise;
 mod ranges;
 pub mod records;
+pub mod remains;
 pub mod restart;
 pub mod sharing;
 pub mod spaces;

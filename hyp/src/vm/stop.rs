@@ -8,7 +8,6 @@ use strato_abi::share::{ShareState, Steps};
 
 use crate::allocator::{Account, AllocError, Allocator, MemId, MemInfo, Owner};
 use crate::arch::epoch::Epochs;
-use crate::arch::page_box::PageBox;
 use crate::memory::sharing::is_out;
 use crate::memory::source::Charged;
 use crate::memory::stage2::Progress;
@@ -154,7 +153,7 @@ impl From<Far> for Partner {
 pub struct Step {
     /// vCPUs of the other VM to tell, one bit each.
     pub told: u8,
-    /// Whether only [`dismantle`] is left.
+    /// Whether only its [`Remains`](super::remains::Remains) are left.
     pub is_done: bool,
 }
 
@@ -224,29 +223,4 @@ fn release(
         (_, true) => allocator.mem_hand_over(id, account, own).map(|()| (None, pages)),
         (_, false) => Ok((None, 0)),
     }
-}
-
-/// Gives back what the VM object itself consists of, after the last core that could look it up is done.
-///
-/// Returns the pages that the VM's account still counts: 0, or the hypervisor lost some.
-///
-/// # Errors
-/// [`AllocError`] when the ledger contradicts the VM: a bug of the hypervisor.
-pub fn dismantle(vm: PageBox<Vm>, allocator: &mut Allocator) -> Result<u64, AllocError> {
-    let (vm, own_pages) = vm.into_parts();
-    let Vm { vcpus, ports, area, pages: [info, records], inner, .. } = vm;
-    let Inner { mut account, handles, .. } = inner.into_inner();
-    let rest = [
-        ports.into_pages(),
-        handles.into_pages(),
-        area.into_pages().into_pages(),
-        info.into_pages(),
-        records.into_pages(),
-        own_pages,
-    ];
-    let vcpus = vcpus.into_boxes().map(PageBox::into_pages);
-    for pages in vcpus.chain(rest) {
-        allocator.give_back(pages, &mut account).map_err(|_| AllocError::Busy)?;
-    }
-    Ok(account.used())
 }

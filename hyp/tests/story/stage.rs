@@ -226,14 +226,10 @@ impl Story {
 
     /// Does turns until `who` was seen after its last step; `None` when it is not within 50.
     pub(crate) fn until_seen(&mut self, who: Who) -> Option<Frame> {
-        for _ in 0..50 {
+        (0..50).find_map(|_| {
             self.turns(1);
-            let frame = self.seen(who);
-            if frame.is_some() {
-                return frame;
-            }
-        }
-        None
+            self.seen(who)
+        })
     }
 
     /// Lets `who` do one step. Returns its registers when it goes on.
@@ -263,13 +259,15 @@ impl Story {
                 break;
             }
         }
-        self.turns(3);
         assert!(places.iter().all(|&place| self.try_vm(place, |_| ()).is_none()), "a VM does not come to its end");
         self.audit();
     }
 
-    /// Checks that the allocator holds what it held before the first VM.
-    pub(crate) fn audit(&self) {
+    /// Checks that the allocator holds what it held before the first VM, once no core gives anything back.
+    pub(crate) fn audit(&mut self) {
+        while self.cores.iter().any(|core| core.cpu.reaping != 0) {
+            self.turns(1);
+        }
         let mut none = Held::for_example();
         let (pool, _held) = self.machine.memory.lock(&mut none);
         assert_eq!(Some(pool.allocator.audit().expect("the ledger adds up")), pool.baseline);
