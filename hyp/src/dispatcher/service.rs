@@ -6,7 +6,7 @@ use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use super::{irq, reserve, timers};
+use super::{backlog, irq, reserve, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{guest, native, stage2, timer};
 use crate::console::say;
@@ -22,6 +22,8 @@ use crate::vm::{Ending, Vm};
 const LETTERS_PER_TURN: usize = 8;
 /// Deadlines served in one turn; the timer is due again at once when there are more.
 const DEADLINES_PER_TURN: usize = 16;
+/// Of these, so many are served as they come, before those of the [backlog] that may not wait.
+const DEADLINES_IN_ORDER: usize = 4;
 
 /// Returns the VM and the vCPU that `vcpu` names.
 #[inline]
@@ -233,19 +235,27 @@ fn bark(machine: &Machine, vm: &Vm, who: VcpuRef) {
 #[inline(never)]
 fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
-    for _ in 0..DEADLINES_PER_TURN {
+    for served in 0..DEADLINES_PER_TURN {
         let (deadline, place) = cpu.deadlines.earliest();
         if deadline > now {
             return;
         }
-        match Due::at(place) {
-            Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
-            Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
-            Due::Reservation(place) => reserve::renew(cpu, place, now),
-            Due::Wait(number) => {
-                cpu.deadlines.set(place, NEVER);
-                wake(machine, cpu, stay, number, now);
-            }
+        serve_due(machine, cpu, stay, place, now);
+        if served == DEADLINES_IN_ORDER {
+            backlog::serve_reserved(machine, cpu, stay, now);
+        }
+    }
+}
+
+/// Serves the deadline in `place`, which has come.
+pub(super) fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, now: u64) {
+    match Due::at(place) {
+        Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
+        Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
+        Due::Reservation(place) => reserve::renew(cpu, place, now),
+        Due::Wait(number) => {
+            cpu.deadlines.set(place, NEVER);
+            wake(machine, cpu, stay, number, now);
         }
     }
 }

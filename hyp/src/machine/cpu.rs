@@ -14,7 +14,8 @@ use crate::trace::Tracer;
 use crate::vm::remains::Remains;
 use crate::vm::{Speculation, Vm};
 
-/// What one core has to itself.
+/// What one core has to itself. In this order because what is used most has to be in reach of an instruction.
+#[repr(C)]
 pub struct Cpu {
     /// Which core this is.
     pub index: CoreIndex,
@@ -34,8 +35,6 @@ pub struct Cpu {
     pub reaping: u64,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
-    /// The VM that nobody can use any more, and that is given back.
-    pub remains: Option<Remains>,
     /// The VM that this core makes again; its place is among those that it gives back.
     pub rebuild: Option<PageBox<Building>>,
     /// The vCPU that goes to another core, and which, once it is given back here.
@@ -52,6 +51,8 @@ pub struct Cpu {
     pub reply: Regs,
     /// Results of a call that did not leave, x0 to x3, until the vector takes them.
     pub results: Results,
+    /// The VM that nobody can use any more, and that is given back.
+    pub remains: Option<Remains>,
 }
 
 impl Cpu {

@@ -121,6 +121,18 @@ impl Reservations {
         }
     }
 
+    /// Returns how many reservations there are.
+    #[must_use]
+    pub fn count(&self) -> u8 {
+        u8::try_from(self.count).unwrap_or(0)
+    }
+
+    /// Returns the place of the VM whose vCPUs run by the reservation, and which of them do.
+    #[must_use]
+    pub fn members(&self, place: u8) -> (u8, u8) {
+        self.places.get(usize::from(place)).map_or((0, 0), |at| (at.vm, at.members))
+    }
+
     /// Lets `vcpu` run by it no more.
     pub fn leave(&mut self, place: u8, vcpu: VcpuRef) {
         let Some(at) = self.at(place) else { return };

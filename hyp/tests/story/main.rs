@@ -45,6 +45,7 @@ mod share_settled;
 mod space_calls;
 mod space_sync;
 mod switch;
+mod time_backlog;
 mod time_base;
 mod time_calls;
 mod time_clocks;
