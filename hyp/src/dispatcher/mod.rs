@@ -103,9 +103,13 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
         leave::begin(machine, cpu, stay);
     }
     let Some(turn) = cpu.turn else {
-        // A core that gives a VM back and has nobody to run enters no guest, where interrupts would come.
-        irq::take(machine, cpu);
-        return cpu.reaping == 0;
+        let is_idle = cpu.reaping == 0;
+        if !is_idle {
+            // A core that gives a VM back enters no guest, where interrupts would come. One that is about to sleep takes none here: what
+            // they tell of is found before it sleeps, or wakes it.
+            irq::take(machine, cpu);
+        }
+        return is_idle;
     };
     let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
         cpu.queue.remove(turn.vcpu);
