@@ -7,7 +7,7 @@ use core::mem::{offset_of, size_of};
 /// Most cores that Strato uses; further ones stay off.
 pub const MAX_CORES: usize = 8;
 /// Bytes of a core's stack.
-pub const STACK_BYTES: usize = 16 * 1024;
+pub const STACK_BYTES: usize = 32 * 1024;
 /// Bytes of the stack on which exceptions of EL2 itself are reported.
 pub const EMERGENCY_BYTES: usize = 4096;
 

@@ -118,7 +118,7 @@ fn with_partner<'s>(
     stop::step(vm, &mut inner, Some(&mut side), (allocator, own), &machine.epochs, peer)
 }
 
-/// Takes the VM object apart once no core can use it any more. By itself, as all of this: the stack is 16 KiB.
+/// Takes the VM object apart once no core can use it any more. By itself, as all of this: the stack is 32 KiB.
 #[inline(never)]
 fn reclaim(machine: &Machine, cpu: &mut Cpu, retired: Retired<Vm>) {
     machine.nudge(retired.lagging(&machine.epochs) & !(1 << cpu.index.index()));
