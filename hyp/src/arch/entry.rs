@@ -63,7 +63,7 @@ unsafe extern "C" {
     fn arch_switch_map(table: u64, cpuactlr: u64);
     fn arch_secondary();
     fn arch_spin_entries();
-    static arch_spin_records: AtomicU64;
+    static arch_spin_records: [AtomicU64; 2];
     fn arch_drain_serror() -> u64;
 }
 
@@ -172,13 +172,19 @@ pub(super) fn secondary_entry() -> u64 {
     (arch_secondary as *const ()).addr() as u64
 }
 
-/// Returns the physical address at which core `index` enters when it is released from a spin table, once boot has said where the
-/// `records` of the cores stand.
-pub(super) fn spin_entry(records: u64, index: usize) -> u64 {
-    // SAFETY: a word of the image, defined in entry.S; the cores that read it do so once they are released.
-    let word = unsafe { &arch_spin_records };
-    word.store(records, Ordering::Relaxed);
-    maintenance::clean_to_poc(core::ptr::from_ref(word).addr(), size_of::<u64>());
+/// Tells the cores that are released from a spin table where the `records` of all cores stand, and which bits of CPUACTLR_EL1 to set
+/// before their MMU is on, as the booted one did.
+pub(super) fn publish_records(records: u64, cpuactlr: u64) {
+    // SAFETY: words of the image, defined in spin.S; the cores that read them do so once they are released.
+    let words = unsafe { &arch_spin_records };
+    let [of_records, of_cpuactlr] = words;
+    of_records.store(records, Ordering::Relaxed);
+    of_cpuactlr.store(cpuactlr, Ordering::Relaxed);
+    maintenance::clean_to_poc(core::ptr::from_ref(words).addr(), size_of_val(words));
+}
+
+/// Returns the physical address at which core `index` enters when it is released from a spin table, behind [`publish_records`].
+pub(super) fn spin_entry(index: usize) -> u64 {
     (arch_spin_entries as *const ()).addr() as u64 + index as u64 * 8
 }
 

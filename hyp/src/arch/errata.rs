@@ -99,7 +99,7 @@ pub(super) fn repeats_tlbi() -> bool {
     REPEATS_TLBI.load(Ordering::Relaxed)
 }
 
-/// Returns the bits of CPUACTLR_EL1 that the booted core has to set. None but where the firmware is the stock stub of a
+/// Returns the bits of CPUACTLR_EL1 that the booted core has to set, and each that it releases. None but where the firmware is the stock stub of a
 /// Raspberry Pi, which opens the register to EL2 and leaves 859971 alone; firmware with PSCI has set them at EL3, on the
 /// cores that it starts too, and may keep the register closed.
 #[must_use]

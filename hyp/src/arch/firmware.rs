@@ -61,7 +61,7 @@ fn reset_by_power_manager(status: u32) {
 /// [`StartError::NoSuchCore`].
 pub fn release_core(cores: &Cores, core: CoreIndex, page: &Device, offset: u16) -> Result<(), StartError> {
     cores.record(core).ok_or(StartError::NoSuchCore)?;
-    let entry = entry::spin_entry(cores.records, core.index());
+    let entry = entry::spin_entry(core.index());
     let pointer = core::ptr::with_exposed_provenance_mut::<u64>(page.address() + usize::from(offset));
     // SAFETY: the word is aligned and in the page, which the map covers as a device: the store reaches the memory that the
     // core reads with its caches off. Nobody but the core reads it.

@@ -86,7 +86,8 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Builds the final map, switches to it and returns the owners of all that the layout leaves over.
 ///
-/// `cpuactlr` are the bits that this core's errata ask for, set on the way.
+/// `cpuactlr` are the bits that this core's errata ask for, set on the way; others, which are of the same kind, set them as they are
+/// released from a spin table.
 ///
 /// # Errors
 /// See [`InstallError`].
@@ -104,7 +105,7 @@ pub fn install(layout: &Layout, cpuactlr: u64) -> Result<Installed, InstallError
 
     // SAFETY: the layout maps image, stacks and carved memory as they are used (tested in layout_tests.rs).
     unsafe { entry::switch_map(root, cpuactlr) };
-    let cores = write_records(layout, root);
+    let cores = write_records(layout, root, cpuactlr);
     let mut free = Vec::new();
     for region in layout.free(tables_end).map_err(|_| InstallError::Map)? {
         let count = native(region.bytes() / PAGE);
@@ -138,7 +139,7 @@ pub fn install(layout: &Layout, cpuactlr: u64) -> Result<Installed, InstallError
 
 /// Writes the record of each core but the booted one into the first carved page, and cleans it to the point of coherency:
 /// they read it with caches off (platforms, "Boot").
-fn write_records(layout: &Layout, root: u64) -> Cores {
+fn write_records(layout: &Layout, root: u64, cpuactlr: u64) -> Cores {
     let records = layout.carve.start;
     for (index, Stacks { emergency, stack }) in layout.stacks.iter().enumerate().take(MAX_CORES).skip(1) {
         let record = CoreBase {
@@ -156,5 +157,6 @@ fn write_records(layout: &Layout, root: u64) -> Cores {
         unsafe { place.add(index).write(record) };
     }
     maintenance::clean_to_poc(native(records), MAX_CORES * size_of::<CoreBase>());
+    entry::publish_records(records, cpuactlr);
     Cores { records, count: layout.stacks.len() }
 }

@@ -52,6 +52,9 @@ pub(in crate::arch) fn map_boot(_start: u64, _end: u64) -> Option<()> {
 /// None is asked for.
 pub(in crate::arch) unsafe fn switch_map(_table: u64, _cpuactlr: u64) {}
 
+/// Does nothing on a PC: no core is released from a spin table.
+pub(in crate::arch) fn publish_records(_records: u64, _cpuactlr: u64) {}
+
 /// Returns the record of the one core.
 pub(in crate::arch) fn core_base() -> &'static CoreBase {
     &CORE

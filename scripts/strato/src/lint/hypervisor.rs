@@ -1,5 +1,5 @@
 //! Rules on the hypervisor's instructions: no FP outside of its save and restore, a barrier behind every ERET, the guard at the
-//! start of every guarded vector, no maintenance by set and way. Called by the command with a listing.
+//! start of every guarded vector, no maintenance by set and way, errata on every core. Called by the command with a listing.
 
 use super::Finding;
 use super::listing::Instruction;
@@ -14,6 +14,12 @@ const LOWER_LEVELS: std::ops::Range<u64> = 0x400..0x800;
 const VECTOR_BYTES: u64 = 0x80;
 /// How such a vector begins: the registers that the guard needs are saved, then a loop of taken branches and its barriers.
 const GUARD: [&str; 7] = ["stp", "mov", "b", "subs", "b.ne", "dsb", "isb"];
+
+/// Ways of a core into EL2's final map where the firmware leaves errata to us: the booted one's, and that out of a spin table. Firmware
+/// with PSCI, which is the third, has done it.
+const ERRATA_WAYS: [&str; 2] = ["arch_switch_map", "arch_spin"];
+/// What each of them has: CPUACTLR_EL1 is written.
+const ERRATA: &str = "msr S3_1_C15_C2_0,";
 
 /// Returns what the hypervisor's instructions break.
 #[must_use]
@@ -36,6 +42,12 @@ pub fn check(program: &str, instructions: &[Instruction]) -> Vec<Finding> {
     findings.extend(unguarded(&instructions).map(|at| {
         finding(program, at, "guard", "a guarded vector begins with the loop over branch history and its barriers")
     }));
+    for way in ERRATA_WAYS {
+        let of_way = || instructions.iter().copied().filter(|instruction| instruction.symbol == way);
+        if let Some(first) = of_way().next().filter(|_| !of_way().any(|i| i.text.starts_with(ERRATA))) {
+            findings.push(finding(program, first, "errata", "a core that comes this way does not set CPUACTLR_EL1"));
+        }
+    }
     findings
 }
 
@@ -127,6 +139,14 @@ mod tests {
         assert_eq!(rules(&vector("arch_vectors_guarded", "mov x30, #8")), Vec::<&str>::new());
         assert_eq!(rules(&vector("arch_vectors_guarded_long", "str x18, [sp]")), ["guard"]);
         assert_eq!(rules(&vector("arch_vectors", "str x18, [sp]")), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn every_core_sets_what_its_errata_ask_for() {
+        for way in ["arch_switch_map", "arch_spin"] {
+            assert_eq!(rules(&format!("0 <{way}>:\n 0: ret\n")), ["errata"]);
+            assert_eq!(rules(&format!("0 <{way}>:\n 0: msr S3_1_C15_C2_0, x2\n 4: ret\n")), Vec::<&str>::new());
+        }
     }
 
     #[test]
