@@ -5,16 +5,7 @@ use super::*;
 const MIB: u64 = 1 << 20;
 
 fn image() -> Image {
-    let start = 0x4008_0000;
-    Image {
-        start,
-        text_end: start + 0x10000,
-        rodata_end: start + 0x18000,
-        data_end: start + 0x20000,
-        emergency: Region::new(start + 0x21000, 0x1000),
-        stack: Region::new(start + 0x23000, 0x4000),
-        end: start + 0x27000,
-    }
+    Image::simulated(0x4008_0000)
 }
 
 fn plan(reserved: &[Region], payload: u64, cores: usize) -> Layout {
@@ -91,12 +82,7 @@ fn free_memory_is_neither_image_nor_payload_nor_reserved_nor_carved() {
 
 #[test]
 fn page_zero_is_left_to_the_firmware() {
-    let mut low = image();
-    for edge in [&mut low.start, &mut low.text_end, &mut low.rodata_end, &mut low.data_end, &mut low.end] {
-        *edge -= 0x4000_0000;
-    }
-    low.emergency = Region::new(low.data_end + PAGE, PAGE);
-    low.stack = Region::new(low.emergency.end + PAGE, 4 * PAGE);
+    let low = Image::simulated(0x8_0000);
     let layout = Layout::plan(&[Region::new(0, 948 * MIB)], &[], &low, 0, 4, &[]).unwrap();
     assert_eq!(access(&layout, 0xd8), None);
     assert_eq!(layout.free(layout.carve.end).unwrap()[0].start, PAGE);

@@ -9,23 +9,11 @@ use dtoolkit::model::DeviceTree;
 
 const MIB: u64 = 1 << 20;
 
-fn image(start: u64) -> Image {
-    Image {
-        start,
-        text_end: start + 0x10000,
-        rodata_end: start + 0x18000,
-        data_end: start + 0x20000,
-        emergency: Region::new(start + 0x21000, 0x1000),
-        stack: Region::new(start + 0x23000, 0x4000),
-        end: start + 0x27000,
-    }
-}
-
 /// Returns what would be handed out of `board`, with the image at `start`.
 fn free(board: &BoardInfo, start: u64) -> Result<std::vec::Vec<Region>, LayoutError> {
     let (devices, others) = own_devices(board);
     let devices: std::vec::Vec<Region> = devices.into_iter().chain(others.into_iter().flatten()).collect();
-    let layout = Layout::plan(&board.ram, &board.reserved, &image(start), 0, board.cores.len(), &devices)?;
+    let layout = Layout::plan(&board.ram, &board.reserved, &Image::simulated(start), 0, board.cores.len(), &devices)?;
     Ok(layout.free(layout.carved().0.end)?.to_vec())
 }
 

@@ -21,6 +21,22 @@ pub fn image() -> Image {
     Image { start: 0, text_end: 0, rodata_end: 0, data_end: 0, emergency: none, stack: none, end: 0 }
 }
 
+impl Image {
+    /// Returns an image at `start`: code, constants and data, and two stacks with a guard page below each, as the linker script has them.
+    #[must_use]
+    pub fn simulated(start: u64) -> Self {
+        Self {
+            start,
+            text_end: start + 0x1_0000,
+            rodata_end: start + 0x1_8000,
+            data_end: start + 0x2_0000,
+            emergency: Region::new(start + 0x2_1000, 0x1000),
+            stack: Region::new(start + 0x2_3000, 0x4000),
+            end: start + 0x2_7000,
+        }
+    }
+}
+
 /// Returns 0.
 pub fn build_id() -> u64 {
     0
