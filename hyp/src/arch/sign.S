@@ -47,7 +47,12 @@ arch_sign_begin:
     bfi     w2, w3, #12, #6
     str     w2, [x1, #0x4]
     ldr     x1, ={UART_PI}
-    str     wzr, [x1, #0x30]                    // UARTCR: off while its line is set
+    mov     w5, #0x20000
+7:  ldr     w2, [x1, #0x18]                     // UARTFR.BUSY: what the firmware wrote is sent first, in a bounded time
+    tbz     w2, #3, 8f
+    subs    w5, w5, #1
+    b.ne    7b
+8:  str     wzr, [x1, #0x30]                    // UARTCR: off while its line is set
     mov     w2, #26                             // 48 MHz / (16 * 115,200) = 26 + 3/64
     str     w2, [x1, #0x24]                     // UARTIBRD
     mov     w2, #3
