@@ -3,10 +3,7 @@
 
 use ::core::sync::atomic::{AtomicU64, Ordering};
 
-use strato_guest::abi::mem::MemState;
-use strato_guest::abi::share::ShareState;
-use strato_guest::abi::vcpu::RunState;
-use strato_guest::abi::{Call, Code};
+use strato_guest::abi::{Call, Code, mem::MemState, share::ShareState, vcpu::RunState};
 use strato_guest::memory;
 use strato_guest::{Failure, Info, Space, ensure, ensure_equal, vcpu};
 

@@ -9,6 +9,7 @@ use strato_abi::share::ShareState;
 
 mod again;
 mod found;
+mod kept;
 
 use super::entry::Entry;
 pub use super::entry::{DeviceRef, Far, Flags, MemRef, Object, SchedRef, ShareRef};
@@ -126,25 +127,6 @@ impl HandleTable {
             Object::Irq(_) | Object::Device(_) | Object::Sched(_) => {}
         }
         Some(Handle::new(index, generation))
-    }
-
-    /// Keeps the free entry `index` for the object that [`HandleTable::insert_kept`] brings.
-    pub fn keep(&mut self, index: u16) {
-        self.kept = Some(index);
-        self.used.set(index, true);
-    }
-
-    /// Keeps no entry any more.
-    pub fn keep_none(&mut self) {
-        if let Some(index) = self.kept.take() {
-            self.used.set(index, false);
-        }
-    }
-
-    /// Puts `object` into the entry that was kept for it and returns its handle, or `None` when none was.
-    pub fn insert_kept(&mut self, object: Object) -> Option<Handle> {
-        let index = self.kept.take()?;
-        self.insert_at(index, object)
     }
 
     fn entry(&self, handle: Handle) -> Result<&Entry, HandleError> {

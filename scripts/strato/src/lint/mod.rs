@@ -40,9 +40,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Most lines of a file before the check fails.
+/// A file has fewer lines, or the check fails.
 pub const LINES_MAX: usize = 500;
-/// Most lines of a file before there is a warning.
+/// A file has fewer lines, or there is a warning.
 pub const LINES_GOOD: usize = 300;
 
 /// Returns whether a file is too long.
@@ -52,13 +52,13 @@ pub fn length(path: &str, text: &str) -> Option<Finding> {
     let finding = |is_error, limit| Finding {
         place: path.to_owned(),
         rule: "length",
-        message: format!("{lines} lines, the limit is {limit}; split the room"),
+        message: format!("{lines} lines; a file has fewer than {limit}: split the room"),
         is_error,
     };
-    if lines > LINES_MAX {
+    if lines >= LINES_MAX {
         Some(finding(true, LINES_MAX))
     } else {
-        (lines > LINES_GOOD).then(|| finding(false, LINES_GOOD))
+        (lines >= LINES_GOOD).then(|| finding(false, LINES_GOOD))
     }
 }
 
@@ -69,6 +69,6 @@ mod tests {
     #[test]
     fn a_long_file_is_a_warning_and_a_very_long_one_an_error() {
         let lines = |count: usize| length("a.rs", &"x\n".repeat(count)).map(|finding| finding.is_error);
-        assert_eq!([lines(300), lines(301), lines(500), lines(501)], [None, Some(false), Some(false), Some(true)]);
+        assert_eq!([lines(299), lines(300), lines(499), lines(500)], [None, Some(false), Some(false), Some(true)]);
     }
 }
