@@ -194,7 +194,8 @@ cases! {
     restarts:
         lc10_each_life_begins_as_the_first,
         lc11_a_crash_loop_is_ended,
-        lc14_a_peer_meets_each_life_at_its_port;
+        lc14_a_peer_meets_each_life_at_its_port,
+        rt06_each_life_takes_its_share_and_fails;
     native:
         lk05n_translation_registers_are_never_anothers,
         tl01n_what_is_unmapped_is_gone_behind_ones_own_tables,

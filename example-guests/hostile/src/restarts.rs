@@ -121,3 +121,11 @@ pub(crate) fn lc11_a_crash_loop_is_ended(info: &Info, _: &Scratch) -> Result<(),
     let _ = peek(0x7000_0000);
     core::crash(life(info), 0, 0, 0)
 }
+
+/// Fails in each life: at once, or when it has used up what it has of the core in a period, and more.
+pub(crate) fn rt06_each_life_takes_its_share_and_fails(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    let life = life(info);
+    let end = time::deadline_in(life % 3 * 1000);
+    while time::counter() < end {}
+    core::crash(life, 0, 0, 0)
+}

@@ -89,7 +89,10 @@ fn advance(machine: &Machine, stay: &Stay<'_>, work: &mut Building, none: &mut H
             }
             Record::Load(_) | Record::GrantRegion(_) | Record::Peer(_) | Record::Start(_) => {}
             Record::GrantDevice(_) | Record::AllowRegister(_) | Record::GrantInterrupt(_) => {}
-            Record::GrantSched(_) => {}
+            Record::GrantSched(sched) => {
+                let core = work.tally.home(machine.cores, sched.core);
+                work.tally.share(core);
+            }
         }
         work.tally.count(&record);
     }

@@ -11,7 +11,7 @@ use crate::board::{AllowError, ClaimError};
 use crate::gic::{self, IntId, Owner};
 use crate::lock::Held;
 use crate::machine::Machine;
-use crate::scheduler::{RESERVED, VcpuRef};
+use crate::scheduler::RESERVED;
 use crate::vm::build::BuildError;
 use crate::vm::handles::SchedRef;
 use crate::vm::{Vm, attach};
@@ -92,7 +92,9 @@ pub(super) fn interrupt(
     attach::interrupt(vm, &mut vm.inner.lock(none).0, line, record.name)
 }
 
-/// Gives `vm` the share of the time of `core` that `record` is about, and makes the vCPUs that begin with it run by it.
+/// Gives `vm` the share of the time of `core` that `record` is about, the one in `place`, and makes the vCPUs that begin with it run by it.
+///
+/// The reservation is made at boot and stays with the core, so that a VM that is made again finds of it what its life before has left.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -100,7 +102,7 @@ pub(super) fn sched(
     machine: &Machine,
     vm: &Vm,
     record: &GrantSched,
-    core: u8,
+    (core, place, is_boot): (u8, u8, bool),
     none: &mut Held<'_, 0>,
 ) -> Result<(), BuildError> {
     if record.budget_us == 0 || record.period_us < record.budget_us || record.priority > 31 {
@@ -109,22 +111,20 @@ pub(super) fn sched(
     // Exact up to 4 GHz, and at least one: a counter is not slower than 1 MHz (Arm ARM DDI 0487).
     let ticks = |us: u32| (timer::frequency().saturating_mul(u64::from(us)) / 1_000_000).max(1);
     let (budget, period, priority) = (ticks(record.budget_us), ticks(record.period_us), record.priority);
-    let place = {
+    if is_boot {
         let mut cpu = machine.cpus.get(usize::from(core)).ok_or(BuildError::Full)?.lock_leaf();
         let cpu = cpu.as_mut().ok_or(BuildError::Record("expected a core that runs no guest yet"))?;
         cpu.reserved.set_price(ticks(SCHED_WAKE_US));
-        let place = cpu.reserved.add(vm.place, budget, period);
-        let place = place.ok_or(BuildError::Record("a core's time is cut into too many shares"))?;
-        for number in (0..8).filter(|number| record.vcpus & 1 << number != 0) {
-            let vcpu = vm.vcpu(number).zip(VcpuRef::new(vm.place, number));
-            let (vcpu, who) = vcpu.ok_or(BuildError::Record("expected vCPUs of a share of a core's time"))?;
-            let level = priority.wrapping_add(RESERVED);
-            vcpu.public.orders.settle(core);
-            vcpu.public.run_by(Some(place), level);
-            cpu.reserved.join(place, who, level);
+        let added = cpu.reserved.add(vm.place, budget, period);
+        if added != Some(place) {
+            return Err(BuildError::Record("a core's time is cut into too many shares"));
         }
-        place
-    };
-    let sched = SchedRef { core, place, priority, budget, period };
-    attach::sched(vm, &mut vm.inner.lock(none).0, sched, record.name)
+    }
+    for number in (0..8).filter(|number| record.vcpus & 1 << number != 0) {
+        let vcpu = vm.vcpu(number).ok_or(BuildError::Record("expected vCPUs of a share of a core's time"))?;
+        vcpu.public.orders.settle(core);
+        vcpu.public.run_by(Some(place), priority.wrapping_add(RESERVED));
+        vcpu.public.supply_with(budget, period);
+    }
+    attach::sched(vm, &mut vm.inner.lock(none).0, SchedRef { core, place, priority, budget, period }, record.name)
 }

@@ -122,11 +122,11 @@ pub fn carry_out(
         Record::GrantDevice(record) => assign::device(machine, vm, record, none)?,
         Record::AllowRegister(record) => assign::register(machine, vm, record, none)?,
         Record::GrantInterrupt(record) => assign::interrupt(machine, vm, record, none)?,
-        Record::GrantSched(record) if is_boot => {
+        Record::GrantSched(record) => {
             let core = work.tally.home(machine.cores, record.core);
-            assign::sched(machine, vm, record, core, none)?;
+            let place = work.tally.share(core);
+            assign::sched(machine, vm, record, (core, place, is_boot), none)?;
         }
-        Record::GrantSched(_) => return Err(BuildError::Record("a share of time is given once").into()),
         Record::Start(_) => start(machine, vm)?,
         Record::CreateVm(_) => {}
     }

@@ -179,9 +179,7 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     public.leave();
     cx.vm.note_left(cx.me.vcpu(), public, now);
     public.run_by(place.checked_sub(1), level);
-    for (word, value) in public.supply.iter().zip([budget, period]) {
-        word.store(value, Ordering::Relaxed);
-    }
+    public.supply_with(budget, period);
     cx.context.extras.set(Extras::CHARGED, public.reservation().is_some());
     if core == cx.cpu.number() {
         join(cx.machine, cx.cpu, cx.vm, cx.vcpu, cx.me);
@@ -226,11 +224,15 @@ pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
 
 /// Queues a vCPU that is at home here from now on, or again.
 fn join(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    let public = &vcpu.public;
+    enroll(cpu, &vcpu.public, who);
+    service::make_ready(machine, cpu, vm, vcpu, who);
+}
+
+/// Makes a vCPU that begins to be this core's one of those who run by its reservation, if it has one.
+pub fn enroll(cpu: &mut Cpu, public: &Public, who: VcpuRef) {
     if let Some(place) = public.reservation() {
         let [budget, period] = public.supply.each_ref().map(|word| word.load(Ordering::Relaxed));
-        cpu.reserved.set(place, budget, period);
+        cpu.reserved.set(place, (budget, period), timer::now());
         cpu.reserved.join(place, who, public.level.load(Ordering::Relaxed));
     }
-    service::make_ready(machine, cpu, vm, vcpu, who);
 }

@@ -114,6 +114,7 @@ fn obey(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef, re
         reserve::arrive(machine, cpu, vm, vcpu, who);
     } else if requests & orders::START != 0 && public.state() == RunState::Off {
         start(vm, vcpu, who);
+        reserve::enroll(cpu, public, who);
         public.enter(RunState::Runnable);
         make_ready(machine, cpu, vm, vcpu, who);
         public.end_start();

@@ -8,6 +8,7 @@ use strato_abi::plan::ANY_CORE;
 
 use super::VM_PLACES;
 use crate::allocator::{MemId, Scrub};
+use crate::arch::core_base::MAX_CORES;
 use crate::plan::{Record, Records};
 use crate::vm::VCPUS_MAX;
 use crate::vm::attach::Part;
@@ -70,11 +71,12 @@ pub enum Doing {
     Zeroing(Scrub),
 }
 
-/// What the records that were reached say of all VMs: which core the next vCPU is at home on that may be anywhere, how many handles each
-/// VM has. It is the same whenever they are read.
+/// What the records that were reached say of all VMs: which core the next vCPU is at home on that may be anywhere, how many shares of its
+/// time each core has given, how many handles each VM has. It is the same whenever they are read.
 #[derive(Clone, Debug)]
 pub struct Tally {
     next_core: u8,
+    shares: [u8; MAX_CORES],
     handles: [u16; VM_PLACES],
 }
 
@@ -127,7 +129,7 @@ impl Building {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { next_core: 0, handles: [0; VM_PLACES] }
+        Self { next_core: 0, shares: [0; MAX_CORES], handles: [0; VM_PLACES] }
     }
 }
 
@@ -143,6 +145,13 @@ impl Tally {
             wanted % count
         };
         (0..8).filter(|core| cores >> core & 1 != 0).nth(usize::from(rank)).unwrap_or(0)
+    }
+
+    /// Returns the place of the next share of the time of `core`, and counts it.
+    pub fn share(&mut self, core: u8) -> u8 {
+        let Some(count) = self.shares.get_mut(usize::from(core)) else { return u8::MAX };
+        *count = count.saturating_add(1);
+        count.saturating_sub(1)
     }
 
     /// Returns the index of the next handle of VM `vm`, and counts it.
@@ -184,6 +193,12 @@ mod tests {
         let mut tally = Tally::default();
         assert_eq!([ANY_CORE; 4].map(|wanted| tally.home(0b1011, wanted)), [0, 1, 3, 0]);
         assert_eq!([0, 1, 2, 3].map(|wanted| tally.home(0b1011, wanted)), [0, 1, 3, 0]);
+    }
+
+    #[test]
+    fn shares_are_counted_for_each_core() {
+        let mut tally = Tally::default();
+        assert_eq!([0, 1, 0, 0, 8].map(|core| tally.share(core)), [0, 0, 1, 2, u8::MAX]);
     }
 
     #[test]

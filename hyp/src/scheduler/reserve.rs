@@ -63,7 +63,8 @@ impl Reservation {
 /// VM at most. All zeros is a core without any.
 ///
 /// One stays where it is when its VM ends: nobody runs by it then, so that its time is what is left for the others. It is never
-/// another VM's, since all shares of a core were admitted together.
+/// another VM's, since all shares of a core were admitted together. When the VM is made again it is as used up as it was, so that no
+/// window has more of it because of that.
 #[derive(Debug, FromZeros)]
 #[repr(C)]
 pub struct Reservations {
@@ -104,11 +105,12 @@ impl Reservations {
         self.places.get_mut(usize::from(place))
     }
 
-    /// Makes the budget `budget` ticks in each `period`. What is taken of it stays taken, and the period that runs ends when it
-    /// would have: nobody gets more by asking often.
-    pub fn set(&mut self, place: u8, budget: u64, period: u64) {
+    /// Makes the budget `budget` ticks in each `period` from `now` on. What is taken of it stays taken, and the period that runs ends when it
+    /// would have, or a period from now if that is earlier: nobody gets more by asking often, and nobody waits for the end of a longer one.
+    pub fn set(&mut self, place: u8, (budget, period): (u64, u64), now: u64) {
         if let Some(at) = self.at(place) {
             (at.budget, at.period) = (budget, period);
+            at.next = at.next.min(now.saturating_add(period));
         }
     }
 

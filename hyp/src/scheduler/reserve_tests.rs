@@ -104,7 +104,7 @@ fn asking_for_a_budget_again_renews_nothing() {
     let (mut reserved, mut queue, place) = made(10, 100);
     assert!(run(&mut reserved, &mut queue, place, 1000, 1009));
     reserved.leave(place, vcpu(1));
-    reserved.set(place, 10, 1000);
+    reserved.set(place, (10, 1000), 1000);
     reserved.join(place, vcpu(1), LEVEL);
     assert_eq!(reserved.begin(place, vcpu(1), 1050), 1051);
     assert!(reserved.charge(&mut queue, 1051).unwrap().1 == Some(1100), "the period that runs ends when it would have");
@@ -154,4 +154,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_shorter_period_does_not_wait_for_the_end_of_a_longer_one_and_gives_no_budget_before_its_own() {
+    let (mut reserved, mut queue, place) = made(10, 100);
+    reserved.set(place, (10, 1_000_000), 1000);
+    assert!(!run(&mut reserved, &mut queue, place, 1000, 1010));
+    assert_eq!(reserved.holds(place, vcpu(1), 1100), Some(1_000_000));
+    reserved.set(place, (10, 100), 1150);
+    assert_eq!(reserved.holds(place, vcpu(1), 1249), Some(1250));
+    assert_eq!(reserved.renew(place, &mut queue, 1250), None);
+    assert!(queue.contains(vcpu(1)));
 }

@@ -33,7 +33,7 @@ impl Orders {
         core_of(self.0.load(Ordering::Acquire))
     }
 
-    /// Makes another core the home before any core runs.
+    /// Makes another core the home of one that is off, before anybody can ask it to start. Forgets that somebody asked to wake it.
     pub fn settle(&self, home: u8) {
         self.0.store(u32::from(home) << HOME_SHIFT, Ordering::Relaxed);
     }

@@ -1,4 +1,5 @@
-//! Share: by which reservation of its home core a vCPU runs. Changed by that core alone, which reads it without an order.
+//! Share: by which reservation of its home core a vCPU runs. Changed by that core alone, which reads it without an order, and by who makes
+//! the VM before it asks for the first start.
 
 use super::Public;
 use crate::sync::Ordering;
@@ -15,5 +16,12 @@ impl Public {
     pub fn run_by(&self, reservation: Option<u8>, level: u8) {
         self.reservation.store(reservation.map_or(0, |place| place.wrapping_add(1)), Ordering::Relaxed);
         self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// Makes the reservation that it runs by one of `budget` ticks in each `period`, from when it comes to its home core on.
+    pub fn supply_with(&self, budget: u64, period: u64) {
+        for (word, value) in self.supply.iter().zip([budget, period]) {
+            word.store(value, Ordering::Relaxed);
+        }
     }
 }

@@ -35,6 +35,7 @@ mod report;
 mod restart;
 mod restart_fails;
 mod restart_peers;
+mod restart_shares;
 mod services;
 mod share_calls;
 mod share_ends;

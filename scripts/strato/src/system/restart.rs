@@ -103,13 +103,6 @@ pub fn check(system: &System, problems: &Problems) {
                 "drop `restart`, or some of them; memory of its own it gets by MEM.ALLOC".into(),
             );
         }
-        if let Some(share) = vm.scheds.first() {
-            refuse(
-                format!("`{label}` is restarted and has a share of time, `{}`", share.name.value),
-                "a share is given once, before the first guest runs".into(),
-                "drop `restart` or `sched`".into(),
-            );
-        }
     }
 }
 
