@@ -66,7 +66,9 @@ pub fn release_core(cores: &Cores, core: CoreIndex, page: &Device, offset: u16) 
     // SAFETY: the word is aligned and in the page, which the map covers as a device: the store reaches the memory that the
     // core reads with its caches off. Nobody but the core reads it.
     unsafe { pointer.write_volatile(entry) };
-    maintenance::dsb_sy();
+    // The boot map had the page as Normal memory, as part of a block: a line that a core took from it by speculation would be
+    // what the core finds. It was never written, so nothing goes back over the word. Ends with the DSB that SEV needs.
+    maintenance::clean_and_invalidate_to_poc(pointer.addr(), size_of::<u64>());
     maintenance::sev();
     Ok(())
 }

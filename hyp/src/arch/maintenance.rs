@@ -63,10 +63,6 @@ instruction!(
     tlbi_alle1, "tlbi alle1"
 );
 instruction!(
-    /// Drops all EL2 entries of this core: around a change of the EL2 map.
-    tlbi_alle2, "tlbi alle2"
-);
-instruction!(
     /// Invalidates the instruction caches of all inner-shareable cores: after code was cleaned to the PoU.
     ic_iallu_is, "ic ialluis"
 );
@@ -117,8 +113,8 @@ by_line!(
     clean_to_poc, "dc cvac, {0}"
 );
 by_line!(
-    /// Writes the lines of a range back to the point of coherency and drops them, complete at return: the range is
-    /// about to be written by someone with caches off.
+    /// Writes the lines of a range back to the point of coherency and drops them, complete at return: whoever looks past the
+    /// caches wrote the range, or reads it.
     clean_and_invalidate_to_poc, "dc civac, {0}"
 );
 by_line!(

@@ -29,6 +29,32 @@ fn scenarios() -> Vec<String> {
     entries.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
 }
 
+/// Returns the paths of all files under a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn the_file_that_keeps_a_rule_of_silicon_exists_and_has_what_is_named() {
+    let text = fs::read_to_string(root().join("docs/silicon.md")).unwrap();
+    let files = [files(&root().join("hyp/src")), files(&root().join("abi/src"))].concat();
+    let mut seen = 0;
+    for named in text.split('`').skip(1).step_by(2) {
+        let (file, names) = named.split_once("::").unwrap_or((named, ""));
+        if !file.ends_with(".rs") && !file.ends_with(".S") {
+            continue;
+        }
+        let found: Vec<_> = files.iter().filter(|path| path.ends_with(file)).collect();
+        assert!(!found.is_empty(), "there is no file {file}");
+        let text = |path: &PathBuf| fs::read_to_string(path).unwrap();
+        let has = |path: &&PathBuf| names.split("::").all(|name| text(path).contains(name));
+        assert!(found.iter().copied().any(|path| has(&path)), "{file} has no {names}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
+}
+
 #[test]
 fn what_holds_a_promise_exists() {
     let text = fs::read_to_string(root().join("docs/testing.md")).unwrap();

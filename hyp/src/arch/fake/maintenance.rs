@@ -23,7 +23,6 @@ nothing!(
     tlbi_vmalls12e1is,
     tlbi_alle1is,
     tlbi_alle1,
-    tlbi_alle2,
     ic_iallu_is
 );
 
