@@ -14,6 +14,9 @@ bitflags! {
         /// CVE-2025-10263: after TLBI and DSB, writes that used the old entry may still be under way on another core: a
         /// second TLBI and DSB follow.
         const REPEAT_TLBI = 1 << 1;
+        /// CVE-2018-3639 (Spectre v4, A72): a load may be done before an older store to the same place, which a guest can make EL2
+        /// do: CPUACTLR_EL1 bit 55, "disable load pass store" (Trusted Firmware-A, `cortex_a72.S`).
+        const STORE_BYPASS = 1 << 2;
     }
 }
 
@@ -80,7 +83,8 @@ pub fn of(midr: u64) -> Errata {
     }
     let is_early = midr >> 20 & 0xf == 0 && midr & 0xf <= 3;
     match midr >> 4 & 0xfff {
-        A72 if is_early => Errata::INSTRUCTION_PREFETCH,
+        A72 if is_early => Errata::INSTRUCTION_PREFETCH | Errata::STORE_BYPASS,
+        A72 => Errata::STORE_BYPASS,
         part if REPEAT_TLBI.contains(&part) => Errata::REPEAT_TLBI,
         _ => Errata::empty(),
     }
@@ -100,11 +104,12 @@ pub(super) fn repeats_tlbi() -> bool {
 }
 
 /// Returns the bits of CPUACTLR_EL1 that the booted core has to set, and each that it releases. None but where the firmware is the stock stub of a
-/// Raspberry Pi, which opens the register to EL2 and leaves 859971 alone; firmware with PSCI has set them at EL3, on the
+/// Raspberry Pi, which opens the register to EL2 and leaves it alone; firmware with PSCI has set them at EL3, on the
 /// cores that it starts too, and may keep the register closed.
 #[must_use]
 pub fn cpuactlr(midr: u64, is_stock_stub: bool) -> u64 {
-    if is_stock_stub && of(midr).contains(Errata::INSTRUCTION_PREFETCH) { 1 << 32 } else { 0 }
+    let bit = |of_erratum, bit: u32| u64::from(is_stock_stub && of(midr).contains(of_erratum)) << bit;
+    bit(Errata::INSTRUCTION_PREFETCH, 32) | bit(Errata::STORE_BYPASS, 55)
 }
 
 #[cfg(test)]
@@ -112,9 +117,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pi_4_needs_the_prefetch_workaround_unless_its_firmware_has_psci() {
-        assert_eq!(of(0x410f_d083), Errata::INSTRUCTION_PREFETCH);
-        assert_eq!((cpuactlr(0x410f_d083, true), cpuactlr(0x410f_d083, false)), (1 << 32, 0));
+    fn the_pi_4_needs_both_bits_unless_its_firmware_has_psci() {
+        assert_eq!(of(0x410f_d083), Errata::INSTRUCTION_PREFETCH | Errata::STORE_BYPASS);
+        assert_eq!((cpuactlr(0x410f_d083, true), cpuactlr(0x410f_d083, false)), (1 << 55 | 1 << 32, 0));
     }
 
     #[test]
@@ -128,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_later_a72_has_no_prefetch_erratum() {
-        assert_eq!(of(0x411f_d080), Errata::empty());
-        assert_eq!(cpuactlr(0x411f_d080, true), 0);
+        assert_eq!(of(0x411f_d080), Errata::STORE_BYPASS);
+        assert_eq!(cpuactlr(0x411f_d080, true), 1 << 55);
     }
 
     #[test]
