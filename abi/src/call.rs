@@ -18,9 +18,6 @@ use crate::time::ClockKind;
 use crate::vcpu::YieldHint;
 use crate::version::{FUNCTION_BASE, FUNCTION_SVE_HINT};
 
-/// Entries that a flat table indexed by call number needs: groups 0 to 7.
-pub const CALL_TABLE_LEN: usize = 256;
-
 calls! { ($)
     /// Returns what this hypervisor and this vCPU are.
     ///

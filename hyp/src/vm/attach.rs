@@ -94,18 +94,6 @@ pub fn show(inner: &mut Inner, part: &Part, done: u64, allocator: &mut Allocator
     Ok(done.saturating_add(mapped))
 }
 
-/// Does the same with all that is left.
-///
-/// # Errors
-/// [`BuildError`].
-pub fn show_all(inner: &mut Inner, part: &Part, allocator: &mut Allocator) -> Result<(), BuildError> {
-    let mut done = 0;
-    while done < part.pages {
-        done = show(inner, part, done, allocator)?;
-    }
-    Ok(())
-}
-
 /// Returns the order of the shared region of `record`.
 ///
 /// # Errors
