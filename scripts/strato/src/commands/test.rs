@@ -73,7 +73,7 @@ struct Case {
 pub struct Record {
     /// Name of the scenario.
     pub id: String,
-    /// `virt-gicv2` or `virt-gicv3`.
+    /// `virt-gicv2`, `virt-gicv3`, `rpi4`, or `rpi4-dtb` with a device tree.
     pub board: String,
     /// Number of cores.
     pub cores: u8,
