@@ -89,7 +89,11 @@ fn what_is_there_is_not_written_over_unless_it_is_said() {
     assert_eq!(fs::read(&image).unwrap(), b"old");
     write::image(&card, &image, IMAGE, true).unwrap();
     assert_eq!(fs::metadata(&image).unwrap().len(), IMAGE);
-    assert!(refusal(write::image(&card, &folder, IMAGE, true)).contains("is no file\nhelp: write a file, and copy"));
+    // A folder, and a device, such as the card itself.
+    for place in [folder.as_path(), Path::new("/dev/null")] {
+        assert_eq!(write::is_image(place), place != folder);
+        assert!(refusal(write::image(&card, place, IMAGE, true)).contains("is no file\nhelp: write a file, and copy"));
+    }
 }
 
 #[test]

@@ -85,10 +85,11 @@ fn whole(card: &Card, path: &Path, bytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns whether a name stands for an image rather than for a folder.
+/// Returns whether a name stands for an image rather than for a folder. What is there and is neither, such as a card's device, counts as one:
+/// [`image`] says what to do with it.
 #[must_use]
 pub fn is_image(path: &Path) -> bool {
-    path.is_file() || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("img"))
+    (path.exists() && !path.is_dir()) || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("img"))
 }
 
 /// Returns how many bytes the files of a card have.
