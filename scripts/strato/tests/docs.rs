@@ -56,6 +56,26 @@ fn the_file_that_keeps_a_rule_of_silicon_exists_and_has_what_is_named() {
 }
 
 #[test]
+fn every_file_with_attacks_is_in_the_readme_of_the_attacker() {
+    let hostile = root().join("example-guests/hostile");
+    let text = fs::read_to_string(hostile.join("README.md")).unwrap();
+    let mut seen = 0;
+    for path in files(&hostile.join("src")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // A case is called like its id: `ev03_...`.
+        let is_case = |line: &&str| {
+            let id = line.strip_prefix("pub(crate) fn ").map_or(&[][..], str::as_bytes);
+            matches!(id, [a, b, c, d, ..] if [a, b].iter().all(|x| x.is_ascii_lowercase()) && [c, d].iter().all(|x| x.is_ascii_digit()))
+        };
+        if fs::read_to_string(&path).unwrap().lines().any(|line| is_case(&line)) {
+            assert!(text.contains(&format!("`{name}`")), "{name} is not in the table of README.md");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
 fn what_holds_a_promise_exists() {
     let text = fs::read_to_string(root().join("docs/testing.md")).unwrap();
     let table = text.split("## Which promise is held by what").nth(1).unwrap().split("\n## ").next().unwrap();
