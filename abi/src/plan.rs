@@ -85,7 +85,10 @@ macro_rules! records {
                 RecordHeader { kind: $kind, size: size_of::<$name>() as u16, vm, reserved: 0 }
             }
         }
-    )* };
+    )*
+        /// The kinds of records that there are.
+        pub const KINDS: &[u16] = &[$( $kind ),*];
+    };
 }
 
 records! {

@@ -12,6 +12,8 @@
 
 use std::path::Path;
 
+use strato_abi::plan::KINDS;
+
 mod device_tree;
 mod plan;
 mod plans;
@@ -113,6 +115,8 @@ fn any_device_tree_gives_a_sound_machine_or_a_reason() {
 #[test]
 fn any_packed_system_gives_records_or_a_reason() {
     let seeds = plans::all();
+    let kinds = plan::kinds(&seeds[0]);
+    assert!(KINDS.iter().all(|kind| kinds.contains(kind)), "a kind of record is in no seed: {kinds:?}");
     keep("plan", &seeds);
     assert!(seeds.iter().all(|seed| plan::check(seed)), "what is not damaged is read");
     let good = damaged(&seeds, plan::check);

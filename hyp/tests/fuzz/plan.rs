@@ -20,6 +20,18 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
     read(&words) || as_it_is
 }
 
+/// Returns the kinds of the records of a payload that is right.
+#[allow(dead_code, reason = "cargo-fuzz has no use for it")]
+pub(crate) fn kinds(bytes: &[u8]) -> Vec<u16> {
+    let (mut at, mut kinds) = (size_of::<PayloadHeader>(), Vec::new());
+    let (header, _) = PayloadHeader::read_from_prefix(bytes).unwrap();
+    for _ in 0..header.records {
+        kinds.push(u16::from_le_bytes(*bytes[at..].first_chunk().unwrap()));
+        at += size(bytes, at);
+    }
+    kinds
+}
+
 /// Makes magic, versions, length and checksum right, and clears the flags that nobody knows.
 fn seal(bytes: &mut [u8]) {
     let whole = bytes.len() & !7;

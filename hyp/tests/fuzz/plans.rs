@@ -1,8 +1,8 @@
 //! Plans: packed systems that are right, with every kind of record, as a start for what is made up.
 
 use strato_abi::plan::{
-    ANY_CORE, Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, GrantSched, Load,
-    PayloadHeader, Peer, Start, checksum,
+    ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, GrantSched,
+    Load, PayloadHeader, Peer, Start, checksum,
 };
 use strato_abi::plan::{BOARD_NAME_LEN, PAYLOAD_MAGIC, PAYLOAD_VERSION};
 use strato_abi::version::ABI_VERSION;
@@ -64,12 +64,13 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
         Channel { header: Channel::header(0), peer: 1, vcpu: 0, peer_vcpu: 0, reserved: 0, name, peer_name: name };
     let header = GrantDevice::header(0);
     let device = GrantDevice { header, board, address: 0x0901_0000, size: 0x1000, flags: 1, reserved: 0, name };
+    let allow = AllowRegister { header: AllowRegister::header(0), board, address: 0x0903_0400, mask: 1, reserved: 0 };
     let interrupt = GrantInterrupt { header: GrantInterrupt::header(0), board, intid: 34, flags: 1, name };
     let sched =
         GrantSched { header: GrantSched::header(0), budget_us: 100, period_us: 1000, name, ..GrantSched::new_zeroed() };
     let [first, second] = [create(0), create(1)];
     let [start, last] = [0, 1].map(|vm| Start { header: Start::header(vm) });
-    let whole: [&[u8]; 12] = [
+    let whole: [&[u8]; 13] = [
         first.as_bytes(),
         second.as_bytes(),
         load.as_bytes(),
@@ -78,6 +79,7 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
         peer.as_bytes(),
         channel.as_bytes(),
         device.as_bytes(),
+        allow.as_bytes(),
         interrupt.as_bytes(),
         sched.as_bytes(),
         start.as_bytes(),

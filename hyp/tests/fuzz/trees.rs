@@ -116,6 +116,11 @@ pub(crate) fn uart(base: u32, interrupt: u32, status: &str) -> DeviceTreeNode {
 
 /// Returns a Raspberry Pi 4 with a core for each of `words`, for which it waits.
 pub(crate) fn pi(words: &[u32]) -> Vec<u8> {
+    pi_tree(words).to_dtb()
+}
+
+/// Returns its tree, for more to be added.
+pub(crate) fn pi_tree(words: &[u32]) -> DeviceTree {
     let mut tree = DeviceTree::new();
     tree.root.add_property(property("#address-cells", &cells(&[2])));
     tree.root.add_property(property("#size-cells", &cells(&[1])));
@@ -141,7 +146,7 @@ pub(crate) fn pi(words: &[u32]) -> Vec<u8> {
     ];
     soc.add_child(node("serial@7e201000", &serial));
     tree.root.add_child(soc);
-    tree.to_dtb()
+    tree
 }
 
 /// Returns `blob` with `tokens` of the structure block in front of the end of its root.
