@@ -1,6 +1,7 @@
 //! Tests of the device tree's reading, with trees built by hand.
 
 use super::*;
+use crate::arch::layout::{Image, Layout};
 use trees::{Virt, pi};
 
 #[path = "device_tree_lie_tests.rs"]
@@ -115,4 +116,23 @@ fn devices_behind_a_bus_stand_where_its_ranges_say() {
     assert_eq!(board.uart, UartInfo { registers: Region::new(0xfe20_1000, 0x200), intid: 153 });
     let cpu = Region::new(0xff84_2000, 0x2000);
     assert_eq!(board.gic, GicInfo::V2 { distributor: Region::new(0xff84_1000, 0x1000), cpu });
+}
+
+#[test]
+fn a_pi_of_any_size_has_all_the_memory_that_its_firmware_names() {
+    // What the firmware writes for 1, 4 and 8 GiB: addresses of two cells, sizes of one (boot logs of these models).
+    let low = [0, 0, 0x3b40_0000];
+    let parts = [low, [0, 0x4000_0000, 0xbc00_0000], [1, 0, 0x8000_0000], [1, 0x8000_0000, 0x8000_0000]];
+    for (count, end) in [(1, 0x3b40_0000), (2, 0xfc00_0000), (4, 0x2_0000_0000)] {
+        let mut tree = trees::pi_tree(&[0xd8, 0xe0]);
+        tree.root.remove_child("memory@0");
+        tree.root.add_child(trees::node("memory@0", &[("reg", trees::cells(&parts[..count].concat()))]));
+        let board = parse(&tree.to_dtb(), 0).unwrap();
+        assert_eq!(board.ram.len(), count);
+        assert_eq!((board.ram[0], board.ram[count - 1].end), (Region::new(0, 0x3b40_0000), end));
+        let layout = Layout::plan(&board.ram, &[], &Image::simulated(0x8_0000), 0, 2, &[]).unwrap();
+        let bytes: u64 = layout.free(layout.carved().0.end).unwrap().iter().map(|region| region.bytes()).sum();
+        let named: u64 = board.ram.iter().map(|region| region.bytes()).sum();
+        assert!(bytes > named - (2 << 20), "{bytes:#x} of {named:#x}");
+    }
 }
