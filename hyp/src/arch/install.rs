@@ -12,6 +12,7 @@ use super::mmio::Device;
 use super::mmu::{self, Carve, OutOfTables};
 use super::ram::Pages;
 use super::region::{PAGE, Region, native};
+use super::retained::Words;
 use crate::sync::{AtomicBool, Ordering};
 
 /// Most separate pieces of free memory; smaller pieces beyond stay unused.
@@ -45,6 +46,8 @@ pub struct Installed {
     pub cores: Cores,
     /// Where stacks and tables stand.
     pub carved: Carved,
+    /// Memory that a warm reset leaves as it is, if there is any.
+    pub retained: Option<Words>,
 }
 
 /// Where the hypervisor's memory outside of its image stands, for the report.
@@ -56,6 +59,8 @@ pub struct Carved {
     pub stacks: Vec<Stacks, MAX_CORES>,
     /// Tables of the EL2 map.
     pub tables: Region,
+    /// What a warm reset leaves as it is; outside of `whole`.
+    pub retained: Option<Region>,
 }
 
 /// The records of the cores, by which they are started.
@@ -133,8 +138,15 @@ pub fn install(layout: &Layout, cpuactlr: u64) -> Result<Installed, InstallError
         whole: Region { start: layout.carve.start, end: tables_end },
         stacks: layout.stacks.clone(),
         tables: Region { start: layout.tables.start, end: tables_end },
+        retained: layout.retained,
     };
-    Ok(Installed { free, devices, payload, cores, carved })
+    let retained = layout.retained.map(|region| {
+        let start = core::ptr::with_exposed_provenance(native(region.start));
+        // SAFETY: RAM that the map just entered covers as writable, whole pages, which the layout keeps from everybody for good; any bits are
+        // words.
+        Words::of(unsafe { slice::from_raw_parts(start, native(region.bytes() / 8)) })
+    });
+    Ok(Installed { free, devices, payload, cores, carved, retained })
 }
 
 /// Writes the record of each core but the booted one into the first carved page, and cleans it to the point of coherency:

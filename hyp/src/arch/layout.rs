@@ -94,6 +94,7 @@ pub struct Layout {
     pub(super) stacks: Vec<Stacks, MAX_CORES>,
     pub(super) payload: Region,
     pub(super) devices: Vec<Region, MAX_DEVICES>,
+    pub(super) retained: Option<Region>,
 }
 
 impl Layout {
@@ -176,7 +177,17 @@ impl Layout {
             add(&mut ranges, region, Access::Write)?;
         }
         let tables = Region { start: carve.start + PAGE + others * CORE_BYTES, end: carve.end };
-        Ok(Self { ranges, usable, carve, tables, stacks, payload, devices: own_devices })
+        Ok(Self { ranges, usable, carve, tables, stacks, payload, devices: own_devices, retained: None })
+    }
+
+    /// Keeps `region`, whole pages, from everybody: what stands there is to survive a warm reset. It stays mapped as free memory is. Does
+    /// nothing where it is not free memory.
+    pub fn retain(&mut self, region: Region) {
+        let is_free = self.usable.iter().any(|usable| usable.contains(region)) && !self.carve.overlaps(region);
+        // A full set could not be split.
+        if is_free && !self.usable.is_full() && take_out(&mut self.usable, region).is_ok() {
+            self.retained = Some(region);
+        }
     }
 
     /// Returns the memory that nobody uses once tables up to `tables_end` are taken.

@@ -108,3 +108,25 @@ fn memory_without_room_for_stacks_is_refused() {
     let ram = [Region { start: 0x4008_0000, end: image().end + 4 * PAGE }];
     assert_eq!(Layout::plan(&ram, &[], &image(), 0, 8, &[]).unwrap_err(), LayoutError::NoRoom);
 }
+
+#[test]
+fn what_survives_a_reset_is_mapped_and_handed_to_nobody() {
+    let region = Region::new(0x4007_0000, 0x1_0000);
+    let mut layout = plan(&[], 4096, 4);
+    layout.retain(region);
+    assert_eq!(layout.retained, Some(region));
+    assert_eq!(access(&layout, region.start), Some(Access::Write));
+    assert!(layout.free(layout.tables.end).unwrap().iter().all(|free| !free.overlaps(region)));
+}
+
+#[test]
+fn what_is_used_does_not_survive_a_reset() {
+    // Reserved, not memory, the image's, the payload's, stacks and tables.
+    let reserved = Region::new(0x4007_f000, 1);
+    for start in [0x4007_0000, 0x3fff_f000, 0x4008_0000, 0x400a_7000, 0x400a_8000] {
+        let mut layout = plan(&[reserved], 4096, 4);
+        let free = layout.free(layout.tables.end).unwrap();
+        layout.retain(Region::new(start, 0x1_0000));
+        assert_eq!((layout.retained, layout.free(layout.tables.end).unwrap()), (None, free), "{start:#x}");
+    }
+}

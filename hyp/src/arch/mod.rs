@@ -123,6 +123,7 @@ pub mod panic;
 pub mod pins;
 pub mod ram;
 pub mod region;
+pub mod retained;
 pub mod shared;
 pub mod stage2;
 pub mod table;

@@ -13,4 +13,5 @@ pub(super) static BOARD: Known = Known {
     has_stock_stub: false,
     routes_console: false,
     power: None,
+    retained: None,
 };

@@ -12,6 +12,7 @@ mod devices;
 mod filters;
 mod host;
 mod qemu_virt;
+pub mod retained;
 pub mod rpi4;
 
 pub use devices::{ClaimError, Devices};
@@ -39,6 +40,9 @@ pub struct Known {
     pub routes_console: bool,
     /// Registers of the power manager of a BCM2835 or later, which resets the machine and powers it off.
     pub power: Option<Region>,
+    /// First byte of the [`retained::BYTES`] of memory that a warm reset leaves as they are, firmware and loader included; they are used
+    /// for nothing else where they are memory that nobody reserved.
+    pub retained: Option<u64>,
 }
 
 /// The boards that Strato knows; another one with the same devices boots under the last, which matches any.

@@ -13,4 +13,6 @@ pub(super) static BOARD: Known = Known {
     has_stock_stub: false,
     routes_console: false,
     power: None,
+    // Below the image, where QEMU's loader writes 64 bytes at the start of RAM alone, at reset too (`hw/arm/boot.c`).
+    retained: Some(0x4007_0000),
 };

@@ -15,6 +15,9 @@ pub(super) static BOARD: Known = Known {
     has_stock_stub: true,
     routes_console: true,
     power: Some(Region { start: 0xfe10_0000, end: 0xfe10_1000 }),
+    // Where the firmware's own `ramoops-pi4` overlay has Linux keep 64 KiB over a reset. The stub is below, the image at 512 KiB, the
+    // device tree beyond (at about 752 MiB), the firmware's own memory from 948 MiB on.
+    retained: Some(0x0b00_0000),
 };
 
 /// Returns the board as it is without a device tree: the memory that every model has, less what the firmware keeps; the cores in

@@ -17,9 +17,11 @@ use crate::arch::layout::{Layout, LayoutError, MAX_DEVICES};
 use crate::arch::mmio::{Device, RegisterPage, Registers};
 use crate::arch::ram::Pages;
 use crate::arch::region::Region;
+use crate::arch::retained::Words;
 use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, sign, timer};
+use crate::board::retained::{self, Record, Retained};
 use crate::board::{BoardInfo, CoreMethod, GicInfo, bcm2835, rpi4};
-use crate::console::{Console, say};
+use crate::console::{Console, Past, say};
 use crate::gic::Gic;
 use crate::timer::Wall;
 
@@ -56,6 +58,8 @@ pub struct Parts {
     pub spin_page: Option<Device>,
     /// The registers of the board's shared page, if it has one.
     pub shared: Option<Registers<RegisterPage>>,
+    /// The value that survives a warm reset, if the board has memory for one.
+    pub record: Option<Record>,
     /// What time it is, if the machine has a clock.
     pub wall: Option<Wall>,
     /// The counter when the first instruction ran.
@@ -81,12 +85,15 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let payload = payload_length(&entry::payload_header());
     let (devices, others) = own_devices(&board);
     let devices: Vec<Region, MAX_DEVICES> = devices.into_iter().chain(others.into_iter().flatten()).collect();
-    let layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
+    let mut layout = Layout::plan(&board.ram, &board.reserved, &entry::image(), payload, board.cores.len(), &devices)
         .unwrap_or_else(|error| refuse(&layout_text(error)));
+    if let Some(start) = board.known.retained {
+        layout.retain(Region::new(start, retained::BYTES));
+    }
     errata::note(arch::midr());
     let is_stock_stub = board.known.has_stock_stub && board.method != CoreMethod::PsciSmc;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
-    let Installed { free, devices, payload, cores, carved } = install::install(&layout, cpuactlr)
+    let Installed { free, devices, payload, cores, carved, retained } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
     let mut devices = devices.into_iter();
     let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
@@ -106,6 +113,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     if !console.attach(uart, board.known.uart_clock_hz) {
         refuse(&"the console's registers are too small for a PL011");
     }
+    let record = retained.and_then(|words| remember(words, console));
     let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(&error));
     arch::panic::set_sgi_route(gic.stop_route());
     gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
@@ -122,7 +130,15 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
         say(Level::Warn, format_args!("the firmware left an SError behind; it is taken and forgotten"));
     }
     console.drain(); // nobody takes its interrupt until guests run: what is silent behind these lines came this far
-    Parts { board, console, gic, free, payload, cores, carved, spin_page, shared, wall, started_ticks }
+    Parts { board, console, gic, free, payload, cores, carved, spin_page, shared, record, wall, started_ticks }
+}
+
+/// Has the console say what it said last before a warm reset, and keep what it says from here on. Returns what else survives one.
+fn remember(words: Words, console: &Console) -> Option<Record> {
+    let build = entry::build_id();
+    let Retained { is_warm, record, lines } = Retained::open(words, build)?;
+    console.keep_past(Past::of(lines, build)?, is_warm);
+    Some(record)
 }
 
 /// Returns what time it is by a PL031 (Arm DDI 0224, RTCDR). Its page stays in the map, but nobody has the registers any more: the

@@ -14,7 +14,7 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
         Role::Reporter => {}
         Role::Other => stop(),
         Role::Again => {
-            line(format_args!("panic while reporting a panic"));
+            line(console, format_args!("panic while reporting a panic"));
             finish()
         }
     }
@@ -22,25 +22,29 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
     sign::end_line();
     console.flush_polled();
     let start = entry::image().start;
-    line(format_args!("on core {}, build {:016x}: {}", this_core().index(), entry::build_id(), info.message()));
+    line(
+        console,
+        format_args!("on core {}, build {:016x}: {}", this_core().index(), entry::build_id(), info.message()),
+    );
     if let Some(place) = info.location() {
-        line(format_args!("at {}:{}", place.file(), u64::from(place.line())));
+        line(console, format_args!("at {}:{}", place.file(), u64::from(place.line())));
     }
-    line(format_args!("image at {start:#x}; called from, innermost first:"));
+    line(console, format_args!("image at {start:#x}; called from, innermost first:"));
     for address in backtrace() {
-        line(format_args!("  +{:#x} ({address:#x})", address.wrapping_sub(start)));
+        line(console, format_args!("  +{:#x} ({address:#x})", address.wrapping_sub(start)));
     }
     if missing > 0 {
-        line(format_args!("{missing} cores did not stop"));
+        line(console, format_args!("{missing} cores did not stop"));
     } else {
-        line(format_args!("all cores stopped"));
+        line(console, format_args!("all cores stopped"));
     }
     finish()
 }
 
-fn line(text: core::fmt::Arguments<'_>) {
+fn line(console: &Console, text: core::fmt::Arguments<'_>) {
     // Polled never fails; an error of a Display implementation leaves a shorter line.
     let _ = writeln!(Polled, "strato: panic: {text}");
+    console.keep(format_args!("strato: panic: {text}"));
 }
 
 fn finish() -> ! {

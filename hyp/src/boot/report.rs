@@ -52,11 +52,12 @@ pub(super) fn ground(parts: &Parts) {
         ("carved", parts.carved.whole),
         ("tables", parts.carved.tables),
     ];
+    let retained = parts.carved.retained.map(|region| ("retained", region));
     let ram = parts.board.ram.iter().map(|region| ("ram", *region));
     let reserved = parts.board.reserved.iter().map(|region| ("reserved", *region));
     let stacks = parts.carved.stacks.iter();
     let stacks = stacks.flat_map(|of| [("emergency", of.emergency), ("stack", of.stack)]);
-    for (what, region) in ram.chain(reserved).chain(own).chain(stacks) {
+    for (what, region) in ram.chain(reserved).chain(own).chain(stacks).chain(retained) {
         line(parts.console, what, &[region.start, region.end]);
     }
 }

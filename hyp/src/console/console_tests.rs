@@ -1,5 +1,6 @@
 //! Tests of the console over a PL011 that is plain memory: its flags read as "not full, not busy, nothing received".
 
+use super::own::LOG_BYTES;
 use super::*;
 
 fn output(console: &Console) -> std::string::String {
@@ -157,11 +158,11 @@ fn dropped_lines_are_counted_and_reported_before_the_next() {
 #[test]
 fn the_uart_takes_a_fifo_full_at_once_and_the_rest_on_its_interrupt() {
     let console = Console::new();
-    log(&console, Level::Info, &"z".repeat(71));
+    log(&console, Level::Info, &"z".repeat(131));
     assert!(console.attach(Device::simulated(4096), 24_000_000));
-    assert_eq!(console.state.lock_leaf().output.len(), 80 - 32);
+    assert_eq!(console.state.lock_leaf().output.len(), 140 - 64);
     console.on_interrupt();
-    assert_eq!(console.state.lock_leaf().output.len(), 80 - 64);
+    assert_eq!(console.state.lock_leaf().output.len(), 140 - 128);
     console.flush_polled();
     assert_eq!(console.state.lock_leaf().output.len(), 0);
 }

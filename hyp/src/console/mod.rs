@@ -6,17 +6,22 @@
 
 use core::fmt::{self, Write};
 
-use heapless::Vec;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use spin::Once;
 
 use crate::arch::mmio::Device;
 use crate::lock::{CONSOLE, Lock};
 
 mod line;
+mod own;
+mod past;
 mod ring;
 mod uart;
 
 pub use line::LineBuffer;
+use own::OwnLine;
+use past::Assembled;
+pub use past::Past;
 use ring::Ring;
 use uart::Uart;
 
@@ -30,12 +35,12 @@ const LINES_PER_WRITE: usize = 8;
 const LABEL_BYTES: usize = 40;
 /// Bytes that wait for the VM with console input.
 const INPUT_BYTES: usize = 256;
-/// Most bytes of a hypervisor line; the rest is cut off.
-const LOG_BYTES: usize = 240;
 
 /// The machine's console. One exists, in the image's static data.
 pub struct Console {
     state: Lock<State, CONSOLE>,
+    /// The last lines, for after a reset. Outside of the lock: a panic adds to them.
+    past: Once<Past>,
 }
 
 struct State {
@@ -43,6 +48,8 @@ struct State {
     input: Ring<INPUT_BYTES>,
     uart: Option<Uart>,
     dropped: u32,
+    /// The line that is being put.
+    line: Assembled,
 }
 
 impl State {
@@ -74,8 +81,8 @@ impl Console {
     /// Returns a console without a UART: lines wait in the ring until [`Console::attach`].
     #[must_use]
     pub const fn new() -> Self {
-        let state = State { output: Ring::new(), input: Ring::new(), uart: None, dropped: 0 };
-        Self { state: Lock::new(state) }
+        let state = State { output: Ring::new(), input: Ring::new(), uart: None, dropped: 0, line: Assembled::new() };
+        Self { state: Lock::new(state), past: Once::new() }
     }
 
     /// Makes this the place where `log` goes; lines less important than `level` are not even formatted.
@@ -99,28 +106,45 @@ impl Console {
     /// bytes were taken: fewer than all when the ring has no room, or when they end more lines than one call may, and the guest
     /// keeps those.
     pub fn guest_write(&self, label: &str, line: &mut LineBuffer, bytes: &[u8]) -> usize {
+        let (taken, has_lines) = self.take_lines(label, line, bytes);
+        // Once for all lines: the first one fills the FIFO of a UART that is no emulator's.
+        if has_lines {
+            self.state.lock_leaf().send();
+        }
+        taken
+    }
+
+    /// As `guest_write`, without sending; returns whether there is something to send too.
+    #[inline(always)]
+    fn take_lines(&self, label: &str, line: &mut LineBuffer, bytes: &[u8]) -> (usize, bool) {
         let mut lines = 0;
         for (taken, &byte) in bytes.iter().enumerate() {
             let is_taken = match byte {
                 b'\n' if lines == LINES_PER_WRITE => false,
                 b'\n' => {
                     lines += 1;
-                    self.guest_flush(label, line, true)
+                    self.put_lines(label, line, true)
                 }
                 _ if line.push(byte) => true,
                 // To end a full one is as much work as those that line feeds may end, and nothing behind it is taken.
-                _ => return taken + usize::from(lines == 0 && self.put_line(label, line) && line.push(byte)),
+                _ => return (taken + usize::from(lines == 0 && self.put_line(label, line) && line.push(byte)), true),
             };
             if !is_taken {
-                return taken;
+                return (taken, true);
             }
         }
-        bytes.len()
+        (bytes.len(), lines > 0)
     }
 
     /// Sends what waits in `line` as a line of its own; an empty one only if `and_empty`. Returns `false`, with all that
     /// waits still in `line`, when the ring has no room.
     pub fn guest_flush(&self, label: &str, line: &mut LineBuffer, and_empty: bool) -> bool {
+        let is_put = self.put_lines(label, line, and_empty);
+        self.state.lock_leaf().send();
+        is_put
+    }
+
+    fn put_lines(&self, label: &str, line: &mut LineBuffer, and_empty: bool) -> bool {
         let is_settled = line.settle() || (self.put_line(label, line) && line.settle());
         is_settled && ((line.shown().is_empty() && !and_empty) || self.put_line(label, line))
     }
@@ -130,13 +154,19 @@ impl Console {
     fn put_line(&self, label: &str, line: &mut LineBuffer) -> bool {
         let label = label.as_bytes();
         let label = label.get(..LABEL_BYTES).unwrap_or(label);
-        let parts = [b"[", label, b"] ", line.shown(), b"\n"];
-        let length = parts.iter().fold(OWN_BYTES, |sum, part| sum.saturating_add(part.len()));
-        let mut state = self.state.lock_leaf();
+        let mut guard = self.state.lock_leaf();
+        let state = &mut *guard;
+        state.line.clear();
+        for part in [b"[", label, b"] ", line.shown(), b"\n"] {
+            state.line.push(part);
+        }
+        let text = state.line.text();
         // What is left beyond this is for the hypervisor's own lines: no guest can keep a verdict from being said.
-        let is_put = state.output.room() >= length && parts.iter().all(|part| state.output.put(part));
-        state.send();
-        drop(state);
+        let is_put = state.output.room() >= OWN_BYTES + text.len() && state.output.put(text);
+        if let Some(past) = self.past.get().filter(|_| is_put) {
+            past.put(&mut state.line);
+        }
+        drop(guard);
         if is_put {
             line.clear();
         }
@@ -211,7 +241,14 @@ impl Log for Console {
         let mut text = OwnLine::new(record.level());
         // Too long a line is cut off, which is no error here.
         let _ = text.write_fmt(*record.args());
-        self.state.lock_leaf().put_own(text.finish());
+        let text = text.finish();
+        let mut state = self.state.lock_leaf();
+        state.put_own(text);
+        if let Some(past) = self.past.get() {
+            state.line.clear();
+            state.line.push(text);
+            past.put(&mut state.line);
+        }
     }
 
     fn flush(&self) {
@@ -225,45 +262,6 @@ impl Log for Console {
 #[inline(never)]
 pub fn say(level: Level, line: fmt::Arguments<'_>) {
     log::log!(level, "{line}");
-}
-
-/// A line of the hypervisor while it is formatted.
-struct OwnLine(Vec<u8, LOG_BYTES>);
-
-impl OwnLine {
-    fn new(level: Level) -> Self {
-        let prefix = match level {
-            Level::Error => "strato: error: ",
-            Level::Warn => "strato: warning: ",
-            Level::Info => "strato: ",
-            Level::Debug => "strato: debug: ",
-            Level::Trace => "strato: trace: ",
-        };
-        let mut bytes = Vec::new();
-        // The prefix is far shorter than the line.
-        let _ = bytes.extend_from_slice(prefix.as_bytes());
-        Self(bytes)
-    }
-
-    /// Returns the line with its line feed, and three dots where it was cut off.
-    fn finish(&mut self) -> &[u8] {
-        if self.0.is_full() {
-            self.0.truncate(LOG_BYTES - 4);
-            let _ = self.0.extend_from_slice(b"...");
-        }
-        let _ = self.0.push(b'\n');
-        &self.0
-    }
-}
-
-impl Write for OwnLine {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for &byte in text.as_bytes() {
-            let byte = if byte == b'\n' { b' ' } else { byte };
-            self.0.push(byte).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -216,6 +216,7 @@ fn finish(machine: &Machine) -> ! {
     let (ok, failed) = (ok.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
     log::info!("all guests ended, {ok} ok, {failed} failed, at {} ticks", timer::now());
     machine.console.drain();
+    machine.console.forget_past();
     firmware::system_off();
     arch::panic::park()
 }

@@ -12,7 +12,7 @@ use strato_hyp::gic::Gic;
 use crate::plan::System;
 
 fn carved() -> Carved {
-    Carved { whole: Region::new(0, 0), stacks: heapless::Vec::new(), tables: Region::new(0, 0) }
+    Carved { whole: Region::new(0, 0), stacks: heapless::Vec::new(), tables: Region::new(0, 0), retained: None }
 }
 
 impl System {
@@ -47,6 +47,7 @@ impl System {
             carved: carved(),
             spin_page: None,
             shared: Device::simulated(0x1000).shared(),
+            record: None,
             wall: self.wall,
             started_ticks: 0,
         }

@@ -7,7 +7,7 @@ use super::facts::{Facts, Owner, Use};
 use super::join::{hex, names};
 
 /// The hypervisor's own ranges that lie in no other of its ranges.
-const OUTER: [&str; 4] = ["image", "payload", "carved", "ledger"];
+const OUTER: [&str; 5] = ["image", "payload", "carved", "ledger", "retained"];
 
 /// Returns the physical map by rising address, neighbors of one kind joined; adds what is wrong with it.
 pub(super) fn map(facts: &Facts, labels: &[String], wrong: &mut Vec<String>) -> Vec<Piece> {

@@ -6,6 +6,9 @@ use crate::system::Outcome;
 pub mod backtrace;
 pub mod show;
 
+/// How a line begins that the hypervisor said before a warm reset, and says again.
+const BEFORE: &str = "before: ";
+
 /// Whose line it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'t> {
@@ -18,7 +21,7 @@ pub enum Line<'t> {
     },
     /// The hypervisor's: `strato: text`.
     Hypervisor(&'t str),
-    /// Anything else, such as firmware's.
+    /// Anything else, such as firmware's, or what was said before a warm reset.
     Other(&'t str),
 }
 
@@ -26,7 +29,7 @@ impl<'t> Line<'t> {
     /// Returns whose line it is. The hypervisor escapes guests' bytes, so that no guest can forge another's line.
     #[must_use]
     pub fn parse(line: &'t str) -> Self {
-        if let Some(text) = line.strip_prefix("strato: ") {
+        if let Some(text) = line.strip_prefix("strato: ").filter(|text| !text.starts_with(BEFORE)) {
             return Self::Hypervisor(text);
         }
         match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -162,6 +165,13 @@ mod tests {
         assert_eq!(transcript(&ended).outcome("a").map(|(outcome, _)| outcome), Some(Outcome::Exited(0)));
         let again = format!("{restarted}strato: vm a: stopped: access to 0x8\nstrato: vm a: stopped: see its report");
         assert_eq!(transcript(&again).outcome("a"), Some((Outcome::Stopped, "stopped: access to 0x8")));
+    }
+
+    #[test]
+    fn what_was_said_before_a_reset_is_nobodys() {
+        for line in ["strato: before: [a] hello", "strato: before: strato: panic: core 0: oh"] {
+            assert_eq!(Line::parse(line), Line::Other(line));
+        }
     }
 
     #[test]
