@@ -67,8 +67,9 @@ pub fn release_core(cores: &Cores, core: CoreIndex, page: &Device, offset: u16) 
     // core reads with its caches off. Nobody but the core reads it.
     unsafe { pointer.write_volatile(entry) };
     // The boot map had the page as Normal memory, as part of a block: a line that a core took from it by speculation would be
-    // what the core finds. It was never written, so nothing goes back over the word. Ends with the DSB that SEV needs.
+    // what the core finds. It was never written, so nothing goes back over the word.
     maintenance::clean_and_invalidate_to_poc(pointer.addr(), size_of::<u64>());
+    maintenance::dsb_sy(); // the word is there before the core looks
     maintenance::sev();
     Ok(())
 }
