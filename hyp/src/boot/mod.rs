@@ -77,6 +77,9 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
         Some(blob) => device_tree::parse(blob, arch::affinity()).unwrap_or_else(|error| refuse(&error)),
         None => rpi4::without_tree(),
     };
+    if !board.known.routes_console {
+        sign::leave(); // its pins are not mapped
+    }
     board.cut_memory(arch::physical_limit());
     sign::step('4');
     if board.method == CoreMethod::PsciSmc {

@@ -103,6 +103,13 @@ fn a_tree_of_many_nodes_boots_and_one_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn a_board_that_is_called_almost_like_a_pi_is_another_one() {
+    // Its pins are nobody's: the first signs of life end. There is nothing that powers it off.
+    let other = changed(b"raspberrypi,4-model-b", b"raspberrypi,4-model-x");
+    boots(&[(other, false, &["strato: board unknown, 4 cores", GOOD, "all guests ended, 1 ok"])]);
+}
+
+#[test]
 fn a_tree_that_lies_about_devices_is_refused() {
     // Where the bus of the interrupt controller is: at 0, so that its registers are memory; then in the image.
     let bus = |to: u32| {

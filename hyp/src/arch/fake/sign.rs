@@ -15,4 +15,7 @@ pub fn end_line() {}
 pub fn booted() {}
 
 /// Blinks nothing.
+pub fn leave() {}
+
+/// Does nothing on a PC.
 pub fn blink(_code: u32) {}
