@@ -153,6 +153,17 @@ fn sd_says_what_is_missing_before_it_builds_anything() {
     let scratch = Scratch::new("sd");
     let folder = firmware_folder(&scratch);
     let output = scratch.path("card.img").to_string_lossy().into_owned();
+    let there = scratch.path("there.img").to_string_lossy().into_owned();
+    fs::write(&there, "old").unwrap();
+    for (place, more, what) in [
+        (there.as_str(), &[][..], "is there\nhelp: name another place with -o, or say --force"),
+        ("/dev/null", &[], "/dev/null is no file\nhelp: write a file, and copy that to the card"),
+        (&output, &["--size", "1MiB"], "an image cannot have 1MiB\nhelp: say a --size of whole MiB"),
+    ] {
+        let whole = [&["sd", "hello", "--firmware", folder.as_str(), "-o", place], more].concat();
+        let (status, text) = said(&strato(&whole));
+        assert_eq!((status, text.contains(what), text.contains("building")), (Some(2), true, false), "{text}");
+    }
     let sd = |firmware: &str, more: &[&str]| {
         let whole = [&["sd", "hello", "--firmware", firmware, "-o", output.as_str()], more].concat();
         said(&strato(&whole))

@@ -47,24 +47,32 @@ fn exists(what: &str) -> Usage {
     Usage { what: what.to_owned(), fix: "name another place with -o, or say --force to write over it".into() }
 }
 
-/// Writes an image of a card of `bytes` bytes, with one FAT32 partition that has the files of `card`.
+/// Refuses an image that cannot be written whatever is on it. Asked before anything is built, and again by [`image`].
 ///
 /// # Errors
-/// [`Usage`]: the file is there and `is_forced` is not said, it is a device, or `bytes` is too little; or what else writing fails
-/// with. The file is left as it was then.
-pub fn image(card: &Card, path: &Path, bytes: u64, is_forced: bool) -> anyhow::Result<()> {
+/// [`Usage`]: the file is there and `is_forced` is not said, it is a device, or an image cannot have `bytes` bytes.
+pub fn refuse(path: &Path, bytes: u64, is_forced: bool) -> Result<(), Usage> {
     if path.exists() && !path.is_file() {
         let fix = "write a file, and copy that to the card: `sudo dd if=card.img of=/dev/sdX bs=4M conv=fsync`".into();
-        return Err(Usage { what: format!("{} is no file", path.display()), fix }.into());
+        return Err(Usage { what: format!("{} is no file", path.display()), fix });
     }
     if path.exists() && !is_forced {
-        return Err(exists(&format!("{} is there", path.display())).into());
+        return Err(exists(&format!("{} is there", path.display())));
     }
     if !(IMAGE_MIN..=IMAGE_MAX).contains(&bytes) || !bytes.is_multiple_of(1 << 20) {
         let what = format!("an image cannot have {}", size::show(bytes));
         let fix = format!("say a --size of whole MiB from {} to {}", size::show(IMAGE_MIN), size::show(IMAGE_MAX));
-        return Err(Usage { what, fix }.into());
+        return Err(Usage { what, fix });
     }
+    Ok(())
+}
+
+/// Writes an image of a card of `bytes` bytes, with one FAT32 partition that has the files of `card`.
+///
+/// # Errors
+/// [`Usage`]: as [`refuse`], or `bytes` is too little; or what else writing fails with. The file is left as it was then.
+pub fn image(card: &Card, path: &Path, bytes: u64, is_forced: bool) -> anyhow::Result<()> {
+    refuse(path, bytes, is_forced)?;
     let part = PathBuf::from(format!("{}.part", path.display()));
     let written = whole(card, &part, bytes)
         .and_then(|()| fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display())));

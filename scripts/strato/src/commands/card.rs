@@ -41,6 +41,9 @@ pub fn sd(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     only_rpi4(request.board)?;
     let mut firmware = Folder::new(&request.firmware);
     complete(&request.firmware, &mut firmware)?;
+    if write::is_image(&request.output) {
+        write::refuse(&request.output, request.size.unwrap_or(write::IMAGE_MIN), request.is_forced)?;
+    }
     let ready = ready(project, &request.system)?;
     if ready.system.board == Some(Board::QemuVirt) {
         let what = format!("the system `{}` is for board qemu-virt alone", ready.system.name);
