@@ -92,6 +92,7 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
     let peer = info.peer("b")?;
     stream::send(peer, other, quiet)?;
     shares::accept(info, peer, other)?;
+    println!("bench ticks_per_second {}", time::counter_hz());
     println!("bench: ok");
     Ok(())
 }

@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::system::{Board, size};
+
+mod options;
+
+use self::options::ring;
+pub use self::options::{ImageKind, Machine, Serial};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +25,8 @@ Examples:
                                       draw which vCPU ran where, and why it stopped
   cargo strato sd demo --firmware fw -o card.img
                                       make a card that boots a Raspberry Pi 4
+  cargo strato run demo --serial /dev/ttyUSB0 --deliver /srv/tftp
+                                      run a system on a board, and hear it over a serial line
   cargo strato bench --check          measure, and fail when a bar is missed further than accepted
 
 Exit status: 0 passed, 1 a guest or check failed, 2 usage or a bad system file, 69 something is missing, 124 timed out.";
@@ -79,7 +86,7 @@ pub enum Command {
         raw: bool,
         /// Then show each time a guest left for the hypervisor, in a line: guest, PC, trap, room, decision, and the
         /// instructions that the room took (ticks, without --counted)
-        #[arg(long, conflicts_with = "raw")]
+        #[arg(long, conflicts_with_all = ["raw", "serial"])]
         explain: bool,
         /// Explain this VM alone
         #[arg(long, value_name = "NAME", requires = "explain")]
@@ -90,6 +97,9 @@ pub enum Command {
         /// The image
         #[command(flatten)]
         image: ImageKind,
+        /// The board
+        #[command(flatten)]
+        serial: Serial,
     },
     /// Run every scenario on every configuration
     ///
@@ -126,6 +136,9 @@ pub enum Command {
         /// The image
         #[command(flatten)]
         image: ImageKind,
+        /// The board
+        #[command(flatten)]
+        serial: Serial,
     },
     /// Measure the figures of the project; every run gives the same values
     ///
@@ -135,11 +148,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
         /// Only this version of the interrupt controller
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+        #[arg(long, conflicts_with = "serial", value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
         /// Fail when a bar is missed further than accepted
-        #[arg(long)]
+        #[arg(long, conflicts_with = "serial")]
         check: bool,
+        /// The board on the serial line
+        #[arg(long, value_enum, requires = "serial")]
+        board: Option<Board>,
+        /// The board
+        #[command(flatten)]
+        serial: Serial,
     },
     /// Show the hypervisor's sections and biggest symbols; fail when its text misses the bar further than accepted
     Size {
@@ -249,42 +268,4 @@ pub enum Command {
         #[arg(long)]
         source_only: bool,
     },
-}
-
-/// Returns log2 of the 4 KiB frames of a ring.
-fn ring(text: &str) -> Result<u32, String> {
-    let bytes = size::parse(text)?;
-    if bytes.is_power_of_two() && (4 << 10..=64 << 20).contains(&bytes) {
-        Ok((bytes >> 12).trailing_zeros())
-    } else {
-        Err("is no power of two from 4KiB to 64MiB".into())
-    }
-}
-
-/// Which form of the hypervisor.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ImageKind {
-    /// Take the hypervisor that checks itself: its assertions, and the monitor of the page-table protocol. Slower
-    #[arg(long)]
-    pub checked: bool,
-}
-
-/// The machine that QEMU plays.
-#[derive(Clone, Debug, Args)]
-pub struct Machine {
-    /// Board
-    #[arg(long, value_enum, default_value_t = Board::QemuVirt)]
-    pub board: Board,
-    /// Version of the interrupt controller of `qemu-virt` [default: 3]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
-    pub gic: Option<u8>,
-    /// Give board `rpi4` a device tree: that of FILE, or one of this tool's
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub device_tree: Option<Option<PathBuf>>,
-    /// CPU model [default: as the system says, else cortex-a72]
-    #[arg(long)]
-    pub cpu: Option<String>,
-    /// Make every run the same: a tick is an instruction, and cores take turns
-    #[arg(long)]
-    pub counted: bool,
 }

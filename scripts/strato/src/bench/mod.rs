@@ -2,6 +2,7 @@
 //! Owns the one table of bars. Called by `strato bench`; reads transcripts and the hypervisor's ELF, runs nothing.
 
 mod accepted;
+pub mod board;
 mod guarded;
 pub mod rpi4;
 

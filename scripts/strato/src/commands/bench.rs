@@ -6,6 +6,7 @@ use anyhow::ensure;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol};
 
+use super::place::Place;
 use super::{boot, build, ready, report};
 use crate::bench::{self, Row, Sources, TEXT_BAR, miss, sections, text_bytes};
 use crate::exit::{FAILED, PASSED, say};
@@ -13,11 +14,12 @@ use crate::pack::hypervisor;
 use crate::project::Project;
 use crate::qemu::tree::Given;
 use crate::qemu::{Qemu, Virt};
+use crate::serial::{self, Line};
 use crate::system::Board;
 use crate::transcript::Transcript;
 
 /// What the command line asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Whether results are JSON.
     pub is_json: bool,
@@ -25,6 +27,8 @@ pub struct Request {
     pub gic: Option<u8>,
     /// Whether a missed bar fails, unless the miss is accepted.
     pub is_check: bool,
+    /// The board that is measured instead.
+    pub line: Option<Line>,
 }
 
 /// Measures every figure; with `is_check` a missed bar gives status 1, unless the miss is accepted.
@@ -32,6 +36,9 @@ pub struct Request {
 /// # Errors
 /// QEMU or the toolchain is missing, a run failed, or a figure is not there.
 pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
+    if let Some(line) = request.line {
+        return on_board(project, line, request.is_json);
+    }
     let qemu = Qemu::find()?;
     let elf = std::fs::read(project.hypervisor()?)?;
     let text_bytes = text_bytes(&sections(&elf)?);
@@ -92,6 +99,19 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
     Ok(if rows.iter().all(Row::is_accepted) { PASSED } else { FAILED })
 }
 
+/// Measures what takes time on a board.
+fn on_board(project: &mut Project, line: Line, is_json: bool) -> anyhow::Result<u8> {
+    let place = Place::Board(line);
+    let (bench, hello) = (passed(project, &place, "bench")?, passed(project, &place, "hello")?);
+    let times = bench::board::times(serial::NAME, &bench, &hello)?;
+    if is_json {
+        say(serde_json::to_string_pretty(&times)?)?;
+    } else {
+        say(bench::board::table(&times).trim_end())?;
+    }
+    Ok(PASSED)
+}
+
 // The machine that counts.
 fn machine(gic: u8) -> Virt {
     Virt {
@@ -108,11 +128,15 @@ fn machine(gic: u8) -> Virt {
 
 // The same machine and the same image give the same instructions each time.
 fn counted(project: &mut Project, qemu: &Qemu, machine: &Virt, system: &str) -> anyhow::Result<Transcript> {
+    passed(project, &Place::Qemu(qemu.clone(), machine.clone()), system)
+}
+
+fn passed(project: &mut Project, place: &Place, system: &str) -> anyhow::Result<Transcript> {
     let ready = ready(project, system)?;
-    let image = build::image(project, &ready, Some(machine.cores))?;
+    let image = build::image(project, &ready, Some(place.cores()))?;
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
-    let run = boot::boot(qemu, machine, &image, &ready, limit, |_| {})?;
-    let board = machine.board();
+    let run = boot::boot(place, &image, &ready, limit, |_| {})?;
+    let board = place.board();
     let lines = run.transcript.lines.join("\n");
     ensure!(run.reasons.is_empty(), "`{system}` failed on {board}: {}\n{lines}", run.reasons.join("; "));
     Ok(run.transcript)

@@ -1,4 +1,4 @@
-//! Boots a packed system in QEMU and judges the run. Called by `run`, `test` and `bench`; prints nothing itself.
+//! Boots a packed system in QEMU or on a board and judges the run. Called by `run`, `test` and `bench`; prints nothing itself.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,20 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Ready;
+use super::place::Place;
+use crate::machine::End;
+use crate::machine::session::{self, Heard};
+use crate::pack::hypervisor;
 use crate::qemu::monitor::Monitor;
-use crate::qemu::session::{self, End};
+use crate::qemu::process::Process;
 use crate::qemu::tree::{self, Given};
 use crate::qemu::{Qemu, Virt};
 use crate::report::follow::Follower;
 use crate::scenario;
-use crate::system::Board;
+use crate::serial::board::Board;
+use crate::system::System;
 use crate::trace;
-use crate::transcript::backtrace::{Symbols, address_after};
-use crate::transcript::{Line, Transcript};
+use crate::transcript::Transcript;
 
 /// A file that is removed with the value.
 #[derive(Debug)]
@@ -93,6 +97,8 @@ impl<'a> DeviceTree<'a> {
 pub struct Run {
     /// What it printed.
     pub transcript: Transcript,
+    /// What a board's serial line brought before it: of its firmware, and of what ran before.
+    pub before: Vec<String>,
     /// How it ended.
     pub end: End,
     /// Why it is not as expected; nothing when it passed.
@@ -103,126 +109,118 @@ pub struct Run {
     pub rings: Vec<Vec<u8>>,
 }
 
-/// What a Raspberry Pi 4 prints first, a character a step, before there is a console.
-const BOOT_LINE: &str = "strato: boot 12345";
-
-/// Returns what is wrong with the first signs of life.
-fn signs(machine: &Virt, transcript: &Transcript) -> Option<String> {
-    let first = transcript.lines.first().map_or("", String::as_str);
-    let is_good = machine.board != Board::Rpi4 || first == BOOT_LINE;
-    (!is_good).then(|| format!("the first line was not `{BOOT_LINE}`, but `{first}`"))
-}
-
 /// Boots `image`, the packed form of `ready`, and hands each line to `on_line`.
 ///
 /// # Errors
-/// QEMU does not start, or the image cannot be written.
+/// QEMU or the board does not start, or the image cannot be written.
 pub fn boot(
-    qemu: &Qemu,
-    machine: &Virt,
+    place: &Place,
     image: &[u8],
     ready: &Ready,
     limit: Duration,
-    mut on_line: impl FnMut(&str),
+    on_line: impl FnMut(&str),
 ) -> anyhow::Result<Run> {
-    let file = Scratch::new(image)?;
-    let mut transcript = Transcript::default();
-    let entered_at = ready.system.entered_at;
-    let tree = DeviceTree::of(&machine.device_tree)?;
-    let mut command = qemu.command(machine, entered_at, file.path(), tree.path());
-    let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings)).transpose()?;
-    let mut follower = ready.system.is_followed.then(Follower::default);
-    let mut lost = Vec::new();
-    let mut rings: Vec<Scratch> = Vec::new();
-    let hear = |line: &str| {
-        if let (Some((start, bytes)), Some(monitor)) = (trace::announced(line), &monitor) {
-            match Scratch::new(&[]) {
-                Ok(ring) => {
-                    monitor.want(start, bytes, ring.path());
-                    rings.push(ring);
-                }
-                Err(why) => lost.push(format!("{why:#}")),
-            }
-            return ControlFlow::Continue(());
+    let mut ear = Ear::new(&ready.system, on_line);
+    let (end, executed) = match place {
+        Place::Qemu(qemu, machine) => in_qemu(qemu, machine, image, &mut ear, limit)?,
+        Place::Board(line) => {
+            let mut board = Board::start(line, image)?;
+            (session::run(&mut board, limit, |heard| ear.hear(heard, None))?, None)
         }
-        let followed = follower.as_mut().map_or(Ok(Some(line.to_owned())), |follower| follower.line(line));
-        let shown = followed.unwrap_or_else(|why| {
-            lost.push(why);
-            Some(line.to_owned())
-        });
-        if let Some(line) = shown {
-            on_line(&line);
-            transcript.lines.push(line);
-        }
-        // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
-        let is_last = entered_at.refusal().is_some_and(|refusal| line.starts_with(refusal));
-        if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let end = session::run_to(command, limit, hear, || monitor.as_ref().is_some_and(Monitor::end_now))?;
+    let Ear { transcript, before, lost, rings, .. } = ear;
     let mut reasons = scenario::judge(&ready.system, &transcript, &end);
-    if machine.is_counted {
+    if place.is_counted() {
         reasons.extend(scenario::judge_counted(&ready.system, &transcript));
     }
     reasons.extend(lost);
-    reasons.extend(signs(machine, &transcript));
-    let executed = monitor.and_then(Monitor::instructions);
-    let executed = executed.filter(|_| machine.is_counted);
-    let instructions = executed.and_then(|executed| transcript.instructions(machine.cores, executed));
+    if place.is_rpi4() {
+        reasons.extend(scenario::judge_signs(&transcript, &end));
+    }
+    reasons.extend(scenario::judge_image(&ready.system, hypervisor::build_id(image), &transcript));
+    let executed = executed.filter(|_| place.is_counted());
+    let instructions = executed.and_then(|executed| transcript.instructions(place.cores(), executed));
     let rings = rings.iter().map(|ring| std::fs::read(ring.path())).collect::<Result<_, _>>();
     let rings = rings.context("cannot read what the machine's cores wrote down")?;
-    Ok(Run { transcript, end, reasons, instructions, rings })
+    Ok(Run { transcript, before, end, reasons, instructions, rings })
 }
 
-/// Resolves the addresses in reports to functions and lines.
-#[derive(Debug, Default)]
-pub struct Resolver {
-    hypervisor: Vec<u8>,
-    guests: Vec<(String, Vec<u8>)>,
+/// Boots `image` in QEMU; returns how that ended, and what QEMU counted.
+fn in_qemu(
+    qemu: &Qemu,
+    machine: &Virt,
+    image: &[u8],
+    ear: &mut Ear<'_, impl FnMut(&str)>,
+    limit: Duration,
+) -> anyhow::Result<(End, Option<u64>)> {
+    let file = Scratch::new(image)?;
+    let tree = DeviceTree::of(&machine.device_tree)?;
+    let mut command = qemu.command(machine, ear.system.entered_at, file.path(), tree.path());
+    let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings)).transpose()?;
+    let mut process = Process::start(command, monitor.as_ref())?;
+    let end = session::run(&mut process, limit, |heard| ear.hear(heard, monitor.as_ref()))?;
+    // The monitor has its last word when the process has ended.
+    drop(process);
+    Ok((end, monitor.and_then(Monitor::instructions)))
 }
 
-impl Resolver {
-    /// Returns a resolver for a hypervisor and the images of a system; a file that cannot be read resolves nothing.
-    #[must_use]
-    pub fn new(hypervisor: &Path, ready: &Ready) -> Self {
-        let read = |path: &Path| std::fs::read(path).unwrap_or_default();
-        let vms = ready.system.vms.iter().zip(&ready.images);
-        let guests = vms.map(|(vm, loaded)| (vm.label.value.clone(), read(&loaded.file))).collect();
-        Self { hypervisor: read(hypervisor), guests }
+/// What is made of the lines of one run.
+struct Ear<'r, F> {
+    system: &'r System,
+    on_line: F,
+    follower: Option<Follower>,
+    transcript: Transcript,
+    before: Vec<String>,
+    lost: Vec<String>,
+    rings: Vec<Scratch>,
+}
+
+impl<'r, F: FnMut(&str)> Ear<'r, F> {
+    fn new(system: &'r System, on_line: F) -> Self {
+        let follower = system.is_followed.then(Follower::default);
+        let (transcript, before, lost, rings) = (Transcript::default(), Vec::new(), Vec::new(), Vec::new());
+        Self { system, on_line, follower, transcript, before, lost, rings }
     }
 
-    /// Returns the functions and lines that a line of the transcript points at, to be shown under it.
-    #[must_use]
-    pub fn explain(&self, line: &str) -> Vec<String> {
-        match Line::parse(line) {
-            Line::Guest { label, text } => return self.explain_guest(label, text),
-            Line::Hypervisor(_) => {}
-            Line::Other(_) => return Vec::new(),
+    fn hear(&mut self, heard: Heard<'_>, monitor: Option<&Monitor>) -> ControlFlow<()> {
+        match heard {
+            Heard::Before(line) => {
+                (self.on_line)(line);
+                self.before.push(line.to_owned());
+            }
+            Heard::Begins => {
+                self.before.append(&mut self.transcript.lines);
+                self.lost.clear();
+                self.follower = self.system.is_followed.then(Follower::default);
+            }
+            Heard::Line(line) => return self.line(line, monitor),
         }
-        if line.starts_with("strato: panic: ") {
-            let Some(address) = address_after(line, "+") else { return Vec::new() };
-            // A return address points behind its call.
-            return resolve(&self.hypervisor, address.saturating_sub(1));
+        ControlFlow::Continue(())
+    }
+
+    fn line(&mut self, line: &str, monitor: Option<&Monitor>) -> ControlFlow<()> {
+        if let (Some((start, bytes)), Some(monitor)) = (trace::announced(line), monitor) {
+            match Scratch::new(&[]) {
+                Ok(ring) => {
+                    monitor.want(start, bytes, ring.path());
+                    self.rings.push(ring);
+                }
+                Err(why) => self.lost.push(format!("{why:#}")),
+            }
+            return ControlFlow::Continue(());
         }
-        let named = |(label, _): &&(String, Vec<u8>)| line.contains(&format!("vm {label}: "));
-        let Some((_, file)) = self.guests.iter().find(named) else { return Vec::new() };
-        let mut frames: Vec<String> = address_after(line, "pc ").into_iter().flat_map(|pc| resolve(file, pc)).collect();
-        // The caller, which the link register names only until a call was made; so it comes with a `?`.
-        let caller = address_after(line, "lr ").filter(|lr| *lr != 0).map(|lr| resolve(file, lr.saturating_sub(1)));
-        frames.extend(caller.into_iter().flatten().map(|frame| format!("{frame} ?")));
-        frames
+        let followed = self.follower.as_mut().map_or(Ok(Some(line.to_owned())), |follower| follower.line(line));
+        let shown = followed.unwrap_or_else(|why| {
+            self.lost.push(why);
+            Some(line.to_owned())
+        });
+        if let Some(line) = shown {
+            (self.on_line)(&line);
+            self.transcript.lines.push(line);
+        }
+        // A core that was entered at the wrong level has nothing but the UART: it cannot power off.
+        let is_last = self.system.entered_at.refusal().is_some_and(|refusal| line.starts_with(refusal));
+        if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
-
-    // What a guest writes leads to its own image only.
-    fn explain_guest(&self, label: &str, text: &str) -> Vec<String> {
-        let Some(address) = text.strip_prefix("panic: ").and_then(|rest| address_after(rest, "called from ")) else {
-            return Vec::new();
-        };
-        let own = self.guests.iter().find(|(name, _)| name == label);
-        own.map(|(_, file)| resolve(file, address.saturating_sub(1))).unwrap_or_default()
-    }
-}
-
-fn resolve(file: &[u8], address: u64) -> Vec<String> {
-    Symbols::of(file).map(|symbols| symbols.resolve(address)).unwrap_or_default()
 }

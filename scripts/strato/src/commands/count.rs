@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Ready;
-use super::boot;
+use super::place::Place;
+use super::{Ready, boot};
 use crate::qemu::{Qemu, Virt};
 use crate::system::System;
 
@@ -43,11 +43,11 @@ pub fn count(
     ready: &Ready,
     counting: Counting,
 ) -> Result<Option<u64>, String> {
-    let machine = Virt { is_counted: true, ..machine.clone() };
+    let place = Place::Qemu(qemu.clone(), Virt { is_counted: true, ..machine.clone() });
     // All cores share one thread of the host, and the limit is that of a run in parallel.
     let limit = Duration::from_secs(4 * u64::from(ready.system.time_limit_s));
     let once = || {
-        let run = boot::boot(qemu, &machine, image, ready, limit, |_| {}).map_err(|error| format!("{error:#}"))?;
+        let run = boot::boot(&place, image, ready, limit, |_| {}).map_err(|error| format!("{error:#}"))?;
         match run.reasons.first() {
             None => Ok(run.instructions),
             Some(reason) => Err(format!("the counted run: {reason}")),

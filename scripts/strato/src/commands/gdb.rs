@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 
 use super::boot::{DeviceTree, Scratch};
-use super::{build, machine_of, ready};
+use super::place::machine_of;
+use super::{build, ready};
 use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED};
 use crate::project::Project;

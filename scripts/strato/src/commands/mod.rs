@@ -1,25 +1,26 @@
 //! One file per subcommand: each strings rooms together and prints. Called by `main`; no room calls a command.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::{Cli, Command, ImageKind, Machine};
-use crate::exit::Usage;
+use crate::cli::{Cli, Command, ImageKind};
 use crate::image::load::{self, Loaded};
+use crate::machine::signals;
 use crate::project::{Form, Project};
-use crate::qemu::tree::Given;
-use crate::qemu::{Qemu, Virt, session};
 use crate::system::{self, Board, Source, System};
 
 pub mod bench;
 pub mod boot;
 pub mod build;
 pub mod card;
+pub mod cases;
 pub mod count;
 pub mod gdb;
 pub mod lint;
+pub mod place;
 pub mod report;
+pub mod resolve;
 pub mod run;
 pub mod test;
 pub mod trace;
@@ -30,7 +31,7 @@ pub mod trace;
 /// `exit::status` tells the status of each.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     let mut project = Project::find()?;
-    session::catch_signals().context("cannot catch signals")?;
+    signals::catch().context("cannot catch signals")?;
     match cli.command {
         Command::Build { system, image } => {
             project.take(form(image));
@@ -41,18 +42,20 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             project.take(form(image));
             build::pack(&mut project, &system, &output)
         }
-        Command::Run { system, machine, cores, timeout, raw, explain, vm, ring, image } => {
+        Command::Run { system, machine, serial, cores, timeout, raw, explain, vm, ring, image } => {
             project.take(form(image));
             let explain = explain.then_some(run::Explain { ring_order: ring, vm });
-            run::run(&mut project, &run::Request { system, machine, cores, timeout_s: timeout, is_raw: raw, explain })
+            let request = run::Request { system, machine, serial, cores, timeout_s: timeout, is_raw: raw, explain };
+            run::run(&mut project, &request)
         }
         Command::Trace { system, output, svg, ring, machine, cores, timeout, image } => {
             project.take(form(image));
             let request = trace::Request { system, machine, cores, timeout_s: timeout, ring_order: ring, output, svg };
             trace::trace(&mut project, &request)
         }
-        Command::Bench { json, gic, check } => {
-            bench::bench(&mut project, bench::Request { is_json: json, gic, is_check: check })
+        Command::Bench { json, gic, check, board, serial } => {
+            let line = place::line(&serial, board)?;
+            bench::bench(&mut project, bench::Request { is_json: json, gic, is_check: check, line })
         }
         Command::Size { symbols } => bench::size(&mut project, symbols),
         Command::Gdb { system, machine, cores } => gdb::gdb(&mut project, &system, &machine, cores),
@@ -65,14 +68,16 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Doctor { board, card } => card::doctor(board, &card),
         Command::Lint { source_only } => lint::lint(&mut project, source_only),
-        Command::Test { filter, json, board, device_tree, gic, cores, counted, long, jobs, image } => {
+        Command::Test { filter, json, board, device_tree, serial, gic, cores, counted, long, jobs, image } => {
             project.take(form(image));
-            let device_tree = given(board.unwrap_or(Board::QemuVirt), device_tree.as_ref())?;
+            let device_tree = place::given(board.unwrap_or(Board::QemuVirt), device_tree.as_ref())?;
+            let line = place::line(&serial, board)?;
             test::test(
                 &mut project,
-                &test::Request {
+                &cases::Request {
                     board,
                     device_tree,
+                    line,
                     filter,
                     is_json: json,
                     gic,
@@ -83,45 +88,6 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
                 },
             )
         }
-    }
-}
-
-/// Returns the machine that the command line and the system ask for.
-///
-/// # Errors
-/// [`Usage`]: the board does not have so many cores, or that interrupt controller; [`Missing`](crate::exit::Missing): this QEMU does not have the board.
-pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &System) -> anyhow::Result<Virt> {
-    let wrong =
-        |what: &str| Usage { what: what.to_owned(), fix: "leave the option out, or take --board qemu-virt".into() };
-    let (gic, cores) = match asked.board {
-        Board::QemuVirt => (asked.gic.unwrap_or(3), cores.unwrap_or(system.cores)),
-        Board::Rpi4 => {
-            if asked.gic.is_some_and(|gic| gic != 2) {
-                return Err(wrong("a Raspberry Pi 4 has a GICv2").into());
-            }
-            if cores.is_some_and(|cores| cores != 4) {
-                return Err(wrong("a Raspberry Pi 4 has 4 cores").into());
-            }
-            qemu.needs_rpi4()?;
-            (2, 4)
-        }
-    };
-    let cpu = asked.cpu.clone().unwrap_or_else(|| system.cpu.into());
-    let device_tree = given(asked.board, asked.device_tree.as_ref())?;
-    let is_counted = asked.counted;
-    Ok(Virt { board: asked.board, gic, cores, cpu, device_tree, is_counted, is_traced: false, gdb_port: None })
-}
-
-/// Returns which device tree `--device-tree` asks for.
-fn given(board: Board, asked: Option<&Option<PathBuf>>) -> Result<Given, Usage> {
-    match asked {
-        None => Ok(Given::Nothing),
-        Some(_) if board != Board::Rpi4 => {
-            let what = "QEMU's machine `virt` makes its own device tree".to_owned();
-            Err(Usage { what, fix: "leave --device-tree out, or take --board rpi4".into() })
-        }
-        Some(None) => Ok(Given::Own),
-        Some(Some(file)) => Ok(Given::File(file.clone())),
     }
 }
 

@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::boot::Scratch;
-use super::{Ready, build, machine_of, ready};
+use super::place::machine_of;
+use super::{Ready, build, ready};
 use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED, Usage, say};
+use crate::machine::session::{self, Heard};
 use crate::project::Project;
 use crate::qemu::monitor::Monitor;
-use crate::qemu::{Qemu, Virt, session};
+use crate::qemu::process::Process;
+use crate::qemu::{Qemu, Virt};
 use crate::report::facts::{self, Facts};
 use crate::report::{join, predict, show};
 use crate::system::Board;
@@ -42,7 +45,7 @@ pub fn report(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let ready = ready(project, &request.system)?;
     let images = ready.images.iter().map(|loaded| &loaded.image);
     let promises = predict::promises(&ready.system, images, &std::fs::read(project.hypervisor()?)?)?;
-    if request.machine.board != Board::QemuVirt {
+    if request.machine.board == Some(Board::Rpi4) {
         let what = "what is where is predicted for qemu-virt alone".to_owned();
         return Err(Usage { what, fix: "leave --board out".into() }.into());
     }
@@ -70,8 +73,10 @@ pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) 
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
     let mut command = qemu.command(machine, ready.system.entered_at, file.path(), None);
     // A counted machine's command line names the monitor's socket.
-    let _monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0)).transpose()?;
-    let end = session::run(command, limit, |line| {
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0)).transpose()?;
+    let mut process = Process::start(command, monitor.as_ref())?;
+    let end = session::run(&mut process, limit, |heard| {
+        let Heard::Line(line) = heard else { return ControlFlow::Continue(()) };
         transcript.lines.push(line.to_owned());
         if line.strip_prefix("strato: ") == Some(facts::END) {
             ControlFlow::Break(())

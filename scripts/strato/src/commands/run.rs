@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::boot::{self, Resolver};
-use super::{build, machine_of, ready, trace};
-use crate::cli::Machine;
+use super::place::{self, Place};
+use super::resolve::Resolver;
+use super::{boot, build, ready, trace};
+use crate::cli::{Machine, Serial};
 use crate::exit::{FAILED, INTERRUPTED, PASSED, TIMED_OUT, Usage, say, say_in_color};
+use crate::machine::End;
 use crate::project::Project;
-use crate::qemu::session::End;
-use crate::qemu::{Qemu, Virt};
 use crate::system::System;
 use crate::trace::explain;
 use crate::transcript::show::Palette;
@@ -20,6 +20,8 @@ pub struct Request {
     pub system: String,
     /// The machine.
     pub machine: Machine,
+    /// The board, if it is to run on one.
+    pub serial: Serial,
     /// Cores, or as the system says.
     pub cores: Option<u8>,
     /// Time limit, or as the system says.
@@ -42,14 +44,17 @@ pub struct Explain {
 /// Boots a system and returns 0 when every VM ended as expected.
 ///
 /// # Errors
-/// QEMU or the toolchain is missing, the system is refused, or a build failed.
+/// QEMU or the toolchain is missing, the serial line cannot be had, the system is refused, or a build failed.
 pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
-    let qemu = Qemu::find()?;
+    place::can_be_had(&request.serial, request.machine.board)?;
     let mut ready = ready(project, &request.system)?;
     ready.system.is_followed &= !request.is_raw;
-    let machine = machine_of(&qemu, &request.machine, request.cores, &ready.system)?;
-    let machine = Virt { is_traced: request.explain.is_some(), ..machine };
-    let cores = machine.cores;
+    let mut place = place::of(&request.machine, &request.serial, request.cores, &ready.system)?;
+    match &mut place {
+        Place::Qemu(_, virt) => virt.is_traced = request.explain.is_some(),
+        Place::Board(line) => line.is_typed = ready.system.vms.iter().any(|vm| vm.has_console_input),
+    }
+    let cores = place.cores();
     let image = match &request.explain {
         Some(explain) => {
             known_vm(&ready.system, explain.vm.as_deref())?;
@@ -74,7 +79,7 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     };
     // The machine runs to its end even when nobody reads on, so that nothing of it stays behind.
     let mut shown = Ok(());
-    let run = boot::boot(&qemu, &machine, &image, &ready, limit, |line| {
+    let run = boot::boot(&place, &image, &ready, limit, |line| {
         if shown.is_ok() {
             shown = show(line);
         }
@@ -84,7 +89,7 @@ pub fn run(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         eprintln!("{instructions} instructions, of all cores together");
     }
     if let Some(explain) = &request.explain {
-        let trace = trace::of(&run, &ready, &machine)?;
+        let trace = trace::of(&run, &ready, place.is_counted())?;
         let files = trace::files(&ready);
         explain::lines(&trace, &trace::symbols(&files), explain.vm.as_deref()).iter().try_for_each(say)?;
     }
@@ -116,8 +121,10 @@ pub(super) fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
         anstream::eprintln!("  {reason}");
     }
     Ok(match run.end {
-        End::TimedOut => TIMED_OUT,
+        End::TimedOut | End::Silent { .. } => TIMED_OUT,
         End::Interrupted => INTERRUPTED,
-        End::PoweredOff { .. } | End::Failed { .. } | End::Told | End::TooLong => FAILED,
+        End::PoweredOff { .. } | End::Failed { .. } | End::Told | End::TooLong | End::Lost { .. } | End::BeganAgain => {
+            FAILED
+        }
     })
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 
 use super::boot::{self, Run};
+use super::place::{Place, machine_of};
 use super::run::verdict;
-use super::{Ready, build, machine_of, ready};
+use super::{Ready, build, ready};
 use crate::cli::Machine;
 use crate::exit::say;
 use crate::project::Project;
@@ -45,8 +46,10 @@ pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let machine = Virt { is_traced: true, ..machine_of(&qemu, &request.machine, request.cores, &ready.system)? };
     let image = build::traced_image(project, &ready, machine.cores, request.ring_order)?;
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
-    let run = boot::boot(&qemu, &machine, &image, &ready, limit, |_| {})?;
-    let trace = of(&run, &ready, &machine)?;
+    let is_counted = machine.is_counted;
+    let place = Place::Qemu(qemu, machine);
+    let run = boot::boot(&place, &image, &ready, limit, |_| {})?;
+    let trace = of(&run, &ready, is_counted)?;
     let output = match (&request.output, &request.svg) {
         (None, None) => Some(Path::new("trace.json")),
         (output, _) => output.as_deref(),
@@ -71,13 +74,13 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// They wrote nothing, or what was read is no ring.
-pub fn of(run: &Run, ready: &Ready, machine: &Virt) -> anyhow::Result<Trace> {
+pub fn of(run: &Run, ready: &Ready, is_counted: bool) -> anyhow::Result<Trace> {
     let lines = run.transcript.lines.join("\n");
     ensure!(!run.rings.is_empty(), "no core wrote anything down ({:?})\n{lines}", run.end);
     let cores = run.rings.iter().map(|ring| Core::read(ring));
     let cores: Vec<Core> = cores.collect::<Result<_, _>>().map_err(|why| anyhow!("a ring cannot be read: {why}"))?;
     let vms = ready.system.vms.iter().map(|vm| vm.label.value.clone()).collect();
-    Ok(Trace { system: ready.system.name.clone(), vms, is_counted: machine.is_counted, cores })
+    Ok(Trace { system: ready.system.name.clone(), vms, is_counted, cores })
 }
 
 /// Returns the ELF file of each VM; one that cannot be read resolves nothing.

@@ -44,6 +44,15 @@ pub fn flatten(file: &[u8]) -> anyhow::Result<Flat> {
     Ok(Flat { bytes })
 }
 
+/// Returns the first eight bytes of the build id in a flat image, as the hypervisor prints it, if there is one.
+#[must_use]
+pub fn build_id(image: &[u8]) -> Option<u64> {
+    // An ELF note (System V ABI, "Note Section"): the lengths of owner and id, type 3 (NT_GNU_BUILD_ID), the owner.
+    const HEAD: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let start = image.windows(HEAD.len()).position(|bytes| bytes == HEAD)? + HEAD.len();
+    image.get(start..)?.first_chunk().map(|id| u64::from_be_bytes(*id))
+}
+
 impl Flat {
     /// Overwrites the first instructions of `function`, a path as Rust writes it; `file` is the ELF file that was flattened.
     ///

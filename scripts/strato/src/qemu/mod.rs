@@ -8,7 +8,7 @@ use crate::exit::Missing;
 use crate::system::{Board, Level};
 
 pub mod monitor;
-pub mod session;
+pub mod process;
 pub mod tree;
 
 /// The program that is looked for.

@@ -2,15 +2,21 @@
 //! Called by `run` and `test`. Never runs anything.
 
 use crate::glob;
+use crate::machine::End;
 use crate::pack::damage::Damage;
-use crate::qemu::session::End;
 use crate::system::{Outcome, System};
 use crate::transcript::{Line, Transcript};
+
+/// Where a person finds what to look at when a board says nothing.
+pub const SILENCE: &str = "docs/raspberry-pi-4.md, \"When it is silent\", says what to look at";
 
 /// Returns why the run is not as expected; nothing when it passed.
 #[must_use]
 pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String> {
     let mut reasons = Vec::new();
+    if let End::Silent { seconds, last } = end {
+        return vec![silence(*seconds, last.as_deref())];
+    }
     if let Some(refusal) = system.entered_at.refusal() {
         if *end != End::Told || transcript.lines.len() != 1 {
             reasons.push(format!("the hypervisor did not print, as its only line: {refusal}..."));
@@ -28,6 +34,12 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::Interrupted => reasons.push("interrupted".into()),
         End::TooLong => reasons.push("the transcript is longer than a run may print".into()),
+        End::Lost { why } => {
+            reasons.push(format!("the serial line went away: {why}; is the adapter still plugged in?"));
+            return reasons; // what was not heard follows from that
+        }
+        End::BeganAgain => reasons.push("the board started again by itself".into()),
+        End::Silent { .. } => {}
     }
     if !report.is_empty() {
         let lost = first_absent(report.iter().copied(), transcript.hypervisor(), glob::matches);
@@ -54,11 +66,55 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     reasons
 }
 
+/// What a Raspberry Pi 4 prints first, a character a step, before there is a console.
+const BOOT_LINE: &str = "strato: boot 12345";
+
+/// Returns what is wrong with the first signs of life of a Raspberry Pi 4.
+#[must_use]
+pub fn judge_signs(transcript: &Transcript, end: &End) -> Option<String> {
+    let first = transcript.lines.first().map_or("", String::as_str);
+    if first == BOOT_LINE || matches!(end, End::Silent { .. }) {
+        return None;
+    }
+    let reason = format!("the first line was not `{BOOT_LINE}`, but `{first}`");
+    let is_stuck = transcript.lines.len() == 1 && BOOT_LINE.starts_with(first);
+    Some(if is_stuck { format!("{reason}, and nothing came behind it: {SILENCE}") } else { reason })
+}
+
+/// Returns that something else ran than `system` on the hypervisor with this build id, if that is what was said.
+#[must_use]
+pub fn judge_image(system: &System, id: Option<u64>, transcript: &Transcript) -> Option<String> {
+    let mut builds = transcript.hypervisor().filter_map(|text| text.strip_prefix("version ")?.split_once(", build "));
+    let (found, expected) = (builds.next().map(|(_, found)| found), id.map(|id| format!("{id:016x}")));
+    if let (Some(found), Some(expected)) = (found, expected)
+        && found != expected
+    {
+        return Some(format!("what ran is build {found}, not {expected}: the image did not get there"));
+    }
+    let mut vms = transcript.hypervisor().filter(|text| text.contains(" bytes of ram, "));
+    let other = vms.find_map(|text| {
+        text.strip_prefix("vm ")?.split_once(": ").map(|(label, _)| label).filter(|label| system.find(label).is_none())
+    })?;
+    Some(format!("what ran has a VM `{other}`: the image did not get there"))
+}
+
 /// Returns why a counted run is not what is expected of counted runs alone.
 #[must_use]
 pub fn judge_counted(system: &System, transcript: &Transcript) -> Vec<String> {
     let vms = 0..system.vms.len();
     vms.filter_map(|number| unprinted(system, number, &system.expect.counted, transcript)).collect()
+}
+
+// Why a board's run did not begin.
+fn silence(seconds: u64, last: Option<&str>) -> String {
+    match last {
+        None => format!("nothing came from the board within {seconds} s: {SILENCE}"),
+        Some(last) => {
+            format!(
+                "the board said something within {seconds} s, but nothing of Strato's; at last: `{last}`: {SILENCE}"
+            )
+        }
+    }
 }
 
 // Why VM `number` did not print its lines of `expected` in order, if it did not.

@@ -112,6 +112,20 @@ impl Transcript {
     }
 }
 
+/// Returns whether the hypervisor prints nothing behind this line: all guests have ended, boot was refused, or it panicked.
+#[must_use]
+pub fn is_last(line: &str) -> bool {
+    let Line::Hypervisor(text) = Line::parse(line) else { return false };
+    match text.strip_prefix("panic: ") {
+        Some(text) => {
+            text == "all cores stopped"
+                || text.ends_with(" cores did not stop")
+                || text == "panic while reporting a panic"
+        }
+        None => ["all guests ended, ", "cannot boot: ", "entered at "].iter().any(|start| text.starts_with(start)),
+    }
+}
+
 fn outcome(what: &str) -> Option<(Outcome, &str)> {
     if let Some(code) = what.strip_prefix("ended, exit code ") {
         let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
@@ -178,6 +192,25 @@ mod tests {
     fn a_guest_that_talks_of_panic_is_no_panic() {
         assert_eq!(transcript("[a] strato: panic: at home").panic(), None);
         assert_eq!(transcript("strato: panic: core 0: oh").panic(), Some("panic: core 0: oh"));
+    }
+
+    #[test]
+    fn the_last_line_is_known_and_no_guest_writes_it() {
+        for last in [
+            "strato: all guests ended, 1 ok, 0 failed, at 8953561 ticks",
+            "strato: cannot boot: packed system refused: checksum: wrong",
+            "strato: entered at EL1, but it must be entered at EL2",
+            "strato: panic: all cores stopped",
+            "strato: panic: 2 cores did not stop",
+            "strato: panic: panic while reporting a panic",
+        ] {
+            assert!(is_last(last), "{last}");
+            assert!(!is_last(&format!("[a] {last}")), "{last}");
+        }
+        for other in ["strato: audit: all memory is back", "strato: panic: at hyp/src/a.rs:1", "all guests ended, 1 ok"]
+        {
+            assert!(!is_last(other), "{other}");
+        }
     }
 
     #[test]
