@@ -190,10 +190,13 @@ fn a_board_that_starts_again_by_itself_has_failed() {
     let mut kept = None;
     let run = run_as("touch $started", 60, 60, &[], |mut board| {
         thread::sleep(Duration::from_secs(1));
-        say(&mut board, &[b"strato: boot 12345\r\n", b"strato: boot 12345\r\n"]);
+        let again = b"strato: boot 12345\r\nstrato: before: strato: vm a: ended, exit code 0\r\n";
+        say(&mut board, &[b"strato: boot 12345\r\n", again, b"strato: boot 1"]);
         kept = Some(board);
     });
-    assert_eq!(run.unwrap().reasons, ["the board started again by itself", "`a` had to end ok, but never ended"]);
+    let run = run.unwrap();
+    assert_eq!(run.transcript.lines.len(), 4, "what it says of its first life is heard: {run:?}");
+    assert_eq!(run.reasons, ["the board started again by itself", "`a` had to end ok, but never ended"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::Ready;
-use crate::transcript::Line;
 use crate::transcript::backtrace::{Symbols, address_after};
+use crate::transcript::{BEFORE, Line};
 
 /// Resolves the addresses in reports to functions and lines.
 #[derive(Debug, Default)]
@@ -26,6 +26,10 @@ impl Resolver {
     /// Returns the functions and lines that a line of the transcript points at, to be shown under it.
     #[must_use]
     pub fn explain(&self, line: &str) -> Vec<String> {
+        // A panic that is said again: only an image of the same build says it.
+        if let Some(panic) = line.strip_prefix(BEFORE).filter(|line| line.starts_with("strato: panic: ")) {
+            return self.explain(panic);
+        }
         match Line::parse(line) {
             Line::Guest { label, text } => return self.explain_guest(label, text),
             Line::Hypervisor(_) => {}

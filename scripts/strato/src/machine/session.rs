@@ -17,6 +17,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// How long it is quiet behind the last line: a panic says more than the line that ends it, and a serial line is slow.
 const PARTING: Duration = Duration::from_millis(300);
 
+/// How long a board is heard that began a second time: it may say again what it said last before it was reset.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// What is heard of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard<'l> {
@@ -44,6 +47,7 @@ pub fn run(
         limit: beginning.map_or(limit, |beginning| beginning.patience),
         run_limit: limit,
         has_begun: beginning.is_none(),
+        has_begun_again: false,
         last: None,
         length: 0,
     };
@@ -74,6 +78,7 @@ struct Run {
     /// How long the run itself may take.
     run_limit: Duration,
     has_begun: bool,
+    has_begun_again: bool,
     /// The last line of what is no run yet.
     last: Option<String>,
     length: usize,
@@ -94,6 +99,7 @@ impl Run {
         Ok(match machine.console().hear(left.min(GLANCE)) {
             Piece::Bytes(bytes) => self.bytes(machine, &bytes, is_starting, hear),
             Piece::Quiet if left > GLANCE => ControlFlow::Continue(()),
+            Piece::Quiet if self.has_begun_again => ControlFlow::Break(Cause::Early(End::BeganAgain)),
             Piece::Quiet if self.has_begun => ControlFlow::Break(Cause::Early(End::TimedOut)),
             Piece::Quiet => ControlFlow::Break(Cause::Early(End::Silent { seconds: self.limit.as_secs(), last: None })),
             Piece::Closed(error) => ControlFlow::Break(Cause::Closed(error)),
@@ -115,7 +121,11 @@ impl Run {
         for item in self.lines.take(bytes) {
             if item == Item::Begins {
                 if self.has_begun && !is_starting {
-                    return ControlFlow::Break(Cause::Early(End::BeganAgain));
+                    if self.has_begun_again {
+                        return ControlFlow::Break(Cause::Early(End::BeganAgain));
+                    }
+                    (self.has_begun_again, self.since, self.limit) = (true, Instant::now(), AGAIN);
+                    continue;
                 }
                 (self.has_begun, self.since, self.limit) = (true, Instant::now(), self.run_limit);
             }
@@ -124,6 +134,9 @@ impl Run {
                 return ControlFlow::Break(Cause::Early(End::Told));
             }
             is_over |= matches!(&item, Item::Line(line) if machine.is_last(line));
+        }
+        if is_over && self.has_begun_again {
+            return ControlFlow::Break(Cause::Early(End::BeganAgain));
         }
         if is_over {
             self.part(machine, hear);

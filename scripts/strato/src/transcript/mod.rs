@@ -7,7 +7,7 @@ pub mod backtrace;
 pub mod show;
 
 /// How a line begins that the hypervisor said before a warm reset, and says again.
-const BEFORE: &str = "before: ";
+pub const BEFORE: &str = "strato: before: ";
 
 /// Whose line it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl<'t> Line<'t> {
     /// Returns whose line it is. The hypervisor escapes guests' bytes, so that no guest can forge another's line.
     #[must_use]
     pub fn parse(line: &'t str) -> Self {
-        if let Some(text) = line.strip_prefix("strato: ").filter(|text| !text.starts_with(BEFORE)) {
+        if let Some(text) = line.strip_prefix("strato: ").filter(|_| !line.starts_with(BEFORE)) {
             return Self::Hypervisor(text);
         }
         match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
