@@ -122,6 +122,7 @@ fn machine(gic: u8) -> Virt {
         device_tree: Given::Nothing,
         is_counted: true,
         is_traced: false,
+        reset: None,
         gdb_port: None,
     }
 }

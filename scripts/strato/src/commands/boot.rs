@@ -157,7 +157,8 @@ fn in_qemu(
     let tree = DeviceTree::of(&machine.device_tree)?;
     let mut command = qemu.command(machine, ear.system.entered_at, file.path(), tree.path());
     let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings)).transpose()?;
+    let is_reset = machine.reset.is_some();
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings, is_reset)).transpose()?;
     let mut process = Process::start(command, monitor.as_ref())?;
     let end = session::run(&mut process, limit, |heard| ear.hear(heard, monitor.as_ref()))?;
     // The monitor has its last word when the process has ended.

@@ -58,14 +58,15 @@ impl Request {
             return vec![Place::Board(line.clone())];
         }
         let Some(qemu) = qemu else { return Vec::new() };
-        let (is_smp, cpu, only) = match system {
-            Some(system) => (system.is_smp, system.cpu, system.board),
-            None => (false, "cortex-a72", Some(Board::QemuVirt)),
+        let (is_smp, cpu, only, reset) = match system {
+            Some(system) => (system.is_smp, system.cpu, system.board, system.reset),
+            None => (false, "cortex-a72", Some(Board::QemuVirt), None),
         };
         let machines = self.machines(is_smp).filter(|(board, ..)| only.is_none_or(|only| only == *board));
         let place = |(board, gic, cores)| {
             let (cpu, device_tree, is_counted) = (cpu.into(), self.device_tree.clone(), self.is_counted);
-            let virt = Virt { board, gic, cores, cpu, device_tree, is_counted, is_traced: false, gdb_port: None };
+            let virt =
+                Virt { board, gic, cores, cpu, device_tree, is_counted, is_traced: false, reset, gdb_port: None };
             Place::Qemu(qemu.clone(), virt)
         };
         machines.map(place).collect()

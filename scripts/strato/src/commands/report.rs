@@ -73,7 +73,8 @@ pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) 
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
     let mut command = qemu.command(machine, ready.system.entered_at, file.path(), None);
     // A counted machine's command line names the monitor's socket.
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0)).transpose()?;
+    let is_reset = machine.reset.is_some();
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0, is_reset)).transpose()?;
     let mut process = Process::start(command, monitor.as_ref())?;
     let end = session::run(&mut process, limit, |heard| {
         let Heard::Line(line) = heard else { return ControlFlow::Continue(()) };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::exit::Missing;
-use crate::system::{Board, Level};
+use crate::system::{Board, Level, Reset};
 
 pub mod monitor;
 pub mod process;
@@ -135,6 +135,8 @@ pub struct Virt {
     pub is_counted: bool,
     /// Whether its memory is read at the end, by its monitor.
     pub is_traced: bool,
+    /// Whether it is reset when it first powers off, and what is done to its memory then.
+    pub reset: Option<Reset>,
     /// Port of the debugger's stub on the loopback address; the machine waits for it.
     pub gdb_port: Option<u16>,
 }
@@ -153,7 +155,15 @@ impl Virt {
     /// Returns whether the machine has a [`monitor`] to tell what it executed, or what is in its memory. One with a debugger is the debugger's.
     #[must_use]
     pub fn has_monitor(&self) -> bool {
-        (self.is_counted || self.is_traced) && self.gdb_port.is_none()
+        (self.is_counted || self.is_traced || self.reset.is_some()) && self.gdb_port.is_none()
+    }
+
+    /// Returns where the hypervisor keeps what survives a reset (`hyp/src/board`).
+    const fn retained(&self) -> u64 {
+        match self.board {
+            Board::QemuVirt => 0x4007_0000,
+            Board::Rpi4 => 0x0b00_0000,
+        }
     }
 
     /// Returns the arguments, all but the image.
@@ -180,6 +190,13 @@ impl Virt {
         if self.has_monitor() {
             arguments.extend(monitor::ARGUMENTS.map(Into::into));
         }
+        if let Some(reset) = self.reset.filter(|_| self.has_monitor()) {
+            arguments.extend(["-action", "reboot=reset"].map(Into::into));
+            // Such a device writes at each reset.
+            let place = self.retained();
+            let spoiler = format!("loader,addr={place:#x},data=0,data-len=8");
+            arguments.extend((reset == Reset::Spoiled).then_some(["-device".into(), spoiler]).into_iter().flatten());
+        }
         if self.is_counted {
             arguments.extend(["-icount", "shift=0,align=off,sleep=off"].map(Into::into));
         }
@@ -203,6 +220,7 @@ mod tests {
             device_tree: tree::Given::Nothing,
             is_counted: false,
             is_traced: false,
+            reset: None,
             gdb_port: None,
         }
     }
@@ -239,6 +257,14 @@ mod tests {
     fn a_traced_machine_has_a_monitor_and_its_own_time() {
         let line = Virt { is_traced: true, ..virt() }.arguments(Level::El2).join(" ");
         assert!(line.contains("-no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("icount"));
+    }
+
+    #[test]
+    fn a_machine_that_is_reset_has_a_monitor_for_it_and_its_memory_spoiled_if_that_is_asked_for() {
+        let line = |reset| Virt { reset: Some(reset), ..virt() }.arguments(Level::El2).join(" ");
+        assert!(line(Reset::Kept).contains("id=monitor,fd=0 ") && line(Reset::Kept).contains("-action reboot=reset"));
+        assert!(!line(Reset::Kept).contains("loader"));
+        assert!(line(Reset::Spoiled).contains("-device loader,addr=0x40070000,data=0,data-len=8"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ struct Wanted {
     commands: Mutex<Vec<Value>>,
     /// How many will be said before the machine powers off.
     expected: usize,
+    /// Whether the machine is reset when it powers off next.
+    reset: AtomicBool,
 }
 
 /// How long a machine that powered off is kept for what is expected and not said: its last lines may still be on their way.
@@ -54,15 +57,15 @@ impl Wanted {
 
 impl Monitor {
     /// Returns the monitor of the machine that `command`, which has [`ARGUMENTS`], is about to start; [`Monitor::want`] will be
-    /// called `expected` times.
+    /// called `expected` times. One that `is_reset` starts again when it powers off first.
     ///
     /// # Errors
     /// The system gives no pair of sockets.
-    pub fn attach(command: &mut Command, expected: usize) -> anyhow::Result<Self> {
+    pub fn attach(command: &mut Command, expected: usize, is_reset: bool) -> anyhow::Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("no socket for QEMU's monitor")?;
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let line = ours.try_clone().context("no second end for QEMU's monitor")?;
-        let wanted = Arc::new(Wanted { commands: Mutex::default(), expected });
+        let wanted = Arc::new(Wanted { commands: Mutex::default(), expected, reset: is_reset.into() });
         let told = Arc::clone(&wanted);
         Ok(Self { talk: thread::spawn(move || converse(BufReader::new(&ours), &ours, &told)), line, wanted })
     }
@@ -116,7 +119,15 @@ fn answer(line: &str, wanted: &Wanted) -> (Vec<Value>, Option<u64>) {
     if line.get("QMP").is_some() {
         return (commands(&["qmp_capabilities", "cont"]), None);
     }
-    if line.get("event").is_some_and(|event| event == "SHUTDOWN") {
+    let is_event = |name: &str| line.get("event").is_some_and(|event| event == name);
+    // Relaxed: this conversation alone reads it.
+    if wanted.reset.load(Ordering::Relaxed) {
+        // It stands still only behind the next event, and one that still runs would not be continued.
+        let is_still = is_event("STOP");
+        wanted.reset.store(!is_still, Ordering::Relaxed);
+        return (if is_still { commands(&["system_reset", "cont"]) } else { Vec::new() }, None);
+    }
+    if is_event("SHUTDOWN") {
         // Memory first: the count is the last question. Nothing is replayed: this is the command that tells the count (QMP
         // reference, ReplayInfo).
         let mut last = wanted.take();
@@ -163,15 +174,26 @@ mod tests {
 
     #[test]
     fn memory_that_is_wanted_is_written_before_the_machine_goes() {
-        let wanted = Wanted { commands: Mutex::new(vec![json!({ "execute": "pmemsave" })]), expected: 1 };
+        let wanted =
+            Wanted { commands: Mutex::new(vec![json!({ "execute": "pmemsave" })]), expected: 1, ..Wanted::default() };
         let (_, said) = said_when("{\"event\": \"SHUTDOWN\"}\n{\"return\": {}}", &wanted);
         assert_eq!(said, [r#"{"execute":"pmemsave"}"#, r#"{"execute":"query-replay"}"#]);
         assert!(wanted.locked().is_empty(), "it is asked for once");
     }
 
     #[test]
+    fn a_machine_that_is_reset_starts_again_once() {
+        let wanted = Wanted { reset: true.into(), ..Wanted::default() };
+        let (_, said) = said_when(
+            "{\"event\": \"SHUTDOWN\"}\n{\"event\": \"STOP\"}\n{\"return\": {}}\n{\"event\": \"SHUTDOWN\"}",
+            &wanted,
+        );
+        assert_eq!(said, ["system_reset", "cont", "query-replay"].map(|name| format!("{{\"execute\":\"{name}\"}}")));
+    }
+
+    #[test]
     fn what_is_said_late_is_waited_for() {
-        let wanted = Wanted { commands: Mutex::default(), expected: 1 };
+        let wanted = Wanted { commands: Mutex::default(), expected: 1, ..Wanted::default() };
         let said = thread::scope(|scope| {
             let late = scope.spawn(|| wanted.take());
             wanted.locked().push(json!(1));
@@ -183,7 +205,7 @@ mod tests {
     #[test]
     fn a_running_machine_is_stopped_read_and_told_to_go() {
         let mut command = Command::new("true");
-        let monitor = Monitor::attach(&mut command, 1).unwrap();
+        let monitor = Monitor::attach(&mut command, 1, false).unwrap();
         assert!(!monitor.end_now(), "nobody wants anything of its memory");
         monitor.want(0x4000_0000, 4096, Path::new("/tmp/ring"));
         assert!(monitor.end_now());

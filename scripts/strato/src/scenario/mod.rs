@@ -4,7 +4,7 @@
 use crate::glob;
 use crate::machine::End;
 use crate::pack::damage::Damage;
-use crate::system::{Outcome, System};
+use crate::system::{Outcome, Reset, System};
 use crate::transcript::{Line, Transcript};
 
 /// Where a person finds what to look at when a board says nothing.
@@ -41,6 +41,7 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::BeganAgain => reasons.push("the board started again by itself".into()),
         End::Silent { .. } => {}
     }
+    reasons.extend(system.reset.and_then(|reset| again(reset, &system.expect.before, transcript)));
     if !report.is_empty() {
         let lost = first_absent(report.iter().copied(), transcript.hypervisor(), glob::matches);
         reasons.extend(lost.map(|line| format!("the hypervisor did not print, in this place: {line}")));
@@ -138,6 +139,22 @@ fn alike(patterns: &[String], transcript: &Transcript) -> Option<String> {
         found.push(value);
     }
     None
+}
+
+// Why a machine that was reset did not say what it had said before, or did; if it was not as expected.
+fn again(reset: Reset, expected: &[String], transcript: &Transcript) -> Option<String> {
+    const NOTE: &str = "warm reset: the last * lines before it follow";
+    if reset == Reset::Kept {
+        let has_note = transcript.hypervisor().any(|text| glob::matches(NOTE, text));
+        let note = (!has_note).then(|| format!("the hypervisor did not print: {NOTE}"));
+        let expected = expected.iter().map(String::as_str);
+        let lost = || first_absent(expected, transcript.before(), |part, line| line.contains(part));
+        return note
+            .or_else(|| Some(format!("what was said before the reset did not have, in this place: {}", lost()?)));
+    }
+    let boots = transcript.hypervisor().filter(|text| text.starts_with("version ")).count();
+    let is_said = transcript.hypervisor().any(|text| text.starts_with("warm reset: "));
+    (boots != 2 || is_said).then(|| format!("it booted {boots} times, and what had been said was to be gone"))
 }
 
 // How the hypervisor reports its own death: the cause, where, at least two of its callers, and that no core goes on.

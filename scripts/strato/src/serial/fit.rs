@@ -14,6 +14,9 @@ pub fn unfit(system: &System) -> Option<String> {
     if system.entered_at != Level::El2 {
         return Some("a board's firmware enters the image at EL2".into());
     }
+    if system.reset.is_some() {
+        return Some("it is reset by QEMU's monitor".into());
+    }
     if system.cpu != "cortex-a72" {
         return Some(format!("it is for a core like QEMU's `{}`, and the board's is a Cortex-A72", system.cpu));
     }
@@ -37,6 +40,7 @@ mod tests {
         assert!(unfit("board = \"qemu-virt\"").contains("qemu-virt alone"));
         assert!(unfit("entered_at = \"EL1\"").contains("at EL2"));
         assert!(unfit("cpu = \"max\"").contains("`max`"));
+        assert!(unfit("reset = \"kept\"").contains("monitor"));
         assert!(unfit("log = \"warning\"").contains("end of a run"));
     }
 }

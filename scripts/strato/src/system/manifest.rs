@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::board::Board;
-use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, System, Vm};
+use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, Reset, System, Vm};
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
@@ -15,6 +15,7 @@ const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3),
 const LEVELS: [(&str, Level); 3] = [("EL1", Level::El1), ("EL2", Level::El2), ("EL3", Level::El3)];
 /// The core that Strato is measured on, and all that QEMU knows of later ones.
 const CPUS: [(&str, &str); 2] = [("cortex-a72", "cortex-a72"), ("max", "max")];
+const RESETS: [(&str, Reset); 3] = [("kept", Reset::Kept), ("spoiled", Reset::Spoiled), ("done", Reset::Done)];
 const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
 const DEFAULT_QUOTA: u64 = 256 << 10;
 const DEFAULT_HANDLES: u64 = 64;
@@ -59,6 +60,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         slice_us: 1000,
         entered_at: Level::El2,
         damage: None,
+        reset: None,
         vms: Vec::new(),
         channels: Vec::new(),
         regions: Vec::new(),
@@ -83,6 +85,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.is_counted = table.boolean("counted").unwrap_or(false);
     system.is_followed = table.boolean("physical").unwrap_or(false);
     system.damage = table.choice("damage", &Damage::ALL);
+    system.reset = table.choice("reset", &RESETS);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);
     table.finish();
     system
@@ -244,6 +247,7 @@ fn expect(table: Table<'_>, names: &Names, problems: &Problems) -> Expect {
         lines: of_vms(&table, "lines", names, problems),
         counted: of_vms(&table, "counted", names, problems),
         hypervisor: texts("hypervisor"),
+        before: texts("before"),
         different: texts("different"),
         frames: of_vms(&table, "frames", names, problems),
     };

@@ -24,7 +24,7 @@ pub mod size;
 
 pub use board::Board;
 pub use device::{Device, Interrupt, Registers};
-pub use model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, Sched, System, Vm};
+pub use model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, Reset, Sched, System, Vm};
 pub use problem::{Problem, Refused, Source};
 
 use reader::{Problems, Table};

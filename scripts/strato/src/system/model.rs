@@ -42,6 +42,8 @@ pub struct System {
     pub entered_at: Level,
     /// What is damaged in the packed image, and has to be noticed by this name.
     pub damage: Option<Damage>,
+    /// Whether tests reset the machine when it first powers off, and what that shows.
+    pub reset: Option<Reset>,
     /// VMs in the order of the file; the place in this list is the VM's number.
     pub vms: Vec<Vm>,
     /// Event channels.
@@ -54,6 +56,17 @@ pub struct System {
     pub devices: Vec<Device>,
     /// What a run has to show.
     pub expect: Expect,
+}
+
+/// What a machine that is reset after its first power-off has of the lines that were said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// It says the last of them again.
+    Kept,
+    /// Its memory is written over on the way: it says none.
+    Spoiled,
+    /// It had ended in good order: it says none.
+    Done,
 }
 
 /// An exception level at which a machine may enter the image.
@@ -221,6 +234,8 @@ pub struct Expect {
     pub counted: Vec<(usize, String)>,
     /// Parts of hypervisor lines, in any order.
     pub hypervisor: Vec<String>,
+    /// Parts of lines that were said before a reset and are said again behind it, in this order.
+    pub before: Vec<String>,
     /// Whole hypervisor lines; what stands for `*` in one is found in no other.
     pub different: Vec<String>,
     /// What a guest's report of a panic leads to: VM and part of `function at file:line`, in this order for each VM.

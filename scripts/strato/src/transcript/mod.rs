@@ -57,6 +57,11 @@ impl Transcript {
         })
     }
 
+    /// Returns the lines that were said before a warm reset and are said again behind it.
+    pub fn before(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(|line| line.strip_prefix("strato: ")?.strip_prefix(BEFORE))
+    }
+
     /// Returns the lines of a guest.
     pub fn guest(&self, vm: &str) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(move |line| match Line::parse(line) {
