@@ -12,6 +12,7 @@ use crate::gic::{self, IntId, Owner};
 use crate::lock::Held;
 use crate::machine::Machine;
 use crate::scheduler::RESERVED;
+use crate::sync::Ordering;
 use crate::vm::build::BuildError;
 use crate::vm::handles::SchedRef;
 use crate::vm::{Vm, attach};
@@ -44,6 +45,8 @@ pub(super) fn device(
             ClaimError::Full => "there are too many devices",
         })
     })?;
+    // What is filtered the hypervisor accesses itself.
+    vm.has_devices.fetch_or(record.flags & DEVICE_FILTERED == 0, Ordering::Relaxed);
     attach::device(vm, &mut vm.inner.lock(none).0, record)
 }
 

@@ -121,7 +121,7 @@ fn evict(cx: &mut Cx<'_>) {
         && vm.incarnation == incarnation.get()
         && let Some((mut frame, mut context)) = vcpu.owned.lease()
     {
-        leave::save(cx.cpu, vm, who, &mut frame, &mut context);
+        leave::save(cx.machine, vm, cx.cpu, who, &mut frame, &mut context);
         frame.end(context);
     }
     guest::trap_fp(true);

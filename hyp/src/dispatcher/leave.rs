@@ -26,7 +26,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     end(cx, now);
     if cx.cpu.resident.take().is_some() {
-        save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
+        save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -62,7 +62,10 @@ pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 
 /// Saves what is on this core of the registers of `who`, a vCPU of `vm`; FP traps afterwards.
 #[inline]
-pub fn save(cpu: &mut Cpu, vm: &Vm, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
+pub fn save(machine: &Machine, vm: &Vm, cpu: &mut Cpu, who: VcpuRef, frame: &mut Frame, context: &mut Context) {
+    if context.extras.contains(Extras::DEVICES) {
+        service::drain(machine, vm);
+    }
     guest::save(&mut frame.el1);
     if context.extras.contains(Extras::LOCAL) {
         timers::park_local(cpu, vm, who, context);

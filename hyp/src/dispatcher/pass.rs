@@ -206,5 +206,5 @@ fn is_quiet(cx: &Cx<'_>, now: u64) -> bool {
     !cx.machine.mail_of(cx.cpu).is_full()
         && now < cx.cpu.deadlines.earliest().0
         && cx.cpu.reaping == 0
-        && !cx.context.extras.intersects(Extras::SPECIAL.union(Extras::FP))
+        && !cx.context.extras.intersects(Extras::SPECIAL.union(Extras::FP).union(Extras::DEVICES))
 }

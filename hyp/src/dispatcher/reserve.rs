@@ -74,7 +74,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     leave::end(cx, now);
     if cx.cpu.turn.is_some() && cx.cpu.resident.take().is_some() {
-        leave::save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
+        leave::save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     }
 }
 
@@ -188,7 +188,7 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
         }
         return;
     }
-    leave::save(cx.cpu, cx.vm, cx.me, frame, &mut cx.context);
+    leave::save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
         cx.cpu.deadlines.set(due.place(), NEVER); // they go along
     }

@@ -8,7 +8,7 @@ use strato_abi::vcpu::RunState;
 
 use super::{backlog, irq, reserve, timers};
 use crate::arch::epoch::Stay;
-use crate::arch::{guest, native, stage2, timer};
+use crate::arch::{entry, guest, native, stage2, timer};
 use crate::console::say;
 use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
@@ -158,6 +158,7 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     }
     context.extras.set(Extras::NATIVE, vm.flags & VM_NATIVE != 0);
     context.extras.set(Extras::CHARGED, vcpu.public.reservation().is_some());
+    context.extras.set(Extras::DEVICES, vm.has_devices.load(Ordering::Relaxed));
     frame.end(context);
 }
 
@@ -194,6 +195,9 @@ pub fn let_go(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
 
 /// Forgets that the state of a vCPU of `vm` is on this core; nothing translates by its tables here any more.
 pub fn leave_core(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
+    if vm.has_devices.load(Ordering::Relaxed) {
+        drain(machine, vm);
+    }
     cpu.resident = None;
     timer::stop_local();
     if vm.flags & VM_NATIVE == 0 {
@@ -203,6 +207,17 @@ pub fn leave_core(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     }
     machine.vmids.release(cpu.index);
     guest::trap_fp(true);
+}
+
+/// Takes the SError that an access of `vm` to a device has raised late, if one waits for this core, and ends the VM for it. Called before a
+/// vCPU of it leaves the core: behind that it would be laid at the door of the next one.
+#[cold]
+#[inline(never)]
+pub fn drain(machine: &Machine, vm: &Vm) {
+    if entry::drain_serror() {
+        say(Level::Error, format_args!("vm {}: system error (SError), late, by a device of its", vm.label));
+        end_vm(machine, vm, Ending::Stopped);
+    }
 }
 
 /// Begins the end of `vm` and asks all its vCPUs to stop.

@@ -36,6 +36,8 @@ bitflags::bitflags! {
         const FP = 16;
         /// What it runs is charged to a reservation: its own, or one that is lent to it.
         const CHARGED = 32;
+        /// Its VM has devices: what it wrote to them late is its own trouble, and is looked for before it leaves a core.
+        const DEVICES = 128;
         /// Takes more than the short ways do.
         const SPECIAL = Self::NATIVE.bits() | Self::CHARGED.bits();
     }

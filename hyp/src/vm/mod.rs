@@ -143,6 +143,8 @@ pub struct Vm {
     pub awake: AtomicU32,
     /// Whether a vCPU was ever started.
     pub has_run: AtomicBool,
+    /// Whether it was given registers of a device, which it maps itself. Relaxed: it was before it started.
+    pub has_devices: AtomicBool,
     // What the machine's counter showed when the VM's began.
     base: AtomicU64,
 }

@@ -67,6 +67,7 @@ impl Making {
             attached: AtomicU32::new(u32::from(record.vcpus).saturating_add(u32::from(site.life.number > 1))),
             awake: AtomicU32::new(0),
             has_run: AtomicBool::new(false),
+            has_devices: AtomicBool::new(false),
         };
         PageBox::new(self.next_piece(), vm).ok()
     }

@@ -2,11 +2,12 @@
 
 use strato_abi::Call;
 use strato_abi::error::{Code, Reason};
+use strato_hyp::arch::{Deed, entry};
 use strato_hyp::memory::descriptor::MemoryType;
 
 use crate::plan::{Guest, RTC, System};
-use crate::stage::Story;
-use crate::talk::{A, handle};
+use crate::stage::{INTERRUPT, Story};
+use crate::talk::{A, B, fill, handle};
 
 const DEVICE: u64 = 1 << 16 | 1;
 const IRQ: u64 = 1 << 16 | 2;
@@ -103,4 +104,34 @@ fn the_registers_of_a_vm_that_ended_are_the_next_ones() {
     assert!(s.try_vm(0, |_| ()).is_none());
     assert_eq!(claim(&s), Ok(()));
     s.audit();
+}
+
+#[test]
+fn what_a_device_raises_late_ends_the_vm_that_has_it_and_not_the_next() {
+    // By the end of its slice, and by a call that gives the core away.
+    for is_call in [false, true] {
+        let mut system = System::pair(Guest::new("a"), Guest::new("b"));
+        system.device(0, RTC);
+        let mut s = Story::new(&system);
+        s.turns(4);
+        s.step(A, move |frame| {
+            entry::raise_serror();
+            if is_call {
+                fill(frame, Call::VcpuYield.function_id().into(), &[0, 0]);
+                return Deed::Hvc;
+            }
+            Deed::Exit(INTERRUPT)
+        });
+        for _ in 0..4 {
+            s.step(B, |_| {
+                assert!(!entry::drain_serror(), "it would be taken for b's");
+                Deed::Exit(INTERRUPT)
+            });
+        }
+        s.turns(100); // its end takes steps
+        assert!(s.log().iter().any(|line| line == "vm a: system error (SError), late, by a device of its"));
+        assert_eq!((s.try_vm(0, |_| ()), s.try_vm(1, |_| ())), (None, Some(())));
+        assert!(s.ran().ends_with(&[B, B]));
+        s.close();
+    }
 }

@@ -1,5 +1,7 @@
 //! Entry on a PC: there is no image, no device tree and no map to switch; boot refuses such a machine.
 
+use std::cell::Cell;
+
 use crate::arch::core_base::CoreBase;
 use crate::arch::layout::Image;
 use crate::arch::region::Region;
@@ -52,9 +54,18 @@ pub fn payload_header() -> [u8; 64] {
     [0; 64]
 }
 
-/// Returns `false`: a PC has no SErrors.
+std::thread_local! {
+    static SERROR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes an SError wait for this core.
+pub fn raise_serror() {
+    SERROR.set(true);
+}
+
+/// Takes the SError that waits for this core, and returns whether there was one.
 pub fn drain_serror() -> bool {
-    false
+    SERROR.take()
 }
 
 /// Returns `None`: nothing is in reach.
