@@ -271,6 +271,9 @@ fn what_a_board_does_not_have_is_refused() {
     let message = "error: there is no folder /no/folder to deliver to\nhelp: make it once by `cargo strato sd --board rpi4 --firmware DIR -o \
                    /no/folder`\n";
     assert_eq!(said(&["run", "--deliver", "/no/folder"]), (Some(2), message.into()));
+    let message = "error: the board has to start 2 times, once for each scenario\nhelp: say by --reset-with COMMAND what makes it start, or \
+                   name one scenario\n";
+    assert_eq!(said(&["test", "faulty", "floats", "refused_el1"]), (Some(2), message.into()));
     for arguments in [&["run", "--explain"][..], &["bench", "--check"], &["bench", "--gic", "2"]] {
         let (status, message) = said(arguments);
         assert!(status == Some(2) && message.contains("cannot be used with"), "{message}");

@@ -6,7 +6,7 @@
 mod pty;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -63,7 +63,7 @@ impl Board {
         command.args(arguments).arg("--serial").arg(&self.tool);
         let reset = reset_with.replace("reset", &format!("sh '{}/reset'", self.folder.display()));
         command.args(["--reset-with", &reset]);
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        command.current_dir(root());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -88,6 +88,10 @@ impl Drop for Board {
         let _ = Command::new("sh").args(["-c", &script]).status();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn hand_on(mut from: impl Read, mut to: impl Write, mut seen: impl FnMut(&[u8])) {
@@ -123,6 +127,33 @@ fn a_system_runs_on_a_board_and_what_is_typed_gets_there() {
     assert!(lines.trim_end().lines().next_back().unwrap().starts_with("strato: all guests ended, 1 ok, 0 failed, at "));
     assert!(board.folder.join("kernel8.img").is_file(), "it was delivered");
     assert_eq!(said(&board.typed.lock().unwrap()), "a word\n");
+}
+
+#[test]
+fn a_person_is_asked_to_start_the_board_and_told_where_its_image_is() {
+    let Some(board) = Board::new("by_hand") else { return };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strato"));
+    command.args(["test", "floats", "--serial"]).arg(&board.tool).current_dir(root());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut asked = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    // What is built may be told before.
+    let Some(line) = asked.find(|line| line.starts_with("copy ")) else {
+        assert_eq!(child.wait().unwrap().code(), Some(69));
+        return skipped("no image can be built");
+    };
+    let image = line
+        .strip_prefix("copy ")
+        .unwrap()
+        .split_once(" over kernel8.img on the board's card, and put that in; ")
+        .unwrap()
+        .0;
+    assert!(
+        image.ends_with("/kernel8.img") && asked.next().unwrap().starts_with("waiting for its first line on /dev/")
+    );
+    assert!(Command::new("sh").arg(board.folder.join("reset")).arg(image).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(said(&output.stdout), "ok floats rpi4-serial 4\n1 passed, 0 failed\n");
+    assert!(!Path::new(image).exists(), "nothing stays behind");
 }
 
 #[test]

@@ -95,41 +95,58 @@ pub enum What {
     Unfit(String),
 }
 
+/// A scenario that the filter leaves.
+struct Chosen {
+    id: String,
+    path: PathBuf,
+    places: Vec<Place>,
+    /// Why it cannot run there, if it cannot.
+    unfit: Option<String>,
+}
+
 /// Returns every case; `qemu` may be missing when all run on a board.
 ///
 /// # Errors
 /// The toolchain is missing, no scenario is left by the filter, or more than one is left for a board that somebody has to start.
 pub fn of(project: &mut Project, request: &Request, qemu: Option<&Qemu>) -> anyhow::Result<Vec<Case>> {
+    let chosen = choose(project, request, qemu);
+    if chosen.is_empty() {
+        let what = format!("no scenario matches {}", request.filter.join(", "));
+        return Err(Usage { what, fix: "give a part of a name that `strato run` knows, or nothing".into() }.into());
+    }
+    let starts = chosen.iter().filter(|chosen| chosen.unfit.is_none()).count();
+    if starts > 1 && request.line.as_ref().is_some_and(|line| !line.is_unattended()) {
+        let what = format!("the board has to start {starts} times, once for each scenario");
+        let fix = "say by --reset-with COMMAND what makes it start, or name one scenario".into();
+        return Err(Usage { what, fix }.into());
+    }
     let mut cases = Vec::new();
-    for path in project.systems() {
-        let id = short_name(&path);
-        if !request.filter.is_empty() && !request.filter.iter().any(|part| id.contains(part)) {
-            continue;
-        }
-        let parsed = system::load(&path, &project.shown(&path)).map(|(system, _)| system);
-        if parsed.as_ref().is_ok_and(|system| !system.is_test || system.is_long && !request.is_long) {
-            continue;
-        }
-        let places = request.places(qemu, parsed.as_ref().ok());
-        let unfit = parsed.as_ref().ok().filter(|_| request.line.is_some()).and_then(fit::unfit);
+    for Chosen { id, path, places, unfit } in chosen {
         cases.extend(match unfit {
             Some(why) => places.into_iter().map(|place| case(&id, place, What::Unfit(why.clone()))).collect(),
             None => cases_of(project, places, &id, &path)?,
         });
     }
-    if cases.is_empty() {
-        let what = format!("no scenario matches {}", request.filter.join(", "));
-        return Err(Usage { what, fix: "give a part of a name that `strato run` knows, or nothing".into() }.into());
-    }
-    if request.line.as_ref().is_some_and(|line| !line.is_unattended()) {
-        let count = cases.iter().filter(|case| matches!(case.what, What::Image(..))).count();
-        if count > 1 {
-            let what = format!("for {count} scenarios the board has to start {count} times");
-            let fix = "say how by --reset-with COMMAND, or name one scenario".into();
-            return Err(Usage { what, fix }.into());
-        }
-    }
     Ok(cases)
+}
+
+fn choose(project: &Project, request: &Request, qemu: Option<&Qemu>) -> Vec<Chosen> {
+    let mut chosen = Vec::new();
+    for path in project.systems() {
+        let id = short_name(&path);
+        if !request.filter.is_empty() && !request.filter.iter().any(|part| id.contains(part)) {
+            continue;
+        }
+        let system = system::load(&path, &project.shown(&path)).map(|(system, _)| system).ok();
+        if system.as_ref().is_some_and(|system| !system.is_test || system.is_long && !request.is_long) {
+            continue;
+        }
+        let places = request.places(qemu, system.as_ref());
+        let unfit = system.as_ref().filter(|_| request.line.is_some()).and_then(fit::unfit);
+        chosen.push(Chosen { id, path, places, unfit });
+    }
+    chosen.retain(|chosen| !chosen.places.is_empty());
+    chosen
 }
 
 fn case(id: &str, place: Place, what: What) -> Case {

@@ -1,10 +1,11 @@
 //! A board that runs: it was given its image, is made to start, and is heard until its last line. Called by the commands.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -124,8 +125,21 @@ fn ask(line: &Line, image: &Path) {
 fn hand_on(mut to: File) {
     thread::spawn(move || {
         let mut typed = String::new();
-        while io::stdin().read_line(&mut typed).is_ok_and(|count| count > 0) && to.write_all(typed.as_bytes()).is_ok() {
+        while io::stdin().read_line(&mut typed).is_ok_and(|count| count > 0) && send(&mut to, typed.as_bytes()).is_ok()
+        {
             typed.clear();
         }
     });
+}
+
+fn send(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            // The line is slower than a file from which "typed" comes.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

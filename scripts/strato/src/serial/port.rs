@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::OFlags;
 use rustix::termios::{
     ControlModes, OptionalActions, QueueSelector, SpecialCodeIndex, ioctl_tiocexcl, ioctl_tiocnxcl, isatty, tcflush,
     tcgetattr, tcsetattr,
@@ -23,7 +23,8 @@ impl Port {
     /// # Errors
     /// [`Usage`]: it is not there, no serial line, somebody else's, or not that fast.
     pub fn open(device: &Path, baud: u32) -> Result<Self, Usage> {
-        // Without O_NONBLOCK opening waits for a modem, without O_NOCTTY a ^C on the line would end the program.
+        // Without O_NONBLOCK opening waits for a modem, and reading could wait for ever; without O_NOCTTY a ^C that comes on the line
+        // would end the program.
         let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(device);
         let port = Self(file.map_err(|error| cannot_open(device, &error))?);
@@ -45,12 +46,10 @@ impl Port {
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
         modes.set_speed(baud)?;
         tcsetattr(&self.0, OptionalActions::Now, &modes)?;
-        let flags = fcntl_getfl(&self.0)?;
-        fcntl_setfl(&self.0, flags - OFlags::NONBLOCK)?;
         Ok(tcflush(&self.0, QueueSelector::IFlush)?)
     }
 
-    /// Returns another end of it, to read or to write.
+    /// Returns another end of it, to read or to write; neither waits.
     ///
     /// # Errors
     /// The system has no more.
