@@ -1,23 +1,33 @@
 //! Cases: a wait that ends by its deadline, upcalls between two VMs, a port that one VM offers and another connects to.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use strato_guest::memory::Window;
-use strato_guest::{Failure, Info, ensure, ensure_equal, event, info, time, upcall, vcpu};
+use strato_guest::time::{self, Instant};
+use strato_guest::{Failure, Info, Timer, ensure, ensure_equal, event, info, upcall, vcpu};
 
 /// Events that each way of waiting has to bring.
 const ROUNDS: u64 = 100;
 
 static UPCALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Waits for two milliseconds in which nothing happens.
+/// Waits for two milliseconds in which nothing happens; then by timers that may be late, which are never early.
 pub(crate) fn deadline() -> Result<(), Failure> {
     let deadline = time::deadline_in(2000);
     let waited = vcpu::wait(deadline)?;
     ensure_equal("the selector", waited.selector, 0)?;
     ensure(waited.now >= deadline && time::counter() >= waited.now, "the wait ended early")?;
     let again = vcpu::wait(deadline)?;
-    ensure_equal("the selector after a deadline in the past", again.selector, 0)
+    ensure_equal("the selector after a deadline in the past", again.selector, 0)?;
+
+    let timer = Timer::new()?.with_slack(Duration::from_millis(1));
+    let due = Instant::now().after(Duration::from_micros(500));
+    timer.once(due)?;
+    timer.wait()?;
+    ensure(Instant::now() >= due, "a timer with slack came early")?;
+    timer.once(Instant::now().after(Duration::from_secs(3600)))?;
+    ensure(timer.cancel()? && !timer.cancel()?, "a timer is cancelled once")
 }
 
 /// Takes events as upcalls: between instructions of a loop that makes no call, out of WFI, and not while they are masked.
