@@ -8,6 +8,7 @@ use object::{LittleEndian, Object, ObjectSymbol};
 
 use super::place::Place;
 use super::{boot, build, ready, report};
+use crate::bench::rpi4::Runs;
 use crate::bench::{self, Row, Sources, TEXT_BAR, miss, sections, text_bytes};
 use crate::exit::{FAILED, PASSED, say};
 use crate::pack::hypervisor;
@@ -80,8 +81,11 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         eprintln!("SKIPPED: no figure of board rpi4: {why}");
     } else if request.gic != Some(3) {
         let machine = Virt { board: Board::Rpi4, cores: 4, ..machine(2) };
-        let (bench, hello) = (counted(project, &qemu, &machine, "bench")?, counted(project, &qemu, &machine, "hello")?);
-        rows.extend(bench::rpi4::rows(&rows, &bench, &hello)?);
+        let mut counted = |system| counted(project, &qemu, &machine, system);
+        let (bench, guarded, hello) = (counted("bench")?, counted("bench_guarded")?, counted("hello")?);
+        let (wide, reserved) = (counted("bench_wide")?, counted("reserved")?);
+        let runs = Runs { bench: &bench, guarded: &guarded, wide: &wide, reserved: &reserved, hello: &hello };
+        rows.extend(bench::rpi4::rows(&rows, runs)?);
     }
     if request.is_json {
         say(serde_json::to_string_pretty(&rows)?)?;
