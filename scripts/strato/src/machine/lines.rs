@@ -67,8 +67,9 @@ impl Lines {
         let start = self.text.len().checked_sub(self.beginning?.len())?;
         let (noise, beginning) = self.text.split_at_checked(start)?;
         let is_it = beginning == self.beginning?.as_bytes();
-        let is_first = start == 0 || !self.has_begun && !matches!(Line::parse(&text(noise)), Line::Guest { .. });
-        (is_it && is_first).then_some(start)
+        // Asked last: it looks at the whole line, and noise may have no end.
+        let is_first = || start == 0 || !self.has_begun && !matches!(Line::parse(&text(noise)), Line::Guest { .. });
+        (is_it && is_first()).then_some(start)
     }
 
     fn finished(&mut self) -> Item {
