@@ -68,6 +68,7 @@ pub struct Carved {
 pub struct Cores {
     pub(super) records: u64,
     pub(super) count: usize,
+    pub(super) left_out: u8,
 }
 
 impl Cores {
@@ -77,12 +78,17 @@ impl Cores {
         self.count
     }
 
+    /// Makes a core one that is never started.
+    pub fn leave_out(&mut self, core: CoreIndex) {
+        self.left_out |= 1 << core.index();
+    }
+
     /// Returns the physical address of a core's record, what it gets in x0 when it is started; `None` for the booted
-    /// core and for those without stacks.
+    /// core, for those without stacks and those that were left out.
     #[must_use]
     pub fn record(&self, core: CoreIndex) -> Option<u64> {
         let index = core.index();
-        let exists = index > 0 && index < self.count;
+        let exists = index > 0 && index < self.count && self.left_out >> index & 1 == 0;
         exists.then(|| self.records + index as u64 * size_of::<CoreBase>() as u64)
     }
 }
@@ -170,5 +176,18 @@ fn write_records(layout: &Layout, root: u64, cpuactlr: u64) -> Cores {
     }
     maintenance::clean_to_poc(native(records), MAX_CORES * size_of::<CoreBase>());
     entry::publish_records(records, cpuactlr);
-    Cores { records, count: layout.stacks.len() }
+    Cores { records, count: layout.stacks.len(), left_out: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_is_left_out_has_no_record_to_be_started_by() {
+        let mut cores = Cores { records: 0x1000, count: 3, left_out: 0 };
+        let [boot, first, second, none] = [0, 1, 2, 3].map(|index| CoreIndex::new(index).unwrap());
+        cores.leave_out(first);
+        assert_eq!([boot, first, second, none].map(|core| cores.record(core)), [None, None, Some(0x1080), None]);
+    }
 }

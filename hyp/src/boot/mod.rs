@@ -96,7 +96,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     errata::note(arch::midr());
     let is_stock_stub = board.known.has_stock_stub && board.method != CoreMethod::PsciSmc;
     let cpuactlr = errata::cpuactlr(arch::midr(), is_stock_stub);
-    let Installed { free, devices, payload, cores, carved, retained } = install::install(&layout, cpuactlr)
+    let Installed { free, devices, payload, mut cores, carved, retained } = install::install(&layout, cpuactlr)
         .unwrap_or_else(|_| refuse(&"the EL2 map does not fit the memory that boot can reach"));
     let mut devices = devices.into_iter();
     let (Some(gic_first), Some(gic_second), Some(uart)) = (devices.next(), devices.next(), devices.next()) else {
@@ -120,6 +120,9 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(&error));
     arch::panic::set_sgi_route(gic.stop_route());
     gic.init_core(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
+    for core in (1..cores.count()).filter_map(CoreIndex::new).filter(|core| !gic.serves(*core)) {
+        cores.leave_out(core); // started, it could be told nothing
+    }
     gic.enable_uart(CoreIndex::BOOT).unwrap_or_else(|error| refuse(&error));
     greet(&board, &gic);
     let wall = clock.and_then(wall);

@@ -72,6 +72,12 @@ fn start_by_psci(board: &BoardInfo, cores: &Cores) -> u8 {
             Err(StartError::AlreadyOn) => {
                 say(Level::Warn, format_args!("core {index} runs already and cannot be used"))
             }
+            Err(StartError::NoSuchCore) => {
+                say(
+                    Level::Warn,
+                    format_args!("core {index} has no interface of the interrupt controller, and stays off"),
+                );
+            }
             Err(_) => say(Level::Warn, format_args!("the firmware does not start core {index}")),
         }
     }

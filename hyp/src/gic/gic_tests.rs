@@ -156,6 +156,7 @@ fn version_3_finds_each_core_its_redistributor_and_refuses_a_core_without() {
     assert_eq!(enabled, 1 << 27, "each write sets its own bit; memory keeps the last");
     gic.init_core(CoreIndex::new(1).unwrap()).unwrap();
     assert_eq!(gic.init_core(CoreIndex::new(2).unwrap()), Err(GicError::NoInterface));
+    assert_eq!([0, 1, 2].map(|core| gic.serves(CoreIndex::new(core).unwrap())), [true, true, false]);
 }
 
 #[test]

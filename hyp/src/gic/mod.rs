@@ -139,6 +139,15 @@ impl Gic {
         Ok(Self { version, numbers, uart: board.uart.intid, affinities })
     }
 
+    /// Returns whether core `core` can receive interrupts: GICv3 has an interface for each core, GICv2 one at the same address for all.
+    #[must_use]
+    pub fn serves(&self, core: CoreIndex) -> bool {
+        match &self.version {
+            Version::V2(_) => true,
+            Version::V3(gic) => gic.serves(self.affinity(core)),
+        }
+    }
+
     /// Prepares the calling core, number `core`, to receive SGIs, the interrupts of its two timers and shared ones.
     ///
     /// # Errors

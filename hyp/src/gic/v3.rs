@@ -69,6 +69,10 @@ impl GicV3 {
         Some(Self { distributor: Lock::new(registers), redistributors: Lock::new(frames) })
     }
 
+    pub(super) fn serves(&self, affinity: u64) -> bool {
+        self.redistributors.lock_leaf().iter().any(|(owner, _)| *owner == affinity)
+    }
+
     pub(super) fn init_core(&self, affinity: u64) -> Result<(), GicError> {
         let mut frames = self.redistributors.lock_leaf();
         let (_, frame) = frames.iter_mut().find(|(owner, _)| *owner == affinity).ok_or(GicError::NoInterface)?;

@@ -8,7 +8,7 @@ impl Cores {
     /// Returns the records of a PC: the booted core needs none, and there is no other.
     #[must_use]
     pub fn simulated() -> Self {
-        Self { records: 0, count: 1 }
+        Self { records: 0, count: 1, left_out: 0 }
     }
 }
 
