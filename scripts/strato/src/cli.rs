@@ -116,16 +116,16 @@ pub enum Command {
         #[arg(long, value_enum)]
         board: Option<Board>,
         /// Give board `rpi4` a device tree: that of FILE, or one of this tool's
-        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, requires = "board")]
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, requires = "board", conflicts_with = "serial")]
         device_tree: Option<Option<PathBuf>>,
         /// Only this version of the interrupt controller
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+        #[arg(long, conflicts_with = "serial", value_parser = clap::value_parser!(u8).range(2..=3))]
         gic: Option<u8>,
         /// Only this number of cores
-        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+        #[arg(long, conflicts_with = "serial", value_parser = clap::value_parser!(u8).range(1..=8))]
         cores: Option<u8>,
         /// Make every run the same: a tick is an instruction, and cores take turns
-        #[arg(long)]
+        #[arg(long, conflicts_with = "serial")]
         counted: bool,
         /// Scenarios that take minutes, too
         #[arg(long)]

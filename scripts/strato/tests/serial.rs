@@ -274,7 +274,15 @@ fn what_a_board_does_not_have_is_refused() {
     let message = "error: the board has to start 2 times, once for each scenario\nhelp: say by --reset-with COMMAND what makes it start, or \
                    name one scenario\n";
     assert_eq!(said(&["test", "faulty", "floats", "refused_el1"]), (Some(2), message.into()));
-    for arguments in [&["run", "--explain"][..], &["bench", "--check"], &["bench", "--gic", "2"]] {
+    let only_qemu = [
+        &["run", "--explain"][..],
+        &["test", "--gic", "2"],
+        &["test", "--cores", "4"],
+        &["test", "--counted"],
+        &["bench", "--check"],
+        &["bench", "--gic", "2"],
+    ];
+    for arguments in only_qemu {
         let (status, message) = said(arguments);
         assert!(status == Some(2) && message.contains("cannot be used with"), "{message}");
     }
