@@ -9,8 +9,9 @@ use strato_guest::memory::{self, READ_WRITE, Window};
 use strato_guest::{Failure, Info, core, ensure, ensure_equal, event, println, time, vcpu};
 
 use crate::crew::STACKS;
-use crate::raw::refused;
+use crate::raw::{refused, succeeds};
 use crate::scratch::{Scratch, ipa, peek};
+use crate::shares::{RW, object};
 
 /// Lives of a case.
 const LIVES: u64 = 6;
@@ -128,4 +129,63 @@ pub(crate) fn rt06_each_life_takes_its_share_and_fails(info: &Info, _: &Scratch)
     let end = time::deadline_in(life % 3 * 1000);
     while time::counter() < end {}
     core::crash(life, 0, 0, 0)
+}
+
+/// The region that a failing VM has together with its peer, where both have it.
+const BOTH: u64 = 0x9000_0000;
+/// Where the peer maps what each life lends it, a page behind the other.
+const LENT: u64 = 0xa000_0000;
+
+fn window(address: u64, pages: u64) -> Result<Window, Failure> {
+    Ok(Window::new(ipa(address)?, pages * 4096).ok_or("the window lies in the image")?)
+}
+
+fn map(address: u64, mem: u64, pages: u64) -> Result<(), Failure> {
+    succeeds("MAP", Call::AsMap, &[0, address, mem, 0, pages, RW]).map(|_| ())
+}
+
+/// Fails in each life with a region mapped at its peer, which also holds memory of each life: the region is the same for the next one, its own
+/// region is empty, and nothing else is the peer's.
+pub(crate) fn lc02o_a_region_waits_for_its_owner(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    let (life, peer) = (life(info), info.peer("holder")?.0.bits());
+    let (both, port) = (window(BOTH, 1)?, info.port("holder")?);
+    ensure_equal("what the peer wrote to the region", both.load(0)?, life - 1)?;
+    ensure_equal("what the life before wrote to it", both.load(8)?, if life == 1 { 0 } else { TRACE ^ (life - 1) })?;
+    let own = info.mem("alone")?.handle;
+    map(LENT, own.0.bits().into(), 4)?;
+    let alone = window(LENT, 4)?;
+    for offset in (0..4 * 4096).step_by(8) {
+        ensure_equal("a region of its own", alone.load(offset)?, 0)?;
+        alone.store(offset, TRACE ^ life)?;
+    }
+    let lent = object(1)?;
+    map(LENT + 0x4000, lent, 1)?;
+    window(LENT + 0x4000, 1)?.store(0, TRACE ^ life)?;
+    let [_, key, ..] = succeeds("OFFER", Call::ShareOffer, &[peer.into(), lent, 0, 1, RW, 0])?;
+    both.store(8, TRACE ^ life)?;
+    both.store(16, key)?;
+    event::send(port)?;
+    event::wait(port)?;
+    println!("life {life}");
+    if life == LIVES { Ok(()) } else { core::crash(life, 0, 0, 0) }
+}
+
+/// Keeps what each life of its peer shares with it, and the region, over the peer's ends: nothing of it changes but by who has it.
+pub(crate) fn lc02p_what_a_peer_left_stays_as_it_is(info: &Info, _: &Scratch) -> Result<(), Failure> {
+    let (peer, port) = (info.peer("failing")?.0.bits(), info.port("failing")?);
+    let both = window(BOTH, 1)?;
+    for life in 1..=LIVES {
+        event::wait(port)?;
+        ensure_equal("what the peer wrote", both.load(8)?, TRACE ^ life)?;
+        let [mem, ..] = succeeds("ACCEPT", Call::ShareAccept, &[peer.into(), both.load(16)?, 0])?;
+        map(LENT + (life - 1) * 4096, mem, 1)?;
+        let lent = window(LENT, LIVES)?;
+        for before in 0..life {
+            ensure_equal("what a life left", lent.load(before * 4096)?, TRACE ^ (before + 1))?;
+        }
+        both.store(0, life)?;
+        event::send(port)?;
+    }
+    gone(port)?;
+    ensure_equal("the region behind its owner's end", both.load(8)?, TRACE ^ LIVES)
 }

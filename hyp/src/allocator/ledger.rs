@@ -60,6 +60,7 @@ pub(super) struct Entry {
     /// Mem: handles held by VMs.
     pub(super) references: u16,
     pub(super) owner: Owner,
+    /// Free or vacant: the next one of its list. Taken: by which name it was promised, plus one; see `kept`.
     pub(super) next: u16,
     pub(super) previous: u16,
     pub(super) kind: Kind,

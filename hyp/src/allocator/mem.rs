@@ -6,7 +6,7 @@
 use crate::arch::ram::{Pa, Pages, Scrub};
 use crate::arch::shared::SharedFrames;
 
-use super::ledger::{Entry, Kind, Owner, State};
+use super::ledger::{Entry, Kind, NONE, Owner, State};
 use super::{Account, AllocError, Allocator};
 
 /// The name of a Mem object: never used again for another one.
@@ -125,6 +125,7 @@ impl Allocator {
             return Err(AllocError::Busy);
         }
         let pages = entry.slot.take().ok_or(AllocError::Stale)?;
+        entry.next = NONE; // nothing that is freed is promised
         entry.generation = entry.generation.wrapping_add(1); // 64 bits: no machine runs that long
         Ok(Scrub::new(pages.into_dirty()))
     }
@@ -162,7 +163,9 @@ impl Allocator {
         if self.ledger.vacant() == 0 {
             return Err(AllocError::NoMemory);
         }
-        let pages = self.mem_mut(id)?.slot.take().ok_or(AllocError::Stale)?;
+        let entry = self.mem_mut(id)?;
+        entry.next = NONE; // a half is not what was promised
+        let pages = entry.slot.take().ok_or(AllocError::Stale)?;
         let Ok((low, high)) = pages.split_at(usize::try_from(half).unwrap_or(usize::MAX)) else {
             unreachable!("an object of several pages has two halves")
         };
@@ -172,6 +175,7 @@ impl Allocator {
         self.keep(index, high);
         let Some(second) = self.ledger.get_mut(index) else { unreachable!("an occupied entry exists") };
         (second.state, second.kind, second.owner, second.references) = (State::Taken, Kind::Mem, owner, 1);
+        second.next = NONE;
         Ok((MemId { index, generation: second.generation }, base))
     }
 
@@ -200,7 +204,7 @@ impl Allocator {
         Ok(())
     }
 
-    fn mem(&self, id: MemId) -> Option<&Entry> {
+    pub(super) fn mem(&self, id: MemId) -> Option<&Entry> {
         self.ledger.get(id.index).filter(|entry| is_mem(entry, id))
     }
 

@@ -11,12 +11,14 @@
 //!
 //! - [`Allocator::take`], [`Allocator::give_back`]: frames for the hypervisor's own use (tables, VMs, vCPUs).
 //! - `mem`: [`Allocator::mem_create`] and the rest: memory that guests map, named by a [`MemId`] that is never reused.
+//! - `kept`: what the plan promises to VMs that are made again.
 //! - [`Allocator::renew_vmid`]: a VMID for an address space that a core is about to translate by.
 //! - [`Allocator::audit`]: everything added up; equal to a former [`Audit`] when everything was given back.
 
 mod account;
 mod audit;
 mod free_lists;
+mod kept;
 mod ledger;
 mod mapped;
 mod mem;
@@ -24,6 +26,7 @@ mod vmid;
 
 pub use account::Account;
 pub use audit::{Audit, AuditError, Extent};
+pub use kept::{REGIONS, ram_of};
 pub use ledger::{Kind, Owner};
 pub use mem::{MemId, MemInfo};
 pub use vmid::{Selector, Vmids};
@@ -35,7 +38,8 @@ use heapless::Vec;
 use crate::arch::CoreIndex;
 use crate::arch::ram::{FRAME_SIZE, Pages};
 use free_lists::FreeLists;
-use ledger::{Entry, Ledger, State};
+use kept::Kept;
+use ledger::{Entry, Ledger, NONE, State};
 use vmid::VmidPool;
 
 /// Largest extent: `1 << MAX_ORDER` frames, 1 GiB.
@@ -59,6 +63,7 @@ pub struct Allocator {
     ledger: Ledger,
     free: FreeLists,
     vmids: VmidPool,
+    kept: Kept,
     /// Frames in extents, that is all but the ledger's first pages.
     total: u64,
     /// Entry of the Mem object that was counted last: the next look by address is mostly for the same.
@@ -90,7 +95,7 @@ impl Allocator {
             },
         };
         let mut allocator =
-            Self { ledger, free: FreeLists::new(), vmids: VmidPool::new(), total: 0, recent: ledger::NONE };
+            Self { ledger, free: FreeLists::new(), vmids: VmidPool::new(), kept: Kept::NONE, total: 0, recent: NONE };
         allocator.add_region(rest);
         while let Some(region) = regions.pop() {
             allocator.add_region(region);
@@ -208,7 +213,7 @@ impl Allocator {
             pages = low;
         }
         let entry = self.ledger.get_mut(index)?;
-        (entry.state, entry.owner, entry.kind) = (State::Taken, owner, kind);
+        (entry.state, entry.owner, entry.kind, entry.next) = (State::Taken, owner, kind, NONE);
         // Through the slot, which then tells where the frames are as long as they are out.
         entry.slot.put(pages).ok()?;
         entry.slot.take()

@@ -9,6 +9,7 @@ use crate::arch::epoch::Stay;
 use crate::lock::Held;
 use crate::machine::{Building, Machine, Region};
 use crate::plan::Record;
+use crate::vm::attach;
 use crate::vm::build::BuildError;
 
 /// Records of other VMs that one step passes over.
@@ -83,9 +84,9 @@ fn advance(machine: &Machine, stay: &Stay<'_>, work: &mut Building, none: &mut H
                     vm.inner.lock(none).0.handles.renew_peers(work.place, work.life.number);
                 }
             }
-            // As many as there are were made at boot.
-            Record::CreateRegion(_) => {
-                let _ = work.regions.push(Region::Others);
+            // As many as there are, and of these sizes, were made at boot.
+            Record::CreateRegion(region) => {
+                let _ = attach::region_order(region).map(|order| work.regions.push(Region::Wanted(order)));
             }
             Record::Load(_) | Record::GrantRegion(_) | Record::Peer(_) | Record::Start(_) => {}
             Record::GrantDevice(_) | Record::AllowRegister(_) | Record::GrantInterrupt(_) => {}

@@ -6,7 +6,7 @@
 use strato_abi::plan::{CreateVm, GrantRegion, Load};
 
 use super::{Fault, assign, channel, start};
-use crate::allocator::{Kind, MemId};
+use crate::allocator::MemId;
 use crate::arch::epoch::Stay;
 use crate::arch::timer;
 use crate::lock::Held;
@@ -52,7 +52,8 @@ fn create(
     site.homes = *homes;
     let (mut pool, _held) = machine.memory.lock(none);
     if !making.is_ready() {
-        making.step(record, &site, &mut pool.allocator)?;
+        let Pool { allocator, own, .. } = &mut *pool;
+        making.step(record, &site, (allocator, own))?;
         return Ok(false);
     }
     let vm = making.finish(record, &site)?;
@@ -150,7 +151,7 @@ fn give_memory(
             let order = attach::region_order(record)?;
             // At boot others may get it before its owner does.
             let is_boot = work.life.number == 1;
-            let made = is_boot.then(|| pool.allocator.mem_create(order, &mut inner.account));
+            let made = is_boot.then(|| pool.allocator.mem_create(order, &mut pool.own));
             let region = made.transpose().map_err(BuildError::from)?.map_or(Region::Wanted(order), Region::Made);
             work.regions.push(region).map_err(|_| BuildError::Full)?;
             Ok(true)
@@ -198,7 +199,8 @@ fn show(work: &mut Building, inner: &mut Inner, pool: &mut Pool) -> Result<bool,
     Ok(true)
 }
 
-/// Makes a region that is the VM's alone, a part of it at a time. Returns whether that was all.
+/// Gives the VM its part in a region. In a later life that is the region which the others have; when nobody has it, it is zeroed first, a part of
+/// it at a time. Returns whether that was all.
 fn grant(
     vm: &Vm,
     work: &mut Building,
@@ -206,7 +208,8 @@ fn grant(
     inner: &mut Inner,
     pool: &mut Pool,
 ) -> Result<bool, BuildError> {
-    let allocator = &mut pool.allocator;
+    let Pool { allocator, own, .. } = pool;
+    let region = usize::from(record.region);
     match &mut *work.doing {
         Doing::Zeroing(scrub) => {
             if !scrub.step() {
@@ -214,15 +217,23 @@ fn grant(
             }
         }
         Doing::Showing(..) => return show(work, inner, pool),
-        Doing::Nothing | Doing::Making(..) | Doing::Filling(..) => match work.regions.get(usize::from(record.region)) {
-            Some(Region::Made(id)) => return hand_out(vm, work, record, *id, inner, pool),
-            Some(Region::Wanted(order)) => {
-                let scrub = allocator.begin_take(*order, Kind::Mem, &mut inner.account)?;
-                work.go_on(Doing::Zeroing(scrub));
-                return Ok(false);
+        Doing::Nothing | Doing::Making(..) | Doing::Filling(..) => {
+            let order = match work.regions.get(region) {
+                Some(Region::Made(id)) => return hand_out(vm, work, record, *id, inner, pool),
+                Some(Region::Wanted(order)) => *order,
+                None => return Err(BuildError::Record("expected a region that can be given")),
+            };
+            match allocator.kept(region) {
+                Some(None) => return Ok(false), // another VM that is made again has it zeroed just now
+                Some(Some(id)) if allocator.mem_info(id).is_some_and(|info| info.references != 0) => {
+                    return hand_out(vm, work, record, id, inner, pool);
+                }
+                Some(Some(_)) | None => {}
             }
-            Some(Region::Others) | None => return Err(BuildError::Record("expected a region that can be given")),
-        },
+            let scrub = allocator.begin_kept(region, order, own)?;
+            work.go_on(Doing::Zeroing(scrub));
+            return Ok(false);
+        }
     }
     let pages =
         work.take_scrub().and_then(|scrub| scrub.finish().ok()).and_then(|pages| allocator.mem_finish(pages).ok());
@@ -240,7 +251,8 @@ fn hand_out(
     inner: &mut Inner,
     pool: &mut Pool,
 ) -> Result<bool, BuildError> {
-    let part = attach::grant(vm, inner, record, id, &mut pool.allocator)?;
+    let Pool { allocator, own, .. } = pool;
+    let part = attach::grant(vm, inner, record, id, (allocator, own))?;
     work.go_on(part.map_or(Doing::Nothing, |part| Doing::Showing(part, 0)));
     Ok(part.is_none())
 }
@@ -253,9 +265,9 @@ pub fn give_up(machine: &Machine, stay: &Stay<'_>, work: &mut Building, none: &m
         making.give_up(&mut machine.memory.lock(none).0.allocator);
     }
     if let Some(scrub) = work.take_scrub() {
-        // It was on the account of the VM, whose end goes on with it.
+        // The end of the VM goes on with it.
         let Some(vm) = find(machine, stay, work.place.into()) else { unreachable!("the VM is in its place") };
-        let goal = Goal::Pool { handle: None, is_orphan: false };
+        let goal = Goal::Pool { handle: None, is_orphan: true };
         vm.inner.lock(none).0.work = Some(Work::new(scrub, goal));
     }
     work.go_on(Doing::Nothing);

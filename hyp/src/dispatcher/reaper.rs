@@ -134,9 +134,11 @@ fn bury(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let Some(remains) = &mut cpu.remains else { return };
     let mut none = Held::mint();
     let (place, label, ending) = (remains.place, remains.label.clone(), remains.ending);
+    let is_over = cpu.rebuild.is_none();
     {
         let (mut pool, _held) = machine.memory.lock(&mut none);
-        match remains.step(&mut pool.allocator) {
+        let Pool { allocator, own, .. } = &mut *pool;
+        match remains.step((allocator, own), is_over) {
             Ok(None) => return,
             Ok(Some(0)) => cpu.remains = None,
             Ok(Some(pages)) => panic!("vm {label}: {pages} pages were not given back"),
@@ -146,7 +148,7 @@ fn bury(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if arch::IS_CHECKED {
         audit(machine, stay, &mut none);
     }
-    if cpu.rebuild.is_none() {
+    if is_over {
         cpu.reaping &= !(1 << place);
         close(machine, &label, ending);
     }

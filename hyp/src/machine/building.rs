@@ -7,7 +7,7 @@ use heapless::{String, Vec};
 use strato_abi::plan::ANY_CORE;
 
 use super::VM_PLACES;
-use crate::allocator::{MemId, Scrub};
+use crate::allocator::{MemId, REGIONS, Scrub};
 use crate::arch::core_base::MAX_CORES;
 use crate::plan::{Record, Records};
 use crate::vm::VCPUS_MAX;
@@ -15,9 +15,6 @@ use crate::vm::attach::Part;
 use crate::vm::making::Making;
 use crate::vm::restart::{Life, Rule};
 use crate::vm::{Ending, Vm};
-
-/// Shared regions that a plan can make.
-const REGIONS: usize = 64;
 
 /// A VM that is being made.
 pub struct Building {
@@ -50,10 +47,8 @@ pub struct Building {
 pub enum Region {
     /// It is made.
     Made(MemId),
-    /// It is made, of this order, when the VM gets its handle.
+    /// It was made at boot, of this order, and is made anew where nobody has it any more.
     Wanted(u32),
-    /// It is another VM's.
-    Others,
 }
 
 /// What of a record is being done.

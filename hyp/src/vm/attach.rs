@@ -13,7 +13,7 @@ use super::handles::{DeviceRef, Flags, MemRef, Object, SchedRef};
 use super::info::{self, Named};
 use super::spaces;
 use super::{Inner, Vm};
-use crate::allocator::{AllocError, Allocator, MemId};
+use crate::allocator::{Account, AllocError, Allocator, MemId, Owner};
 use crate::arch::ram::Pa;
 use crate::events::Link;
 use crate::events::port::End;
@@ -105,7 +105,7 @@ pub fn region_order(record: &CreateRegion) -> Result<u32, BuildError> {
     Ok((record.size / PAGE_SIZE).trailing_zeros())
 }
 
-/// Gives the VM a handle to a shared region. Returns what is to be mapped, if `record` says where.
+/// Gives the VM a handle to a shared region, and the region itself when it is the owner's and nobody's yet, or no more. Returns what is to be mapped, if `record` says where.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -114,13 +114,20 @@ pub fn grant(
     inner: &mut Inner,
     record: &GrantRegion,
     id: MemId,
-    allocator: &mut Allocator,
+    (allocator, own): (&mut Allocator, &mut Account),
 ) -> Result<Option<Part>, BuildError> {
     let info = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let rights = Rights::from_bits(record.rights).ok_or(BuildError::Record("expected rights of a region"))?;
     let object = Object::Mem(MemRef { id, base: info.base, pages: info.pages, rights, flags: Flags::empty() });
     let handle = inner.handles.insert(object, vm.handle_limit).map_err(|_| BuildError::Full)?;
     allocator.mem_add_reference(id)?;
+    if rights.contains(Rights::OWNER) && info.owner == Owner::Hypervisor {
+        allocator.mem_hand_over(id, own, &mut inner.account)?;
+    }
+    if vm.rule.restarts() {
+        allocator.promise(record.region.into(), vm.place);
+    }
+    allocator.keep_for(record.region.into(), info.base);
     let (address, size) = (record.address, info.pages << 12);
     announce(vm, Named { handle, kind: HandleKind::Mem, rights: rights.bits(), size, address, name: record.name })?;
     if address == 0 {

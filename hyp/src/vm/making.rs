@@ -10,9 +10,10 @@ use strato_abi::plan::CreateVm;
 use super::build::{BuildError, Site, name};
 use super::handles::{ENTRY_BYTES, Flags, HandleTable, MemRef, Object};
 use super::info::{self, Named};
+use super::restart::Rule;
 use super::spaces::{self, Window};
 use super::{VCPUS_MAX, Vm};
-use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner, Scrub};
+use crate::allocator::{Account, AllocError, Allocator, Kind, MemId, Owner, Scrub, ram_of};
 use crate::arch::page_box::PageBox;
 use crate::arch::page_row::PageRow;
 use crate::arch::ram::{FRAME_SIZE, Pages};
@@ -80,7 +81,12 @@ impl Making {
     ///
     /// # Errors
     /// [`BuildError`]; it has to be given up then.
-    pub fn step(&mut self, record: &CreateVm, site: &Site<'_>, allocator: &mut Allocator) -> Result<(), BuildError> {
+    pub fn step(
+        &mut self,
+        record: &CreateVm,
+        site: &Site<'_>,
+        (allocator, own): (&mut Allocator, &mut Account),
+    ) -> Result<(), BuildError> {
         let (number, piece) = (self.vcpus.len(), self.pieces.len());
         let is_vcpu = number < usize::from(record.vcpus);
         if is_vcpu || self.own.is_none() && piece < PIECES as usize {
@@ -104,11 +110,14 @@ impl Making {
             self.handles = Some(handles);
         } else if let Some(ram) = &mut self.ram {
             if ram.step() {
-                self.describe(record, site, allocator)?;
+                self.describe(record, site, (allocator, own))?;
             }
         } else {
             let size = usize::try_from(record.ram_size).map_err(|_| BuildError::Record("expected ram"))?;
-            self.ram = Some(allocator.begin_take(order_of(size), Kind::Mem, &mut self.account)?);
+            if Rule::of(record).restarts() {
+                allocator.promise(ram_of(site.place), site.place);
+            }
+            self.ram = Some(allocator.begin_kept(ram_of(site.place), order_of(size), own)?);
         }
         Ok(())
     }
@@ -128,11 +137,17 @@ impl Making {
     }
 
     /// Gives it its memory, which is zero, and writes what it is told about itself.
-    fn describe(&mut self, record: &CreateVm, site: &Site<'_>, allocator: &mut Allocator) -> Result<(), BuildError> {
+    fn describe(
+        &mut self,
+        record: &CreateVm,
+        site: &Site<'_>,
+        (allocator, own): (&mut Allocator, &mut Account),
+    ) -> Result<(), BuildError> {
         let ram = self.ram.take().and_then(|ram| ram.finish().ok()).and_then(|pages| allocator.mem_finish(pages).ok());
         let info = self.next_piece();
         let info = &*self.info.insert(SharedPages::new(info));
         let (Some(handles), Some(ram)) = (&mut self.handles, ram) else { return Err(TORN) };
+        allocator.mem_hand_over(ram, own, &mut self.account)?;
         let named = add_ram(handles, record, allocator, ram)?;
         let label = &self.label;
         if let Some(mem) = allocator.mem_info(ram) {
@@ -153,6 +168,8 @@ impl Making {
     }
 
     /// Gives everything back that was taken.
+    ///
+    /// But no memory: behind the step that takes it one alone fails, by the quota, and leaves it to the promise that it was taken by.
     pub fn give_up(&mut self, allocator: &mut Allocator) {
         while let Some(pages) = self.take_any() {
             give_back(pages, allocator, &mut self.account);
@@ -173,11 +190,7 @@ impl Making {
         if let Some(vcpu) = self.vcpus.pop() {
             return Some(vcpu.into_pages());
         }
-        if let Some(handles) = self.handles.take() {
-            return Some(handles.into_pages());
-        }
-        // No step fails behind the one that takes the memory.
-        self.ram.take().and_then(|scrub| scrub.finish().ok())
+        self.handles.take().map(HandleTable::into_pages)
     }
 
     /// Returns the size of piece `number` of the VM of `record`, as an order, and what it is for.

@@ -4,7 +4,7 @@
 use heapless::{String, Vec};
 
 use super::{Ending, Inner, VCPUS_MAX, Vm};
-use crate::allocator::{Account, AllocError, Allocator};
+use crate::allocator::{Account, AllocError, Allocator, Owner, Scrub};
 use crate::arch::page_box::PageBox;
 use crate::arch::ram::Pages;
 
@@ -24,6 +24,8 @@ pub struct Remains {
     pub ending: Ending,
     pieces: Vec<Pages, { VCPUS_MAX + OTHERS }>,
     account: Account,
+    /// What was kept for its next life, when there is none.
+    kept: Option<Scrub>,
 }
 
 impl Remains {
@@ -43,19 +45,45 @@ impl Remains {
             own,
         ];
         let pieces = vcpus.into_boxes().map(PageBox::into_pages).chain(others).collect();
-        Self { place, label, ending, pieces, account }
+        Self { place, label, ending, pieces, account, kept: None }
     }
 
-    /// Gives some pieces back. Returns `None` while there are more; then the pages that the VM's account still counts: 0, or the hypervisor
-    /// lost some.
+    /// Returns what is left of a VM that could not be made again: what was kept for it.
+    #[must_use]
+    pub fn unmade(place: u8, label: String<31>) -> Self {
+        let account = Account::new(Owner::Vm(place.into()), 0);
+        Self { place, label, ending: Ending::Unmade, pieces: Vec::new(), account, kept: None }
+    }
+
+    /// Gives some pieces back, and, if it `is_over` and not made again, what was kept for that; `own` is the hypervisor's account. Returns `None` while
+    /// there are more; then the pages that the VM's account still counts: 0, or the hypervisor lost some.
     ///
     /// # Errors
     /// [`AllocError`] when the ledger contradicts the VM: a bug of the hypervisor.
-    pub fn step(&mut self, allocator: &mut Allocator) -> Result<Option<u64>, AllocError> {
+    pub fn step(
+        &mut self,
+        (allocator, own): (&mut Allocator, &mut Account),
+        is_over: bool,
+    ) -> Result<Option<u64>, AllocError> {
+        if self.pieces.is_empty() && is_over {
+            return self.forsake(allocator, own);
+        }
         for _ in 0..PER_STEP {
             let Some(pages) = self.pieces.pop() else { break };
             allocator.give_back(pages, &mut self.account).map_err(|_| AllocError::Busy)?;
         }
-        Ok(self.pieces.is_empty().then(|| self.account.used()))
+        Ok((self.pieces.is_empty() && !is_over).then(|| self.account.used()))
+    }
+
+    fn forsake(&mut self, allocator: &mut Allocator, own: &mut Account) -> Result<Option<u64>, AllocError> {
+        if self.kept.as_mut().is_some_and(|scrub| !scrub.step()) {
+            return Ok(None);
+        }
+        if let Some(scrub) = self.kept.take() {
+            let pages = scrub.finish().map_err(|_| AllocError::Busy)?;
+            allocator.give_back(pages, own).map_err(|_| AllocError::Busy)?;
+        }
+        self.kept = allocator.forsake(self.place, own);
+        Ok(self.kept.is_none().then(|| self.account.used()))
     }
 }

@@ -60,6 +60,12 @@ impl Rule {
         Self { after_failure, on_request, limit: record.restart_limit, window_s: record.restart_window_s }
     }
 
+    /// Returns whether it ever is.
+    #[must_use]
+    pub const fn restarts(&self) -> bool {
+        self.after_failure
+    }
+
     /// Returns whether the VM may ask for a restart.
     #[must_use]
     pub const fn may_ask(&self) -> bool {

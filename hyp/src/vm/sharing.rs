@@ -161,6 +161,7 @@ pub fn take_over(
         taker.inner.handles.remove(handle);
         return Err(error.into());
     }
+    allocator.break_promise(id);
     // The offer's count is the new owner's from now on, the giver's own goes with its handle.
     giver.inner.handles.remove(own);
     allocator.mem_drop_reference(id)?;

@@ -184,6 +184,7 @@ fn end_share(
     inner.stage = Stage::Shares(handle.index());
     let mut told = 0;
     if is_out(share.state) {
+        allocator.break_promise(share.id); // what others borrowed is never memory of another life
         let borrower = partner.ok_or(AllocError::Stale)?;
         told = sharing::orphan(&Side { vm, inner }, handle.index(), share.far, borrower);
     } else if share.state == ShareState::Offered {
@@ -214,8 +215,11 @@ fn release(
     let left = allocator.mem_drop_reference(id)?;
     let MemInfo { owner, pages, .. } = allocator.mem_info(id).ok_or(AllocError::Stale)?;
     let is_orphan = owner == Owner::Hypervisor;
+    let is_promised = allocator.is_promised(id);
     match (left, owner == account.owner()) {
-        (0, _) => {
+        // It waits for the next life, which finds it zeroed unless others have it all the time.
+        (_, true) if is_promised => allocator.mem_hand_over(id, account, own).map(|()| (None, 0)),
+        (0, _) if !is_promised => {
             let scrub = allocator.mem_free(id, if is_orphan { own } else { account })?;
             Ok((Some(Work::new(scrub, Goal::Pool { handle: None, is_orphan })), 0))
         }

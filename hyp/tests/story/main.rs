@@ -35,6 +35,7 @@ mod report;
 mod restart;
 mod restart_fails;
 mod restart_peers;
+mod restart_regions;
 mod restart_shares;
 mod services;
 mod share_calls;

@@ -51,7 +51,7 @@ fn give(s: &Story, taken: Vec<Pages>) {
 #[test]
 fn one_for_which_there_is_no_memory_fails_at_any_step_and_leaves_nothing() {
     let (mut failed, mut made) = (0, 0);
-    for rest in (0..260).step_by(3) {
+    for rest in 0..32 {
         let mut s = Story::new(&rich());
         s.begin(A, Call::CorePanic, &CRASH);
         s.until_gone(0);
@@ -72,7 +72,7 @@ fn one_for_which_there_is_no_memory_fails_at_any_step_and_leaves_nothing() {
         give(&s, taken);
         s.close();
     }
-    assert!(failed > 20 && made > 20, "{failed} failed, {made} were made");
+    assert!(failed > 5 && made > 5, "{failed} failed, {made} were made");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rebirth: a VM that was given back whole is made again, when its manifest says so and not too often.
 
-use super::{How, close, service};
+use super::{How, service};
 use crate::allocator::Kind;
 use crate::arch::epoch::Stay;
 use crate::arch::page_box::PageBox;
@@ -8,6 +8,7 @@ use crate::arch::timer;
 use crate::builder::{self, Made};
 use crate::lock::Held;
 use crate::machine::{Building, Cpu, Machine, Pool};
+use crate::vm::remains::Remains;
 use crate::vm::restart::Verdict;
 use crate::vm::{Ending, Vm};
 
@@ -53,8 +54,10 @@ pub(super) fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
             unreachable!("the frame goes back to the account it was taken on")
         }
     }
-    cpu.reaping &= !(1 << place);
     let vm = machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
+    if vm.is_some() {
+        cpu.reaping &= !(1 << place);
+    }
     if matches!(made, Ok(Made::Whole)) {
         let (count, limit, window) = (u64::from(life.restarts), u64::from(rule.limit), u64::from(rule.window_s));
         log::info!("vm {label}: restarted {count} of {limit} times in {window} s: {}", How(ending));
@@ -63,7 +66,7 @@ pub(super) fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         log::error!("vm {label}: cannot be made again: {error}");
         match vm {
             Some(vm) => service::end_vm(machine, vm, Ending::Unmade),
-            None => close(machine, &label, Ending::Unmade),
+            None => cpu.remains = Some(Remains::unmade(place, label)),
         }
     }
     // Who ended it meanwhile left it to this core, or this core has it no more.

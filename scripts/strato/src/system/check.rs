@@ -18,6 +18,8 @@ pub const BOARD_MEMORY: u64 = 512 << 20;
 pub const BOARD_RESERVE: u64 = 16 << 20;
 
 const VMS_MAX: usize = 64;
+/// Regions of a plan, as the hypervisor keeps them in mind.
+const REGIONS_MAX: usize = 64;
 const _: () = assert!(strato_abi::limit::LimitKey::Vms.value() == 64);
 
 /// Adds what is wrong with `system` as a whole.
@@ -41,7 +43,6 @@ pub fn check(system: &System, problems: &Problems) {
     peers(system, problems);
     devices::check(system, problems);
     sched::check(system, problems);
-    restart::check(system, problems);
     layout::check(system, problems);
     total(system, problems);
 }
@@ -143,6 +144,10 @@ fn channels(system: &System, problems: &Problems) {
 
 fn regions(system: &System, problems: &Problems) {
     let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+    if let Some(region) = system.regions.get(REGIONS_MAX) {
+        let title = format!("there are more than {REGIONS_MAX} regions");
+        problems.add(Problem::new(title, &region.name.span, "this one is too many", "drop some of them"));
+    }
     for region in &system.regions {
         let (name, span) = (region.name.value.as_str(), &region.name.span);
         power_of_two(&format!("the region `{name}`"), &region.size, 4 << 10, problems);
@@ -154,6 +159,13 @@ fn regions(system: &System, problems: &Problems) {
             problems.add(Problem::new("a region cannot be called `ram`", span, why, "choose another name"));
         } else if let Some(first) = seen.insert(name, span) {
             problems.add(twice(format!("two regions are called `{name}`"), span, first));
+        }
+        if !region.grants.is_empty() && region.grants.iter().all(|grant| grant.vm.value != region.owner) {
+            let label = system.label(region.owner);
+            let why = format!("it is on the account of `{label}`, which has no handle to it");
+            let fix =
+                format!("add `{{ vm = \"{label}\", rights = \"rw\" }}`, or let one of those that map it be its owner");
+            problems.add(Problem::new(format!("`{label}` does not map its region `{name}`"), span, why, fix));
         }
         let mut holders: BTreeMap<usize, &Span> = BTreeMap::new();
         for grant in &region.grants {

@@ -1,13 +1,10 @@
-//! Whether a VM is made again when it has ended: reading that, and what it cannot go together with. Called by `manifest` and `check`.
+//! Whether a VM is made again when it has ended: reading that, and what it may leave to others. Called by `manifest` and `check`.
 
 use strato_abi::plan::{CreateVm, VM_REBOOT, VM_RESTART};
 
 use super::model::System;
 use super::problem::{Problem, Span};
-use super::reader::{Problems, Table};
-
-/// Regions that a VM which is made again may own, as the hypervisor keeps them in mind.
-const OWN_REGIONS: usize = 16;
+use super::reader::Table;
 
 /// After which ends a VM is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,35 +71,6 @@ pub fn read(table: &Table<'_>) -> Restart {
         limit: limit.and_then(|at| u8::try_from(at.value).ok()).unwrap_or(5),
         window_s: window.and_then(|at| u16::try_from(at.value).ok()).unwrap_or(10),
         span,
-    }
-}
-
-/// Adds what VMs that are made again cannot have.
-pub fn check(system: &System, problems: &Problems) {
-    for (number, vm) in system.vms.iter().enumerate().filter(|(_, vm)| vm.restart.policy != Policy::Never) {
-        let label = vm.label.value.as_str();
-        let refuse = |title: String, why: String, fix: String| {
-            problems.add(Problem::new(title, &vm.restart.span, why, fix));
-        };
-        let is_shared = |region: &&super::model::Region| {
-            let is_of = |grant: &super::model::Grant| grant.vm.value == number;
-            let is_anothers = region.owner != number || !region.grants.iter().all(is_of);
-            is_anothers && (region.owner == number || region.grants.iter().any(is_of))
-        };
-        if let Some(region) = system.regions.iter().find(is_shared) {
-            refuse(
-                format!("`{label}` is restarted and has the region `{}` with another VM", region.name.value),
-                "the others keep the region of its life before".into(),
-                "drop `restart`, or share memory by group SHARE, which each life does anew".into(),
-            );
-        }
-        if system.regions.iter().filter(|region| region.owner == number).count() > OWN_REGIONS {
-            refuse(
-                format!("`{label}` is restarted and has more than {OWN_REGIONS} regions"),
-                "as many are made again".into(),
-                "drop `restart`, or some of them; memory of its own it gets by MEM.ALLOC".into(),
-            );
-        }
     }
 }
 
