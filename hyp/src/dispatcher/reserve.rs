@@ -229,6 +229,8 @@ fn join(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 }
 
 /// Makes a vCPU that begins to be this core's one of those who run by its reservation, if it has one.
+#[cold]
+#[inline(never)]
 pub fn enroll(cpu: &mut Cpu, public: &Public, who: VcpuRef) {
     if let Some(place) = public.reservation() {
         let [budget, period] = public.supply.each_ref().map(|word| word.load(Ordering::Relaxed));
