@@ -31,6 +31,7 @@ pub mod trace;
 pub mod vcpu;
 pub mod vcpu_area;
 pub mod version;
+pub mod watchdog;
 
 pub use addr::Ipa;
 pub use call::Call;

@@ -7,12 +7,14 @@ mod cpu;
 mod mail;
 mod select;
 mod wake;
+mod watchdog;
 
 use core::num::NonZeroU32;
 
 pub use building::{Building, Doing, Region, Tally};
 pub use cpu::Cpu;
 pub use mail::Mail;
+pub use watchdog::Watchdog;
 
 use crate::allocator::{Account, Allocator, Audit, Vmids};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
@@ -71,6 +73,8 @@ pub struct Machine {
     pub plan: Plan<'static>,
     /// Which cores run, one bit each.
     pub cores: u8,
+    /// Who has come by since the board's watchdog was fed.
+    pub watchdog: Watchdog,
     /// Whether the plan is carried out: cores may take part.
     pub is_ready: AtomicBool,
     /// Whether the first guest was entered yet.

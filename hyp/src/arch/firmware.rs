@@ -9,7 +9,7 @@ use super::core_base::CoreIndex;
 use super::install::Cores;
 use super::mmio::Device;
 use super::{entry, maintenance};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Why a core did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ const RSTC: usize = 0x1c;
 const RSTS: usize = 0x20;
 const WDOG: usize = 0x24;
 const PASSWORD: u32 = 0x5a00_0000;
+/// WDOG: log2 of its ticks in a second.
+const WDOG_SECOND: u32 = 16;
 /// RSTC: a full reset when the watchdog runs out.
 const FULL_RESET: u32 = 0x20;
 /// RSTS: the boot ROM is to halt: bits 0, 2, 4, 6, 8, 10 are the partition, 63 of which means that.
@@ -41,18 +43,42 @@ pub fn allow_power_manager(registers: Device) {
     POWER.store(registers.address(), Ordering::Relaxed);
 }
 
-/// Lets the power manager reset the machine, which is then halted or started again.
-fn reset_by_power_manager(status: u32) {
+/// Writes to registers of the power manager, if there is one.
+fn write_power_manager(writes: &[(usize, u32)]) {
     let base = POWER.load(Ordering::Relaxed);
     if base == 0 {
         return;
     }
-    for (register, value) in [(RSTS, status), (WDOG, 10), (RSTC, FULL_RESET)] {
+    for (register, value) in writes {
         let pointer = core::ptr::with_exposed_provenance_mut::<u32>(base + register);
         // SAFETY: registers of the power manager, which the map covers as a device and which nobody else has.
         unsafe { pointer.write_volatile(PASSWORD | value) };
     }
     maintenance::dsb_sy();
+}
+
+/// Lets the power manager reset the machine, which is then halted or started again.
+fn reset_by_power_manager(status: u32) {
+    write_power_manager(&[(RSTS, status), (WDOG, 10), (RSTC, FULL_RESET)]);
+}
+
+/// Seconds for which the watchdog was last fed, 0 when it does not run. Relaxed: it is the same each time.
+static FED: AtomicU32 = AtomicU32::new(0);
+
+/// Has the board's watchdog reset the machine in `seconds`, at most 15, unless it is fed again. Does nothing on a board without one.
+pub fn feed_watchdog(seconds: u32) {
+    FED.store(seconds, Ordering::Relaxed);
+    write_power_manager(&[(WDOG, seconds << WDOG_SECOND), (RSTC, FULL_RESET)]);
+}
+
+/// Feeds the watchdog for the last time, if it runs. Returns whether it does: a reset will come by itself.
+pub fn feed_for_the_last_time() -> bool {
+    let seconds = FED.load(Ordering::Relaxed);
+    let is_running = seconds != 0 && POWER.load(Ordering::Relaxed) != 0;
+    if is_running {
+        feed_watchdog(seconds);
+    }
+    is_running
 }
 
 /// Releases a core from the spin table in `page`: writes where it is to go to `offset` there, and wakes it.

@@ -1,5 +1,5 @@
 //! Panic: the one report when the hypervisor itself is wrong. Works without a lock that cannot be had and without memory;
-//! ends with the machine off, so that a test run ends at once. A board without PSCI sleeps instead.
+//! ends with the machine off, so that a test run ends at once, or with the reset of the board's watchdog where that runs.
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -18,6 +18,7 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
             finish()
         }
     }
+    firmware::feed_for_the_last_time(); // what waits for the UART may take a second
     let missing = stop_others();
     sign::end_line();
     console.flush_polled();
@@ -49,7 +50,10 @@ fn line(console: &Console, text: core::fmt::Arguments<'_>) {
 
 fn finish() -> ! {
     drain_uart();
+    let is_reset = firmware::feed_for_the_last_time();
     sign::blink(sign::PANIC);
-    firmware::system_off();
+    if !is_reset {
+        firmware::system_off();
+    }
     park()
 }

@@ -4,6 +4,7 @@
 use log::{Level, LevelFilter};
 use strato_abi::plan::{HEADER_REPORT, PayloadHeader};
 use strato_abi::trace::trace_order;
+use strato_abi::watchdog::watchdog_seconds;
 
 use super::{Parts, refuse, report};
 use crate::allocator::{Account, Allocator, Kind, Vmids};
@@ -17,7 +18,7 @@ use crate::console::say;
 use crate::dispatcher;
 use crate::gic::Lines;
 use crate::lock::Lock;
-use crate::machine::{Cpu, Machine, Mail, Pool};
+use crate::machine::{Cpu, Machine, Mail, Pool, Watchdog};
 use crate::plan::Plan;
 use crate::scheduler::{Reservations, RunQueue};
 use crate::sync::{AtomicBool, AtomicU32};
@@ -60,6 +61,7 @@ pub fn machine(parts: Parts, plan: Plan<'static>, cores: u8) -> Machine {
         ended: [AtomicU32::new(0), AtomicU32::new(0)],
         slice_ticks: slice(&plan.header),
         wall: parts.wall,
+        watchdog: Watchdog::new(watchdog_seconds(plan.header.flags), cores, timer::frequency()),
         plan,
         cores,
         is_ready: AtomicBool::new(false),
@@ -153,5 +155,6 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
         panic::park()
     };
     guest::init_core();
+    dispatcher::beat::start(machine, &mut cpu);
     dispatcher::run_core(machine, &mut cpu, &mut visitor)
 }

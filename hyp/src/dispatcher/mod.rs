@@ -4,6 +4,7 @@
 //! Calls everything below; nothing calls it but boot. Holds no policy of its own.
 
 pub mod backlog;
+pub mod beat;
 pub mod enter;
 pub mod exit;
 pub mod irq;

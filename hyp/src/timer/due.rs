@@ -14,8 +14,9 @@ const RESERVATIONS: u16 = SCHED_PER_CORE as u16;
 const LOCALS_AT: u16 = VCPUS;
 const TIMERS_AT: u16 = LOCALS_AT + VCPUS;
 const RESERVATIONS_AT: u16 = TIMERS_AT + VMS * TIMERS;
-/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core.
-pub(super) const PLACES: usize = (RESERVATIONS_AT + RESERVATIONS) as usize;
+const BEAT_AT: u16 = RESERVATIONS_AT + RESERVATIONS;
+/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core, and of its beat.
+pub(super) const PLACES: usize = BEAT_AT as usize + 1;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Due {
     },
     /// The next budget of the reservation in this place of the core, or the end of the one that is being used.
     Reservation(u8),
+    /// The core is to say that it does not hang.
+    Beat,
 }
 
 impl Due {
@@ -45,6 +48,7 @@ impl Due {
             Self::Local(vcpu) => (LOCALS_AT + vcpu % VCPUS) as usize,
             Self::Timer { vm, slot } => (TIMERS_AT + (vm as u16 % VMS) * TIMERS + slot as u16 % TIMERS) as usize,
             Self::Reservation(place) => (RESERVATIONS_AT + place as u16 % RESERVATIONS) as usize,
+            Self::Beat => BEAT_AT as usize,
         }
     }
 
@@ -61,6 +65,8 @@ impl Due {
             Self::Wait(place)
         } else if place < TIMERS_AT {
             Self::Local(place - LOCALS_AT)
+        } else if place >= BEAT_AT {
+            Self::Beat
         } else if place >= RESERVATIONS_AT {
             Self::Reservation((place - RESERVATIONS_AT) as u8)
         } else {
@@ -97,6 +103,7 @@ mod tests {
         assert_eq!(Due::at(511), Due::Wait(511));
         assert_eq!(Due::at(512), Due::Local(0));
         assert_eq!(Due::at(3071), Due::Timer { vm: 63, slot: 31 });
-        assert_eq!(Due::at(PLACES - 1), Due::Reservation(31));
+        assert_eq!(Due::at(PLACES - 2), Due::Reservation(31));
+        assert_eq!(Due::at(PLACES - 1), Due::Beat);
     }
 }

@@ -61,3 +61,4 @@ mod vcpu_letters;
 mod vcpu_moves;
 mod vcpu_schedule;
 mod vcpu_signal;
+mod watchdog;

@@ -124,7 +124,8 @@ impl Story {
         let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, plan, ((1 << cores) - 1) as u8)));
         replay::replay(machine);
         let cores = (0..cores).map(|n| {
-            let cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
+            let mut cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");
+            dispatcher::beat::start(machine, &mut cpu);
             let visitor = machine.epochs.join(n).expect("each core joins once");
             let space = Vttbr::from_bits(0);
             Core { cpu, visitor, el1: El1::RESET, space, line: false, fp_traps: true, offset: 0 }

@@ -4,6 +4,7 @@ use strato_abi::plan::{
     CreateVm, GrantDevice, GrantInterrupt, KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT, PAYLOAD_MAGIC,
     PAYLOAD_VERSION, PayloadHeader, RecordHeader, checksum,
 };
+use strato_abi::watchdog::watchdog_seconds;
 use zerocopy::FromBytes;
 
 use super::{Finding, LOAD_ADDRESS, MEMORY_END, firmware::hex};
@@ -19,6 +20,8 @@ pub struct Packed {
     pub vms: Vec<String>,
     /// The boards that it assigns devices of.
     pub boards: Vec<String>,
+    /// Seconds of its watchdog, 0 for none.
+    pub watchdog_s: u32,
 }
 
 /// Returns whether a file of so many bytes is too long to be loaded.
@@ -107,7 +110,7 @@ fn payload(name: &str, bytes: &[u8], start: u64) -> Result<Packed, Finding> {
         let what = format!("the packed system of {name} is damaged: its checksum is {sum:#x}");
         return error(what, format!("{:#x}", header.checksum));
     }
-    Ok(records(body, header.records))
+    Ok(Packed { watchdog_s: watchdog_seconds(header.flags), ..records(body, header.records) })
 }
 
 // The checksum holds: what is odd in here was packed by another release, and boot tells it better.

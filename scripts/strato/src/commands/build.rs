@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use strato_abi::plan::HEADER_REPORT;
 use strato_abi::trace::trace_flags;
+use strato_abi::watchdog::watchdog_flags;
 
 use super::{Ready, ready};
 use crate::exit::{PASSED, say};
@@ -12,8 +13,11 @@ use crate::image::Image;
 use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
-use crate::system::sched;
 use crate::system::size;
+use crate::system::{Reset, sched};
+
+/// Seconds of a card's watchdog, and of a scenario's: a hang costs as long, and nothing else does.
+const WATCHDOG_S: u32 = 10;
 
 /// Builds the hypervisor and what `system` needs.
 ///
@@ -76,7 +80,10 @@ pub fn image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow:
 /// # Errors
 /// As [`image`].
 pub fn image_to_run(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
-    packed(project, ready, cores, if ready.system.is_followed { HEADER_REPORT } else { 0 })
+    let report = if ready.system.is_followed { HEADER_REPORT } else { 0 };
+    // QEMU's watchdog resets the machine as soon as it runs, which one kind of scenario looks at.
+    let is_armed = ready.system.reset == Some(Reset::Armed);
+    packed(project, ready, cores, report | if is_armed { watchdog_flags(WATCHDOG_S) } else { 0 })
 }
 
 /// As [`image`], of a system whose boot says where everything stands.
@@ -85,6 +92,14 @@ pub fn image_to_run(project: &mut Project, ready: &Ready, cores: Option<u8>) -> 
 /// As [`image`].
 pub fn reporting_image(project: &mut Project, ready: &Ready, cores: Option<u8>) -> anyhow::Result<Vec<u8>> {
     packed(project, ready, cores, HEADER_REPORT)
+}
+
+/// As [`image`], for a card: its watchdog runs, unless the system's file says otherwise.
+///
+/// # Errors
+/// As [`image`].
+pub fn card_image(project: &mut Project, ready: &Ready, cores: u8) -> anyhow::Result<Vec<u8>> {
+    packed(project, ready, Some(cores), watchdog_flags(ready.system.watchdog_s.unwrap_or(WATCHDOG_S)))
 }
 
 /// As [`image_to_run`], of a system that each core records into a ring of `1 << order` frames of 4 KiB.

@@ -49,7 +49,7 @@ pub fn sd(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
         let what = format!("the system `{}` is for board qemu-virt alone", ready.system.name);
         return Err(Usage { what, fix: "take `board` out of its [system], or take another system".into() }.into());
     }
-    let image = build::image(project, &ready, Some(CORES))?;
+    let image = build::card_image(project, &ready, CORES)?;
     let mut card = Card::of(image, &mut firmware)?;
     refuse(&doctor::examine(&mut card).findings)?;
     if write::is_image(&request.output) {
@@ -151,7 +151,11 @@ pub fn doctor(board: Board, path: &Path) -> anyhow::Result<u8> {
     let count = |level| report.findings.iter().filter(|finding| finding.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
     if let Some(packed) = &report.packed {
-        say(format_args!("{}: {} VM(s): {}", shown(path), packed.vms.len(), packed.vms.join(", ")))?;
+        let watchdog = match packed.watchdog_s {
+            0 => "no watchdog".into(),
+            seconds => format!("watchdog {seconds} s"),
+        };
+        say(format_args!("{}: {} VM(s), {watchdog}: {}", shown(path), packed.vms.len(), packed.vms.join(", ")))?;
     }
     match (errors, warnings) {
         (0, 0) => say(format_args!("{}: nothing is wrong that can be told from outside", shown(path)))?,

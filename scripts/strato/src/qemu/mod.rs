@@ -191,7 +191,6 @@ impl Virt {
             arguments.extend(monitor::ARGUMENTS.map(Into::into));
         }
         if let Some(reset) = self.reset.filter(|_| self.has_monitor()) {
-            arguments.extend(["-action", "reboot=reset"].map(Into::into));
             // Such a device writes at each reset.
             let place = self.retained();
             let spoiler = format!("loader,addr={place:#x},data=0,data-len=8");
@@ -262,7 +261,7 @@ mod tests {
     #[test]
     fn a_machine_that_is_reset_has_a_monitor_for_it_and_its_memory_spoiled_if_that_is_asked_for() {
         let line = |reset| Virt { reset: Some(reset), ..virt() }.arguments(Level::El2).join(" ");
-        assert!(line(Reset::Kept).contains("id=monitor,fd=0 ") && line(Reset::Kept).contains("-action reboot=reset"));
+        assert!(line(Reset::Kept).contains("id=monitor,fd=0 "));
         assert!(!line(Reset::Kept).contains("loader"));
         assert!(line(Reset::Spoiled).contains("-device loader,addr=0x40070000,data=0,data-len=8"));
     }

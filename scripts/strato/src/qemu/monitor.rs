@@ -95,6 +95,12 @@ impl Monitor {
     }
 }
 
+/// Returns what starts a machine again that has stopped. One that resets itself stops too (`-no-reboot`), so it has to be told for a moment that it does not.
+fn reset() -> Vec<Value> {
+    let on_reset = |action: &str| json!({ "execute": "set-action", "arguments": { "reboot": action } });
+    vec![on_reset("reset"), command("system_reset"), on_reset("shutdown"), command("cont")]
+}
+
 fn command(name: &str) -> Value {
     json!({ "execute": name })
 }
@@ -125,7 +131,7 @@ fn answer(line: &str, wanted: &Wanted) -> (Vec<Value>, Option<u64>) {
         // It stands still only behind the next event, and one that still runs would not be continued.
         let is_still = is_event("STOP");
         wanted.reset.store(!is_still, Ordering::Relaxed);
-        return (if is_still { commands(&["system_reset", "cont"]) } else { Vec::new() }, None);
+        return (if is_still { reset() } else { Vec::new() }, None);
     }
     if is_event("SHUTDOWN") {
         // Memory first: the count is the last question. Nothing is replayed: this is the command that tells the count (QMP
@@ -188,7 +194,11 @@ mod tests {
             "{\"event\": \"SHUTDOWN\"}\n{\"event\": \"STOP\"}\n{\"return\": {}}\n{\"event\": \"SHUTDOWN\"}",
             &wanted,
         );
-        assert_eq!(said, ["system_reset", "cont", "query-replay"].map(|name| format!("{{\"execute\":\"{name}\"}}")));
+        let said: Vec<Value> = said.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let names: Vec<_> = said.iter().filter_map(|command| command["execute"].as_str()).collect();
+        assert_eq!(names, ["set-action", "system_reset", "set-action", "cont", "query-replay"]);
+        assert_eq!(said[0]["arguments"]["reboot"], "reset");
+        assert_eq!(said[2]["arguments"]["reboot"], "shutdown");
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
         End::Silent { .. } => {}
     }
     reasons.extend(system.reset.and_then(|reset| again(reset, &system.expect.before, transcript)));
+    if system.reset == Some(Reset::Armed) {
+        return reasons; // no guest ran
+    }
     if !report.is_empty() {
         let lost = first_absent(report.iter().copied(), transcript.hypervisor(), glob::matches);
         reasons.extend(lost.map(|line| format!("the hypervisor did not print, in this place: {line}")));
@@ -144,7 +147,7 @@ fn alike(patterns: &[String], transcript: &Transcript) -> Option<String> {
 // Why a machine that was reset did not say what it had said before, or did; if it was not as expected.
 fn again(reset: Reset, expected: &[String], transcript: &Transcript) -> Option<String> {
     const NOTE: &str = "warm reset: the last * lines before it follow";
-    if reset == Reset::Kept {
+    if matches!(reset, Reset::Kept | Reset::Armed) {
         let has_note = transcript.hypervisor().any(|text| glob::matches(NOTE, text));
         let note = (!has_note).then(|| format!("the hypervisor did not print: {NOTE}"));
         let expected = expected.iter().map(String::as_str);

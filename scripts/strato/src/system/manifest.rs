@@ -15,7 +15,8 @@ const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3),
 const LEVELS: [(&str, Level); 3] = [("EL1", Level::El1), ("EL2", Level::El2), ("EL3", Level::El3)];
 /// The core that Strato is measured on, and all that QEMU knows of later ones.
 const CPUS: [(&str, &str); 2] = [("cortex-a72", "cortex-a72"), ("max", "max")];
-const RESETS: [(&str, Reset); 3] = [("kept", Reset::Kept), ("spoiled", Reset::Spoiled), ("done", Reset::Done)];
+const RESETS: [(&str, Reset); 4] =
+    [("armed", Reset::Armed), ("kept", Reset::Kept), ("spoiled", Reset::Spoiled), ("done", Reset::Done)];
 const RIGHTS: [(&str, u16); 4] = [("r", 1), ("rw", 3), ("rx", 5), ("rwx", 7)];
 const DEFAULT_QUOTA: u64 = 256 << 10;
 const DEFAULT_HANDLES: u64 = 64;
@@ -58,6 +59,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         is_followed: false,
         log_level: 3,
         slice_us: 1000,
+        watchdog_s: None,
         entered_at: Level::El2,
         damage: None,
         reset: None,
@@ -75,6 +77,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.name = table.text("name").map_or(system.name, |at| at.value);
     system.time_limit_s = number("time_limit_s", 1..=600, system.time_limit_s);
     system.slice_us = number("slice_us", 100..=1_000_000, system.slice_us);
+    system.watchdog_s = table.integer("watchdog_s", 0..=15).and_then(|at| u32::try_from(at.value).ok());
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
     system.cpu = table.choice("cpu", &CPUS).unwrap_or(system.cpu);
     system.is_smp = table.boolean("smp").unwrap_or(false);

@@ -38,6 +38,8 @@ pub struct System {
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
     pub slice_us: u32,
+    /// Seconds of the board's watchdog, 0 for none, if the file says; a card has one otherwise.
+    pub watchdog_s: Option<u32>,
     /// The exception level that the image is entered at; boot refuses all but EL2.
     pub entered_at: Level,
     /// What is damaged in the packed image, and has to be noticed by this name.
@@ -67,6 +69,8 @@ pub enum Reset {
     Spoiled,
     /// It had ended in good order: it says none.
     Done,
+    /// Its watchdog runs, which resets QEMU's `raspi4b` at once, before any guest: it says them again, and is ended then.
+    Armed,
 }
 
 /// An exception level at which a machine may enter the image.

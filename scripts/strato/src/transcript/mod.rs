@@ -59,7 +59,7 @@ impl Transcript {
 
     /// Returns the lines that were said before a warm reset and are said again behind it.
     pub fn before(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().filter_map(|line| line.strip_prefix("strato: ")?.strip_prefix(BEFORE))
+        self.lines.iter().filter_map(|line| line.strip_prefix(BEFORE))
     }
 
     /// Returns the lines of a guest.
