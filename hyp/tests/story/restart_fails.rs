@@ -76,6 +76,22 @@ fn one_for_which_there_is_no_memory_fails_at_any_step_and_leaves_nothing() {
 }
 
 #[test]
+fn one_for_which_there_is_not_even_a_frame_to_begin_with_is_over_and_says_so() {
+    let mut s = Story::new(&rich());
+    s.begin(A, Call::CorePanic, &CRASH);
+    let mut taken = Vec::new();
+    for _ in 0..400 {
+        taken.extend(take_all_but(&s, 0)); // whatever it has given back so far
+        s.turns(1);
+    }
+    assert!(s.said("vm a: cannot be made again: there is not enough memory"), "{:?}", s.log());
+    assert!(s.said("vm a: stopped: it reported a crash") && s.try_vm(0, |_| ()).is_none());
+    assert_eq!(s.machine.ended[1].load(Ordering::Relaxed), 1);
+    give(&s, taken);
+    s.close();
+}
+
+#[test]
 fn one_that_is_ended_while_it_is_made_leaves_nothing() {
     for cores in [1, 2] {
         for gap in 0..40 {

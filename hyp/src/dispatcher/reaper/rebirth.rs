@@ -8,12 +8,13 @@ use crate::arch::timer;
 use crate::builder::{self, Made};
 use crate::lock::Held;
 use crate::machine::{Building, Cpu, Machine, Pool};
+use crate::vm::build::BuildError;
 use crate::vm::remains::Remains;
 use crate::vm::restart::Verdict;
 use crate::vm::{Ending, Vm};
 
 /// Returns the beginning of what is made of `vm`, which has given back all but itself, if anything is. Says why not, if its manifest says that
-/// it is made again. The frame for it is there, since most of what the VM had is back.
+/// it is made again. The frame for it is there but when others take memory as fast as it comes back, since most of what the VM had is.
 #[inline(never)]
 pub(super) fn judge(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> Option<PageBox<Building>> {
     let ending = vm.ending.lock_leaf().unwrap_or(Ending::Stopped);
@@ -28,8 +29,11 @@ pub(super) fn judge(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> Optio
         Verdict::Again(life) => {
             let (mut pool, _held) = machine.memory.lock(none);
             let Pool { allocator, own, .. } = &mut *pool;
-            let pages = allocator.take(PageBox::<Building>::ORDER, Kind::Object, own).ok()?;
-            return PageBox::new(pages, Building::again(vm, life, ending, machine.plan.records())).ok();
+            let pages = allocator.take(PageBox::<Building>::ORDER, Kind::Object, own);
+            if let Err(error) = pages {
+                log::error!("vm {}: cannot be made again: {}", vm.label, BuildError::from(error));
+            }
+            return PageBox::new(pages.ok()?, Building::again(vm, life, ending, machine.plan.records())).ok();
         }
     };
     log::warn!("vm {}: not restarted again: {number} {what}", vm.label);
