@@ -33,8 +33,10 @@ const WDOG: usize = 0x24;
 const PASSWORD: u32 = 0x5a00_0000;
 /// WDOG: log2 of its ticks in a second.
 const WDOG_SECOND: u32 = 16;
-/// RSTC: a full reset when the watchdog runs out.
+/// RSTC: what happens when the watchdog runs out, two bits, of which this is a full reset; and the bits beside them and the password, which
+/// stay as they are.
 const FULL_RESET: u32 = 0x20;
+const RSTC_KEPT: u32 = 0x00ff_ffcf;
 /// RSTS: the boot ROM is to halt: bits 0, 2, 4, 6, 8, 10 are the partition, 63 of which means that.
 const HALT: u32 = 0x555;
 
@@ -43,23 +45,30 @@ pub fn allow_power_manager(registers: Device) {
     POWER.store(registers.address(), Ordering::Relaxed);
 }
 
-/// Writes to registers of the power manager, if there is one.
-fn write_power_manager(writes: &[(usize, u32)]) {
+/// Has the power manager, if there is one, reset the machine in so many `ticks` of its watchdog; with a `status`, that is written to RSTS first.
+fn start_watchdog(status: Option<u32>, ticks: u32) {
     let base = POWER.load(Ordering::Relaxed);
     if base == 0 {
         return;
     }
-    for (register, value) in writes {
-        let pointer = core::ptr::with_exposed_provenance_mut::<u32>(base + register);
-        // SAFETY: registers of the power manager, which the map covers as a device and which nobody else has.
-        unsafe { pointer.write_volatile(PASSWORD | value) };
+    let register = |at: usize| core::ptr::with_exposed_provenance_mut::<u32>(base + at);
+    let write = |at, value: u32| {
+        // SAFETY: a register of the power manager, which the map covers as a device and which nobody else has.
+        unsafe { register(at).write_volatile(PASSWORD | value) };
+    };
+    // SAFETY: as above; reading it changes nothing.
+    let control = unsafe { register(RSTC).read_volatile() };
+    if let Some(status) = status {
+        write(RSTS, status);
     }
+    write(WDOG, ticks);
+    write(RSTC, control & RSTC_KEPT | FULL_RESET);
     maintenance::dsb_sy();
 }
 
 /// Lets the power manager reset the machine, which is then halted or started again.
 fn reset_by_power_manager(status: u32) {
-    write_power_manager(&[(RSTS, status), (WDOG, 10), (RSTC, FULL_RESET)]);
+    start_watchdog(Some(status), 10);
 }
 
 /// Seconds for which the watchdog was last fed, 0 when it does not run. Relaxed: it is the same each time.
@@ -68,7 +77,7 @@ static FED: AtomicU32 = AtomicU32::new(0);
 /// Has the board's watchdog reset the machine in `seconds`, at most 15, unless it is fed again. Does nothing on a board without one.
 pub fn feed_watchdog(seconds: u32) {
     FED.store(seconds, Ordering::Relaxed);
-    write_power_manager(&[(WDOG, seconds << WDOG_SECOND), (RSTC, FULL_RESET)]);
+    start_watchdog(None, seconds << WDOG_SECOND);
 }
 
 /// Feeds the watchdog for the last time, if it runs. Returns whether it does: a reset will come by itself.
