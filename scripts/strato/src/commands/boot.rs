@@ -19,7 +19,7 @@ use crate::qemu::{Qemu, Virt};
 use crate::report::follow::Follower;
 use crate::scenario;
 use crate::serial::board::Board;
-use crate::system::System;
+use crate::system::{self, System};
 use crate::trace;
 use crate::transcript::Transcript;
 
@@ -158,12 +158,18 @@ fn in_qemu(
     let mut command = qemu.command(machine, ear.system.entered_at, file.path(), tree.path());
     let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
     let is_reset = machine.reset.is_some();
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, rings, is_reset)).transpose()?;
+    let has_led = is_reset && machine.board == system::Board::Rpi4;
+    let attach = || Monitor::attach(&mut command, rings, is_reset, has_led);
+    let monitor = machine.has_monitor().then(attach).transpose()?;
     let mut process = Process::start(command, monitor.as_ref())?;
     let end = session::run(&mut process, limit, |heard| ear.hear(heard, monitor.as_ref()))?;
     // The monitor has its last word when the process has ended.
     drop(process);
-    Ok((end, monitor.and_then(Monitor::instructions)))
+    let (instructions, led) = monitor.map(Monitor::last_words).unwrap_or_default();
+    if has_led {
+        ear.lost.extend(scenario::judge_led(ear.system, &led));
+    }
+    Ok((end, instructions))
 }
 
 /// What is made of the lines of one run.

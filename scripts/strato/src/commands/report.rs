@@ -74,7 +74,7 @@ pub fn facts(project: &mut Project, qemu: &Qemu, ready: &Ready, machine: &Virt) 
     let mut command = qemu.command(machine, ready.system.entered_at, file.path(), None);
     // A counted machine's command line names the monitor's socket.
     let is_reset = machine.reset.is_some();
-    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0, is_reset)).transpose()?;
+    let monitor = machine.has_monitor().then(|| Monitor::attach(&mut command, 0, is_reset, false)).transpose()?;
     let mut process = Process::start(command, monitor.as_ref())?;
     let end = session::run(&mut process, limit, |heard| {
         let Heard::Line(line) = heard else { return ControlFlow::Continue(()) };

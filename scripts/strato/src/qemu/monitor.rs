@@ -35,7 +35,14 @@ struct Wanted {
     expected: usize,
     /// Whether the machine is reset when it powers off next.
     reset: AtomicBool,
+    /// Whether it is a board with an LED, which is looked at each time that it stops.
+    has_led: bool,
+    /// Whether the LED was on.
+    led: Mutex<Vec<bool>>,
 }
+
+/// What that question is called.
+const LED: &str = "led";
 
 /// How long a machine that powered off is kept for what is expected and not said: its last lines may still be on their way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,15 +64,15 @@ impl Wanted {
 
 impl Monitor {
     /// Returns the monitor of the machine that `command`, which has [`ARGUMENTS`], is about to start; [`Monitor::want`] will be
-    /// called `expected` times. One that `is_reset` starts again when it powers off first.
+    /// called `expected` times. One that `is_reset` starts again when it powers off first; with `has_led` its LED is looked at before that, and at the end.
     ///
     /// # Errors
     /// The system gives no pair of sockets.
-    pub fn attach(command: &mut Command, expected: usize, is_reset: bool) -> anyhow::Result<Self> {
+    pub fn attach(command: &mut Command, expected: usize, is_reset: bool, has_led: bool) -> anyhow::Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("no socket for QEMU's monitor")?;
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let line = ours.try_clone().context("no second end for QEMU's monitor")?;
-        let wanted = Arc::new(Wanted { commands: Mutex::default(), expected, reset: is_reset.into() });
+        let wanted = Arc::new(Wanted { expected, reset: is_reset.into(), has_led, ..Wanted::default() });
         let told = Arc::clone(&wanted);
         Ok(Self { talk: thread::spawn(move || converse(BufReader::new(&ours), &ours, &told)), line, wanted })
     }
@@ -89,9 +96,12 @@ impl Monitor {
 
     /// Returns the instructions that all cores together executed from reset until QEMU stopped them behind power-off, or `None`
     /// when the machine did not power off. To be called when the process has ended and its `Command` is gone: nothing else ends the conversation.
+    /// And whether the LED was on each time that it was looked at.
     #[must_use]
-    pub fn instructions(self) -> Option<u64> {
-        self.talk.join().ok().flatten()
+    pub fn last_words(self) -> (Option<u64>, Vec<bool>) {
+        let instructions = self.talk.join().ok().flatten();
+        let led = std::mem::take(&mut *self.wanted.led.lock().unwrap_or_else(PoisonError::into_inner));
+        (instructions, led)
     }
 }
 
@@ -99,6 +109,18 @@ impl Monitor {
 fn reset() -> Vec<Value> {
     let on_reset = |action: &str| json!({ "execute": "set-action", "arguments": { "reboot": action } });
     vec![on_reset("reset"), command("system_reset"), on_reset("shutdown"), command("cont")]
+}
+
+/// Returns the question for the levels of pins 32 to 53 of a Raspberry Pi 4, GPLEV1; 42 has the LED.
+fn led() -> Value {
+    let arguments = json!({ "command-line": "xp /1wx 0xfe200038" });
+    json!({ "execute": "human-monitor-command", "arguments": arguments, "id": LED })
+}
+
+/// Returns whether the LED is on by the answer to that.
+fn is_lit(answer: &Value) -> Option<bool> {
+    let (_, levels) = answer.get("return")?.as_str()?.trim().split_once(": 0x")?;
+    Some(u32::from_str_radix(levels, 16).ok()? >> (42 - 32) & 1 != 0)
 }
 
 fn command(name: &str) -> Value {
@@ -125,18 +147,24 @@ fn answer(line: &str, wanted: &Wanted) -> (Vec<Value>, Option<u64>) {
     if line.get("QMP").is_some() {
         return (commands(&["qmp_capabilities", "cont"]), None);
     }
+    if line.get("id").is_some_and(|id| id == LED) {
+        wanted.led.lock().unwrap_or_else(PoisonError::into_inner).extend(is_lit(&line));
+        return (Vec::new(), None);
+    }
+    let look = wanted.has_led.then(led);
     let is_event = |name: &str| line.get("event").is_some_and(|event| event == name);
     // Relaxed: this conversation alone reads it.
     if wanted.reset.load(Ordering::Relaxed) {
         // It stands still only behind the next event, and one that still runs would not be continued.
         let is_still = is_event("STOP");
         wanted.reset.store(!is_still, Ordering::Relaxed);
-        return (if is_still { reset() } else { Vec::new() }, None);
+        return (if is_still { look.into_iter().chain(reset()).collect() } else { Vec::new() }, None);
     }
     if is_event("SHUTDOWN") {
         // Memory first: the count is the last question. Nothing is replayed: this is the command that tells the count (QMP
         // reference, ReplayInfo).
         let mut last = wanted.take();
+        last.extend(look);
         last.push(command("query-replay"));
         return (last, None);
     }
@@ -202,6 +230,17 @@ mod tests {
     }
 
     #[test]
+    fn the_led_is_looked_at_each_time_that_the_machine_stops() {
+        let wanted = Wanted { reset: true.into(), has_led: true, ..Wanted::default() };
+        let lines = ["00000400", "ffff0bff"].map(|levels| {
+            let stop = "{\"event\": \"STOP\"}\n{\"event\": \"SHUTDOWN\"}";
+            format!("{stop}\n{{\"return\": \"00000000fe200038: 0x{levels}\\r\\n\", \"id\": \"led\"}}")
+        });
+        said_when(&lines.join("\n"), &wanted);
+        assert_eq!(*wanted.led.lock().unwrap(), [true, false]);
+    }
+
+    #[test]
     fn what_is_said_late_is_waited_for() {
         let wanted = Wanted { commands: Mutex::default(), expected: 1, ..Wanted::default() };
         let said = thread::scope(|scope| {
@@ -215,7 +254,7 @@ mod tests {
     #[test]
     fn a_running_machine_is_stopped_read_and_told_to_go() {
         let mut command = Command::new("true");
-        let monitor = Monitor::attach(&mut command, 1, false).unwrap();
+        let monitor = Monitor::attach(&mut command, 1, false, false).unwrap();
         assert!(!monitor.end_now(), "nobody wants anything of its memory");
         monitor.want(0x4000_0000, 4096, Path::new("/tmp/ring"));
         assert!(monitor.end_now());

@@ -130,7 +130,7 @@ mod tests {
         let mut command = Command::new("sh");
         // The monitor is on descriptor 0; what is wanted is said on the first line.
         command.args(["-c", "echo up; read -r _; sleep 0.2; touch \"$0\""]).arg(&done);
-        let monitor = Monitor::attach(&mut command, 1, false).unwrap();
+        let monitor = Monitor::attach(&mut command, 1, false, false).unwrap();
         monitor.want(0x4000_0000, 4096, std::path::Path::new("/tmp/ring"));
         let mut process = Process::start(command, Some(&monitor)).unwrap();
         let end = session::run(&mut process, Duration::from_secs(60), |_| ControlFlow::Break(()));

@@ -144,6 +144,14 @@ fn alike(patterns: &[String], transcript: &Transcript) -> Option<String> {
     None
 }
 
+/// Returns what is wrong with the LED of a board that was reset: it was looked at when the board stopped first and at the end. It is on while
+/// the board boots, in the midst of which the watchdog stops it; and off behind that, and behind the code of a panic.
+#[must_use]
+pub fn judge_led(system: &System, led: &[bool]) -> Option<String> {
+    let expected = [system.reset == Some(Reset::Armed); 2];
+    (led != expected).then(|| format!("the LED was to be {expected:?} when the board stopped, and was {led:?}"))
+}
+
 // Why a machine that was reset did not say what it had said before, or did; if it was not as expected.
 fn again(reset: Reset, expected: &[String], transcript: &Transcript) -> Option<String> {
     const NOTE: &str = "warm reset: the last * lines before it follow";
