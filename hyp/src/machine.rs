@@ -128,6 +128,13 @@ pub fn resident(vm: &Vm, vcpu: VcpuRef) -> Option<Resident> {
     NonZeroU32::new(vm.incarnation).map(|incarnation| (vcpu, incarnation))
 }
 
+/// Returns what queues and deadlines call `vcpu`.
+#[inline(always)]
+#[must_use]
+pub fn name_of(vcpu: &Vcpu) -> VcpuRef {
+    VcpuRef::from_masked(vcpu.public.name)
+}
+
 impl Cx<'_> {
     /// Returns what says that the vCPU is resident.
     #[inline(always)]

@@ -35,6 +35,23 @@ pub mod attempt {
         word.compare_exchange(now, 0, Ordering::Acquire, Ordering::Relaxed).ok()
     }
 
+    /// Two flags that are looked at together.
+    #[derive(Debug, Default)]
+    pub struct FlagPair {
+        /// The first.
+        pub first: AtomicBool,
+        /// The other one.
+        pub second: AtomicBool,
+    }
+
+    impl FlagPair {
+        /// Returns whether one of them is set.
+        #[must_use]
+        pub fn is_any_set(&self) -> bool {
+            self.first.load(Ordering::Relaxed) || self.second.load(Ordering::Relaxed)
+        }
+    }
+
     pub fn set(flag: &AtomicBool) -> bool {
         flag.swap(true, Ordering::AcqRel)
     }

@@ -15,14 +15,14 @@ use strato_models::vm::Vm;
 /// Asserts that the line of vCPU 0 is up while there is something to take.
 fn assert_line(vm: &Vm) {
     let sink = &vm.vcpu(0).unwrap().public.sink;
-    assert!(!vm.area.has_news(0, sink) || sink.line.load(Relaxed), "an event is lost: the line is down");
+    assert!(!vm.area.has_news(0, sink) || sink.line().load(Relaxed), "an event is lost: the line is down");
 }
 
 /// Events of two senders that meet at the selector come while the guest takes what came before: the line is up while there is more to take.
 fn meet() {
     model_of_three(move || {
         let vm = receiver(1);
-        vm.vcpu(0).unwrap().public.sink.line.store(true, Relaxed);
+        vm.vcpu(0).unwrap().public.sink.line().store(true, Relaxed);
         let others = [PORT, OTHER_PORT].map(|port| {
             let vm = Arc::clone(&vm);
             thread::spawn(move || send(&vm, port, Nothing))

@@ -37,7 +37,7 @@ fn taken(take: Take, sender_without: Without, taker_without: Without) {
     loom::model(move || {
         let vm = receiver(1);
         let public = &vm.vcpu(0).unwrap().public;
-        public.sink.line.store(true, Relaxed);
+        public.sink.line().store(true, Relaxed);
         let other = sender(&vm, PORT, sender_without);
         go_without(taker_without);
         let selector = take(&vm, 0);
@@ -45,7 +45,7 @@ fn taken(take: Take, sender_without: Without, taker_without: Without) {
         other.join().unwrap();
         let is_selected = vm.area.has_news(0, &public.sink);
         assert!(bits != 0 || is_selected, "the event is not selected");
-        assert!(!is_selected || public.sink.line.load(Relaxed), "the event is lost: the line is down");
+        assert!(!is_selected || public.sink.line().load(Relaxed), "the event is lost: the line is down");
     });
 }
 
@@ -58,7 +58,7 @@ fn taken_of_two() {
         let others = [PORT, OTHER_PORT].map(|port| sender(&vm, port, Nothing));
         let mut bits = if acknowledge(&vm, 0) == 0 { 0 } else { take_pending(&vm, 0) };
         let _ = others.map(|other| other.join().unwrap());
-        assert!(!vm.area.has_news(0, &public.sink) || public.sink.line.load(Relaxed), "the line is down");
+        assert!(!vm.area.has_news(0, &public.sink) || public.sink.line().load(Relaxed), "the line is down");
         while acknowledge(&vm, 0) != 0 {
             bits |= take_pending(&vm, 0);
         }
@@ -109,7 +109,7 @@ fn enters(sender_without: Without, core_without: Without) {
         go_without(core_without);
         public.enter(Running);
         fence(SeqCst);
-        let sees_line = public.sink.line.load(Relaxed);
+        let sees_line = public.sink.line().load(Relaxed);
         let told = other.join().unwrap();
         assert!(sees_line || told == Some(0), "the guest runs without its upcall");
     });

@@ -82,6 +82,36 @@ pub fn store_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N], (firs
     }
 }
 
+/// Two flags that are looked at together: both are aligned as one halfword.
+#[derive(Debug, Default)]
+#[repr(C, align(2))]
+pub struct FlagPair {
+    /// The first.
+    pub first: AtomicBool,
+    /// The other one.
+    pub second: AtomicBool,
+}
+
+impl FlagPair {
+    /// Returns whether one of them is set, each read by itself, without an order. One instruction where the language has two: LDRH reads
+    /// each byte at once.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_any_set(&self) -> bool {
+        let both: u32;
+        // SAFETY: reads the two bytes of the pair, which are aligned together.
+        unsafe {
+            asm!(
+                "ldrh {both:w}, [{pair}]",
+                pair = in(reg) core::ptr::from_ref(self),
+                both = out(reg) both,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        both != 0
+    }
+}
+
 /// Sets `flag`, which no guest can reach. Returns whether it was set, with acquire and release order.
 ///
 /// The same as the language's swap, but for what the compiler sees: a loop of its own keeps it from leaving the stack frame to the

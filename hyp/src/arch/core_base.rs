@@ -11,25 +11,47 @@ pub const STACK_BYTES: usize = 32 * 1024;
 /// Bytes of the stack on which exceptions of EL2 itself are reported.
 pub const EMERGENCY_BYTES: usize = 4096;
 
-/// Number of a core in the order of use: 0 is the one that booted.
+/// Number of a core in the order of use: 0 is the one that booted. An enumeration, so that the compiler knows that each is below
+/// [`MAX_CORES`] wherever one is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CoreIndex(u8);
+#[repr(u8)]
+pub enum CoreIndex {
+    /// The first one.
+    First,
+    /// The second one.
+    Second,
+    /// The third one.
+    Third,
+    /// The fourth one.
+    Fourth,
+    /// The fifth one.
+    Fifth,
+    /// The sixth one.
+    Sixth,
+    /// The seventh one.
+    Seventh,
+    /// The eighth one.
+    Eighth,
+}
 
 impl CoreIndex {
     /// The core that booted.
-    pub const BOOT: Self = Self(0);
+    pub const BOOT: Self = Self::First;
+
+    const ALL: [Self; MAX_CORES] =
+        [Self::First, Self::Second, Self::Third, Self::Fourth, Self::Fifth, Self::Sixth, Self::Seventh, Self::Eighth];
 
     /// Returns core number `index`, or `None` at [`MAX_CORES`] and above.
     #[must_use]
     pub fn new(index: usize) -> Option<Self> {
-        u8::try_from(index).ok().filter(|_| index < MAX_CORES).map(Self)
+        Self::ALL.get(index).copied()
     }
 
     /// Returns the number, below [`MAX_CORES`].
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        self.0 as usize % MAX_CORES // says nothing new, but lets tables of the cores be read without a check
+        self as usize
     }
 }
 

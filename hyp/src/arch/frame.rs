@@ -3,6 +3,7 @@
 
 use core::mem::offset_of;
 
+pub use super::answered::{Answered, Leave, Results};
 use super::el1::El1;
 use super::lease::First;
 
@@ -52,75 +53,6 @@ impl Frame {
     }
 }
 
-/// What x0 to x3 hold after a call that is not answered by [`Answered::success`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Results {
-    /// x0 to x3; x4 to x17 leave as zero.
-    pub x: [u64; 4],
-}
-
-/// What a handler of a call answers. Two words, so that it comes back in x0 and x1: most calls have one result or none.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Answered<'r> {
-    way: u64,
-    value: Value<'r>,
-}
-
-/// What goes with [`Answered::way`].
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) union Value<'r> {
-    pub(super) x1: u64,
-    pub(super) results: &'r Results,
-}
-
-/// [`Answered::way`]: x0 is zero, and x1 is the value.
-pub(super) const SUCCESS: u64 = 0;
-/// [`Answered::way`]: x0 to x3 stand where the value says.
-pub(super) const STORED: u64 = 1;
-/// [`Answered::way`]: `run` returns.
-pub(super) const LEAVE: u64 = 2;
-
-impl<'r> Answered<'r> {
-    /// `run` returns; what follows stands in the context.
-    pub const LEAVE: Self = Self { way: LEAVE, value: Value { x1: 0 } };
-
-    /// Returns success with `x1` as the result: back to the guest, which finds zero in every other register that is not
-    /// preserved.
-    #[inline(always)]
-    #[must_use]
-    pub const fn success(x1: u64) -> Self {
-        Self { way: SUCCESS, value: Value { x1 } }
-    }
-
-    /// Returns these results: back to the guest.
-    #[inline(always)]
-    #[must_use]
-    pub const fn stored(results: &'r Results) -> Self {
-        Self { way: STORED, value: Value { results } }
-    }
-
-    /// Returns what x0 to x3 hold, or `None` when `run` returns.
-    #[must_use]
-    pub const fn results(self) -> Option<[u64; 4]> {
-        match self.way {
-            // SAFETY: the value is what its way says, by the constructors.
-            SUCCESS => Some([0, unsafe { self.value.x1 }, 0, 0]),
-            // SAFETY: as above.
-            STORED => Some(unsafe { self.value.results }.x),
-            _ => None,
-        }
-    }
-
-    /// Returns the two words.
-    #[cfg_attr(target_os = "none", expect(dead_code, reason = "the vector takes them as they are"))]
-    pub(super) const fn parts(self) -> (u64, Value<'r>) {
-        (self.way, self.value)
-    }
-}
-
 /// Whether the guest goes on at once after an abort or an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -140,7 +72,7 @@ pub type Answerer<C> = for<'a> extern "C" fn(&'a mut C, u64, u64, u64, u64, u64,
 /// makes `run` return with the abort as it came.
 pub type AbortAnswerer<C> = extern "C" fn(&mut C, u64, u64, u64, &mut Place) -> Answer;
 
-/// What becomes of a frame whose guest made a call that leaves, or was interrupted by [`Answer::Pass`]: the context, and the frame,
+/// What becomes of a frame whose guest made a call that leaves, or was interrupted with [`Answer::Pass`]: the context, and the frame,
 /// which holds the guest's registers, with zero in x0 to x17 after a call.
 pub type Passer<'l, B, C> = extern "C" fn(&mut C, First<'l, Frame, B>) -> Passed<'l, B>;
 
@@ -178,10 +110,39 @@ pub struct Answers<'l, B, C> {
     pub calls: [Answerer<C>; 256],
     /// The handler of aborts.
     pub abort: AbortAnswerer<C>,
-    /// Who goes on after a call that leaves, and after an interrupt that gives the core to another one.
-    pub pass: Passer<'l, B, C>,
     /// The handler of interrupts of a guest in AArch64.
     pub irq: IrqAnswerer<C>,
+    /// Who goes on after a call that leaves, and after an interrupt that gives the core to another one.
+    pub pass: Passers<'l, B, C>,
+}
+
+/// Who says who goes on, by what a call leaves for: see [`Leave`].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Passers<'l, B, C> {
+    /// What follows stands in the context.
+    pub told: Passer<'l, B, C>,
+    /// An equal has the core.
+    pub yields: Passer<'l, B, C>,
+    /// The vCPU waits for an event alone.
+    pub waits: Passer<'l, B, C>,
+    /// The same, and whom its event woke takes over.
+    pub signals: Passer<'l, B, C>,
+    /// It was interrupted, by which another one has got the core.
+    pub interrupted: Passer<'l, B, C>,
+}
+
+impl<'l, B, C> Passers<'l, B, C> {
+    /// Returns who is asked after a call that leaves for `to`.
+    #[must_use]
+    pub const fn of(&self, to: Leave) -> Passer<'l, B, C> {
+        match to {
+            Leave::Told => self.told,
+            Leave::Yield => self.yields,
+            Leave::Wait => self.waits,
+            Leave::Signal => self.signals,
+        }
+    }
 }
 
 /// Where a guest goes on.

@@ -2,8 +2,8 @@
 //! Called by `dispatcher::enter` and when a vCPU leaves its core. Never decides which vCPU that is.
 
 use aarch64_cpu::registers::{
-    CPTR_EL2, ELR_EL1, ELR_EL2, ESR_EL1, FAR_EL1, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1, VBAR_EL1,
-    Writeable,
+    CPTR_EL2, ELR_EL1, ELR_EL2, ESR_EL1, FAR_EL1, HCR_EL2, ID_AA64MMFR0_EL1, ID_AA64PFR0_EL1, Readable, SPSR_EL1,
+    VBAR_EL1, Writeable,
 };
 
 use super::el1::{El1, FpState};
@@ -115,6 +115,13 @@ pub fn clear_line() {
             options(nomem, nostack, preserves_flags)
         );
     }
+}
+
+/// Returns whether the virtual interrupt of the guest that runs next is set.
+#[must_use]
+#[inline]
+pub fn is_line_up() -> bool {
+    HCR_EL2.get() & HCR_VI != 0
 }
 
 /// Returns whether FP and SIMD instructions trap.

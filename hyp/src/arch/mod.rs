@@ -113,6 +113,7 @@ pub mod native;
 #[path = "fake/native.rs"]
 pub mod native;
 
+mod answered;
 pub mod el1;
 pub mod epoch;
 pub mod frame;

@@ -5,7 +5,7 @@ use aarch64_cpu::registers::{ESR_EL2, FAR_EL2, HPFAR_EL2, Readable, VBAR_EL2, Wr
 use core::mem::offset_of;
 
 use super::errata::{Guard, LONG_GUARD, SHORT_GUARD};
-use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, RawExit};
+use super::frame::{ANSWERED, Answers, FAST_CALLS, Frame, Passers, RawExit};
 use super::lease::First;
 
 core::arch::global_asm!(
@@ -15,7 +15,7 @@ core::arch::global_asm!(
     fast_calls = const FAST_CALLS,
     answered = const ANSWERED,
     abort_handler = const offset_of!(Answers<'static, u8, u8>, abort),
-    pass_handler = const offset_of!(Answers<'static, u8, u8>, pass),
+    pass_interrupted = const offset_of!(Answers<'static, u8, u8>, pass) + offset_of!(Passers<'static, u8, u8>, interrupted),
     short_guard = const SHORT_GUARD,
     long_guard = const LONG_GUARD,
     has_ras = sym super::guest::HAS_RAS,

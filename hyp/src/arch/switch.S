@@ -6,15 +6,13 @@
 //   sp + 96         table of handlers, sp + 104 minus what ESR_EL2 and w0 are at call number 0
 //   sp + 112        context, sp + 120 .. 136 zeros
 //   sp + 136        &mut Frame
-//   sp + 144        the passer of the table
 // A vector pushes SCRATCH bytes more: x29, x30, x18. An abort pushes ABORT bytes more: x0 to x17, and where the guest goes on.
 
-.equ RUN_SIZE, 160
+.equ RUN_SIZE, 144
 .equ RUN_TABLE, 96
 .equ RUN_CX, 112
 .equ RUN_ZERO, 120
 .equ RUN_FRAME, 136
-.equ RUN_PASS, 144
 .equ SCRATCH, 32
 .equ ABORT, 160
 .equ ABORT_PLACE, 144
@@ -92,9 +90,7 @@ arch_run:
     ldr     x3, =-CALL_ZERO
     stp     x2, x3, [sp, #RUN_TABLE]
     stp     x1, xzr, [sp, #RUN_CX]
-    ldr     x4, [x2, #{pass_handler}]
     stp     xzr, x0, [sp, #RUN_FRAME - 8]
-    str     x4, [sp, #RUN_PASS]
     b       arch_enter_same
 // Enters the guest of the frame in x0, whose registers of EL1 are still to be loaded.
 arch_enter_other:
@@ -209,8 +205,11 @@ arch_guest_irq:
     pop_scratch
     to_guest
 1:  mov     x1, x30
-    tbnz    w0, #1, arch_scratch_is_kept    // Answer::Pass
-    mov     x0, #1                          // ExitKind::Irq
+    tbz     w0, #1, 2f                      // Answer::Leave
+    ldr     x4, [sp, #SCRATCH + RUN_TABLE]
+    ldr     x4, [x4, #{pass_interrupted}]
+    b       arch_scratch_is_kept
+2:  mov     x0, #1                          // ExitKind::Irq
     b       arch_leave_kept
 arch_leave_irq:
     mov     x29, #1                         // ExitKind::Irq
@@ -219,11 +218,13 @@ arch_leave_irq:
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
 // frame is saved, those of EL1 with it while the lease is here, and the lease handed to the passer, who says which one goes on,
-// or that this run is over. Registers of EL1 are loaded when that is another one. At arch_scratch_is_kept x0 to x17 stand in the
-// frame in x1, and x18, x29 and x30 on the stack.
+// or that this run is over. Registers of EL1 are loaded when that is another one. In: x1 where in the table of handlers the passer stands.
+// At arch_scratch_is_kept x0 to x17 stand in the frame in x1, x18, x29 and x30 on the stack, and the passer is in x4.
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
+    ldr     x4, [sp, #SCRATCH + RUN_TABLE]
+    ldr     x4, [x4, x1]
     ldr     x1, [sp, #SCRATCH + RUN_FRAME]
     ldr     x2, [x1, #FRAME_USED]
     stp     xzr, xzr, [x1, #0]
@@ -233,9 +234,8 @@ arch_scratch_is_kept:
     pop_scratch
     keep_rest x1
     el1_save x1, FRAME_EL1
-    ldr     x2, [sp, #RUN_PASS]
     ldp     x0, x29, [sp, #RUN_CX]          // x29 = 0: no backtrace of EL2 walks into the guest's frames
-    blr     x2
+    blr     x4
     cbz     x1, arch_enter_other            // Leaves::Other
     tbnz    x1, #0, arch_enter_same         // Leaves::Same
     mov     x1, x0

@@ -8,7 +8,7 @@ use super::{reserve, service};
 use crate::arch::frame::Frame;
 use crate::arch::timer;
 use crate::hypercall::reply;
-use crate::machine::{Cx, Next};
+use crate::machine::{Cx, Next, name_of};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
@@ -80,30 +80,27 @@ pub fn wait(cx: &mut Cx<'_>, deadline: u64, now: u64) {
 
 /// Tells the heir of the event that it was sent, and makes the vCPU wait for one.
 pub fn signal(cx: &mut Cx<'_>, now: u64) {
-    if let Some((_, vcpu)) = cx.heir.take()
-        && !cx.wake(vcpu)
+    if let Some((vm, vcpu)) = cx.heir.take()
+        && !cx.wake(vm, vcpu)
     {
-        let who = VcpuRef::from_masked(vcpu.public.name);
+        let who = name_of(vcpu);
         cx.wakes.set(who.vm(), 1 << who.vcpu());
     }
     wait(cx, NEVER, now);
 }
 
-/// Blocks `vcpu`, number `me` of `vm`, which has nothing but its frame on the core, until an event. Returns whether it did: there may be
-/// news, or a watchdog; nothing has changed then.
+/// Blocks `vcpu`, number `me` of `vm`, which has nothing but its frame on the core and no watchdog, until an event. Returns whether it
+/// did: there may be news; nothing has changed then.
 #[inline(always)]
 pub fn block_until_event(vm: &Vm, vcpu: &Vcpu, me: VcpuRef, now: u64) -> bool {
-    let public = &vcpu.public;
-    if public.watchdog.load(Ordering::Relaxed) != NEVER {
-        return false;
-    }
+    let (public, manner) = (&vcpu.public, vm.manner);
     public.block();
     fence(Ordering::SeqCst); // as in `block`
-    if public.sink.line.load(Ordering::Relaxed) || vm.area.has_news(me.vcpu(), &public.sink) {
+    if vm.area.is_told(me.vcpu(), &public.sink) {
         public.stay();
         return false;
     }
-    vm.note_blocked(me.vcpu(), public, now, NEVER);
+    vm.note_blocked(me.vcpu(), public, now, NEVER, manner);
     true
 }
 
@@ -113,14 +110,14 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
     let public = &cx.vcpu.public;
     public.enter(RunState::Blocked);
     fence(Ordering::SeqCst); // a sender sees that we block, or we see its selector; pairs with `Vm::raise`
-    let is_told = public.has_upcalls.load(Ordering::Relaxed) && public.sink.line.load(Ordering::Relaxed);
+    let is_told = public.has_upcalls.load(Ordering::Relaxed) && public.sink.line().load(Ordering::Relaxed);
     if is_told || cx.vm.area.has_news(cx.me.vcpu(), &public.sink) {
         public.stay();
         return; // it keeps its turn
     }
     let watchdog = public.watchdog.load(Ordering::Relaxed);
     cx.cpu.deadlines.set(Due::Wait(cx.me.number()).place(), deadline.min(watchdog));
-    cx.vm.note_blocked(cx.me.vcpu(), public, now, deadline);
+    cx.vm.note_blocked(cx.me.vcpu(), public, now, deadline, cx.vm.manner);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
 }

@@ -3,10 +3,11 @@
 
 use super::service;
 use crate::arch::frame::Answer;
-use crate::machine::{Cx, Next};
+use crate::machine::Cx;
 use crate::scheduler::{self, RESERVED, VcpuRef};
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
+use crate::vcpu::Extras;
 
 /// Serves the hypervisor's timer, whose interrupt came at `now` and is for no timer of the VM that has the core. `Stay` when that
 /// keeps the core, `Pass` when another vCPU has got the turn; the timer is armed anew then. `Leave` when there is more to do. `IS_SHORT` says what [`is_short`](crate::timer::Deadlines::is_short) does.
@@ -15,7 +16,7 @@ pub fn serve<const IS_SHORT: bool>(cx: &mut Cx<'_>, now: u64) -> Answer {
     let (cpu, all) = (&mut *cx.cpu, cx.machine);
     let core = cpu.number();
     let Some(turn) = &mut cpu.turn else { return Answer::Leave };
-    if !cx.context.extras.is_empty() || cpu.reaping != 0 || turn.is_lent() {
+    if cx.context.extras.intersects(Extras::BUSY) || cpu.reaping != 0 || turn.is_lent() {
         return Answer::Leave;
     }
     let (deadline, place) = cpu.deadlines.earliest();
@@ -28,7 +29,6 @@ pub fn serve<const IS_SHORT: bool>(cx: &mut Cx<'_>, now: u64) -> Answer {
         cx.heir = service::find_queued(all, cx.stay, turn.vcpu);
         let first = deadline.min(turn.until);
         cpu.arm_anew(first);
-        cx.next = Next::PassOn { waits: false };
         return Answer::Pass;
     }
     let Due::Wait(number) = Due::at(place) else { return Answer::Leave };
@@ -61,6 +61,5 @@ pub fn serve<const IS_SHORT: bool>(cx: &mut Cx<'_>, now: u64) -> Answer {
     }
     cpu.arm_anew(next); // it is alone at its level
     cx.heir = Some((vm, vcpu));
-    cx.next = Next::PassOn { waits: false };
     Answer::Pass
 }

@@ -8,7 +8,9 @@ use strato_abi::Call;
 use strato_abi::trace::{CAUSE_MAIL, CAUSE_TIMER, Crossing, Decision, NOBODY, Record, UNKNOWN_CALL};
 
 use super::{Witness, irq, pass};
-use crate::arch::frame::{Answer, Answered, Answers, ExitKind, Frame, Leaves, Passed, Place, RawExit, Results};
+use crate::arch::frame::{
+    Answer, Answered, Answers, ExitKind, Frame, Leave, Leaves, Passed, Passers, Place, RawExit, Results,
+};
 use crate::arch::{guest, timer};
 use crate::hypercall::{self, Handler};
 use crate::interpreter;
@@ -23,7 +25,10 @@ pub struct Traced;
 
 impl Witness for Traced {
     fn answers<'s>(_is_open: bool) -> &'s Answers<'s, Context, Cx<'s>> {
-        const { &Answers { calls: table(), abort, pass, irq: interrupt } }
+        const {
+            let pass = Passers { told: pass, yields: pass, waits: pass, signals: pass, interrupted: passed_on };
+            &Answers { calls: table(), abort, irq: interrupt, pass }
+        }
     }
 
     #[inline(never)]
@@ -177,13 +182,24 @@ extern "C" fn call<'a>(
     let Some(plain) = hypercall::HANDLERS.get((number & 0xff) as usize) else { unreachable!("there are 256 handlers") };
     let (pc, arguments) = (guest::return_address(), [x1, x2, x3, x4, x5, x6]);
     open(cx, Record { pc, arguments, ..record(Crossing::Call, number) });
-    let Some(x) = plain(cx, x1, x2, x3, x4, x5, x6).results() else {
-        settle(cx, Answer::Leave, [0; 4]);
-        return Answered::LEAVE;
-    };
-    settle(cx, Answer::Stay, x);
-    cx.cpu.results = Results { x };
-    Answered::stored(&cx.cpu.results)
+    let answered = plain(cx, x1, x2, x3, x4, x5, x6);
+    match (answered.leaves(), answered.results()) {
+        (None, Some(x)) => {
+            settle(cx, Answer::Stay, x);
+            cx.cpu.results = Results { x };
+            Answered::stored(&cx.cpu.results)
+        }
+        (to, _) => {
+            settle(cx, Answer::Leave, [0; 4]);
+            match to {
+                None | Some(Leave::Told) => {}
+                Some(Leave::Yield) => cx.next = Next::Yield,
+                Some(Leave::Wait) => cx.next = Next::Wait(NEVER),
+                Some(Leave::Signal) => cx.next = Next::PassOn { waits: true },
+            }
+            Answered::LEAVE
+        }
+    }
 }
 
 /// Answers an abort, and records it.
@@ -217,6 +233,12 @@ extern "C" fn pass<'s>(cx: &mut Cx<'s>, frame: FrameLease<'s>) -> Passed<'s, Con
         }
     }
     passed
+}
+
+/// The same after an interrupt, by which somebody else has got the turn.
+extern "C" fn passed_on<'s>(cx: &mut Cx<'s>, frame: FrameLease<'s>) -> Passed<'s, Context> {
+    cx.next = Next::PassOn { waits: false };
+    pass(cx, frame)
 }
 
 macro_rules! fill_table {

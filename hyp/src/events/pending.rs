@@ -79,7 +79,7 @@ fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
         if bits & SELECTOR_KICK != 0 {
             sink.kicked.store(true, Ordering::Release);
         }
-        sink.overflowed.store(true, Ordering::Release);
+        sink.overflowed().store(true, Ordering::Release);
     }
     raise_line(sink)
 }
@@ -87,7 +87,7 @@ fn select_contended(selector: &AtomicU64, bits: u64, sink: &Sink) -> Posted {
 #[inline(always)]
 fn raise_line(sink: &Sink) -> Posted {
     // A read-modify-write on both sides: whoever lowers the line afterwards sees the selector that we set before.
-    if attempt::set(&sink.line) { Posted::Again } else { Posted::First }
+    if attempt::set(sink.line()) { Posted::Again } else { Posted::First }
 }
 
 impl EventArea {
@@ -137,9 +137,9 @@ impl EventArea {
         if attempt::or(word(record, SELECTOR), 1 << index).is_none() {
             // Somebody is at the selector. The event is pending: to post it again would make it two, if it is taken meanwhile. Whoever
             // takes the selector is made to look at every word.
-            sink.overflowed.store(true, Ordering::Release);
+            sink.overflowed().store(true, Ordering::Release);
         }
-        Once::Raised { was_up: attempt::set(&sink.line) }
+        Once::Raised { was_up: attempt::set(sink.line()) }
     }
 
     /// Sets the pending bit of `port` in the record of `vcpu`; when it is not masked, also the selector and the line.
@@ -169,8 +169,7 @@ impl EventArea {
     #[cold]
     #[inline(never)]
     pub fn post_again(&self, vcpu: u8, port: u16, sink: &Sink) -> Posted {
-        let index = usize::from(port / 64) % EVENT_WORDS;
-        let bit = 1 << (port % 64);
+        let (index, bit) = (usize::from(port / 64) % EVENT_WORDS, 1 << (port % 64));
         let (pending, mask) = (self.word(vcpu, index), self.word(vcpu, MASK + index));
         if !or_bounded(pending, bit) {
             sink.keep(index, bit);
@@ -187,13 +186,13 @@ impl EventArea {
     /// to say besides.
     #[inline]
     fn merge(&self, vcpu: u8, sink: &Sink) -> u64 {
-        if sink.overflowed.load(Ordering::Relaxed) { self.merge_overflow(vcpu, sink) } else { 0 }
+        if sink.overflowed().load(Ordering::Relaxed) { self.merge_overflow(vcpu, sink) } else { 0 }
     }
 
     #[cold]
     #[inline(never)]
     fn merge_overflow(&self, vcpu: u8, sink: &Sink) -> u64 {
-        sink.overflowed.swap(false, Ordering::Acquire);
+        sink.overflowed().swap(false, Ordering::Acquire);
         for (index, word) in sink.overflow.iter().enumerate() {
             let bits = word.swap(0, Ordering::Acquire);
             let is_stored = bits == 0 || or_bounded(self.word(vcpu, index), bits);
@@ -229,7 +228,7 @@ impl EventArea {
     #[inline]
     pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
         // Before anything is read, and never after it: see `raise_line`. A sender that we miss raises the line again.
-        sink.line.swap(false, Ordering::AcqRel);
+        sink.line().swap(false, Ordering::AcqRel);
         let merged = self.merge(vcpu, sink);
         let selector = self.word(vcpu, SELECTOR);
         let now = selector.load(Ordering::Relaxed);
@@ -247,8 +246,8 @@ impl EventArea {
     /// line may be lowered then, and nothing else has changed.
     #[inline(always)]
     pub fn take_once(&self, vcpu: u8, sink: &Sink) -> Option<u64> {
-        attempt::clear(&sink.line); // before anything is read, as in `take`
-        if sink.overflowed.load(Ordering::Relaxed) {
+        attempt::clear(sink.line()); // before anything is read, as in `take`
+        if sink.overflowed().load(Ordering::Relaxed) {
             return None;
         }
         // An acquire behind the release of the line: it is not read before the line is low.
@@ -260,7 +259,13 @@ impl EventArea {
     #[inline]
     #[must_use]
     pub fn has_news(&self, vcpu: u8, sink: &Sink) -> bool {
-        sink.overflowed.load(Ordering::Relaxed) || self.word(vcpu, SELECTOR).load(Ordering::Relaxed) != 0
+        sink.overflowed().load(Ordering::Relaxed) || self.word(vcpu, SELECTOR).load(Ordering::Relaxed) != 0
+    }
+
+    /// The same, and whether its line is up.
+    #[inline(always)]
+    pub fn is_told(&self, vcpu: u8, sink: &Sink) -> bool {
+        !sink.is_quiet() || self.word(vcpu, SELECTOR).load(Ordering::Relaxed) != 0
     }
 
     /// Looks at `port` again after its mask was cleared: returns whether it is pending, with selector and line set if so.

@@ -17,9 +17,9 @@ fn an_event_sets_pending_selector_and_line() {
     assert_eq!(area.post(1, 65, &sink), Posted::Merged);
     assert_eq!(area.post(1, 66, &sink), Posted::Again);
     assert_eq!(area.word(1, 1).load(Ordering::Relaxed), 0b110);
-    assert!(sink.line.load(Ordering::Relaxed) && area.has_news(1, &sink));
+    assert!(sink.line().load(Ordering::Relaxed) && area.has_news(1, &sink));
     assert_eq!(area.take(1, &sink), 2);
-    assert!(!sink.line.load(Ordering::Relaxed) && !area.has_news(1, &sink));
+    assert!(!sink.line().load(Ordering::Relaxed) && !area.has_news(1, &sink));
     assert_eq!(area.take(1, &sink), 0);
 }
 
@@ -39,12 +39,12 @@ fn a_masked_event_is_kept_but_tells_nobody_until_it_is_unmasked() {
     let (area, sink) = (area(), Sink::default());
     area.word(0, MASK).store(1 << 5, Ordering::Relaxed);
     assert_eq!(area.post(0, 5, &sink), Posted::Masked);
-    assert!(!sink.line.load(Ordering::Relaxed));
+    assert!(!sink.line().load(Ordering::Relaxed));
     assert!(area.reevaluate(0, 5, &sink));
-    assert!(!sink.line.load(Ordering::Relaxed), "still masked");
+    assert!(!sink.line().load(Ordering::Relaxed), "still masked");
     area.word(0, MASK).store(0, Ordering::Relaxed);
     assert!(area.reevaluate(0, 5, &sink));
-    assert!(sink.line.load(Ordering::Relaxed));
+    assert!(sink.line().load(Ordering::Relaxed));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_kick_is_seen_under_any_mask_and_is_not_lost_when_the_selector_is_hammered()
     assert_eq!(area.take(2, &sink), SELECTOR_KICK);
     // As after tries in vain.
     sink.kicked.store(true, Ordering::Relaxed);
-    sink.overflowed.store(true, Ordering::Relaxed);
+    sink.overflowed().store(true, Ordering::Relaxed);
     assert!(area.has_news(2, &sink));
     assert_eq!(area.take(2, &sink), SELECTOR_KICK | SELECT_ALL);
     assert_eq!(area.take(2, &sink), 0);

@@ -2,7 +2,7 @@
 
 use strato_abi::event_area::EVENT_WORDS;
 
-use crate::arch::attempt;
+use crate::arch::attempt::{self, FlagPair};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Tries of an update of a guest's word before the private word is used instead: a sibling vCPU that hammers the word
@@ -13,10 +13,8 @@ const TRIES: usize = 32;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Sink {
-    /// The line: an unmasked event came and was not acknowledged.
-    pub line: AtomicBool,
-    /// Whether something stands in `overflow`, or the selector could not be set.
-    pub(super) overflowed: AtomicBool,
+    // The line, and whether something stands in `overflow` or the selector could not be set.
+    flags: FlagPair,
     /// Whether it was kicked, and the selector could not be set.
     pub(super) kicked: AtomicBool,
     /// Pending bits that did not fit into the guest's words in time.
@@ -24,11 +22,24 @@ pub struct Sink {
 }
 
 impl Sink {
+    /// Returns the line: an unmasked event came and was not acknowledged.
+    #[inline(always)]
+    #[must_use]
+    pub const fn line(&self) -> &AtomicBool {
+        &self.flags.first
+    }
+
+    /// Returns whether something stands in `overflow`, or the selector could not be set.
+    #[inline(always)]
+    pub(super) const fn overflowed(&self) -> &AtomicBool {
+        &self.flags.second
+    }
+
     /// Returns whether there is nothing for the vCPU to take.
     #[inline(always)]
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        !self.line.load(Ordering::Relaxed) && !self.overflowed.load(Ordering::Relaxed)
+        !self.flags.is_any_set()
     }
 
     /// Keeps a pending bit that did not fit into the guest's word in time.
@@ -37,7 +48,7 @@ impl Sink {
     pub(super) fn keep(&self, index: usize, bit: u64) {
         if let Some(word) = self.overflow.get(index) {
             word.fetch_or(bit, Ordering::Release);
-            self.overflowed.store(true, Ordering::Release);
+            self.overflowed().store(true, Ordering::Release);
         }
     }
 }

@@ -15,8 +15,7 @@ use super::{CallError, Handle, Handler, Outcome, Short, decode, irq, reply};
 use crate::arch::{get_bounded, guest};
 use crate::events::Link;
 use crate::events::port::End;
-use crate::machine::{Cx, Machine, Next, Wakes};
-use crate::scheduler::VcpuRef;
+use crate::machine::{Cx, Machine, Next, Wakes, name_of};
 use crate::sync::{Ordering, fence};
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
@@ -54,14 +53,14 @@ impl Handle for EvtSend {
     }
 }
 
-/// Makes the receiver of an event ready, if that is all there is to do. Returns whether it was; if not, nothing has changed.
+/// Tells the receiver of an event that runs, if that is the caller itself. Returns whether it was.
 #[inline(always)]
-pub(super) fn wake(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
-    if core::ptr::eq(vcpu, cx.vcpu) {
-        guest::set_line(true); // its own: the guest takes the upcall as it goes on
-        return true;
+pub(super) fn tell_self(cx: &Cx<'_>, vcpu: &Vcpu) -> bool {
+    let is_own = core::ptr::eq(vcpu, cx.vcpu);
+    if is_own {
+        guest::set_line(true); // the guest takes the upcall as it goes on
     }
-    cx.wake(vcpu)
+    is_own
 }
 
 /// Tells the receiver of an event otherwise: its own core by a letter, or the dispatcher, for which it stands in `cx.wakes`. Returns whether it was a
@@ -69,7 +68,7 @@ pub(super) fn wake(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
 pub(super) fn tell_elsewhere(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
     let is_told = cx.tell_other_core(vcpu);
     if !is_told {
-        let who = VcpuRef::from_masked(vcpu.public.name);
+        let who = name_of(vcpu);
         cx.wakes = Wakes { place: who.vm(), vcpus: 1 << who.vcpu() };
     }
     is_told
@@ -81,7 +80,8 @@ pub(super) fn tell_elsewhere(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
 pub(super) fn raise_once<'s, R>(cx: &Cx<'s>, argument: u64, quiet: Outcome<R>) -> Short<'s, R> {
     match raise_far(cx, argument) {
         Some((_, Raised::Quiet)) => Short::Done(quiet),
-        Some((_, Raised::Tell(vcpu))) => Short::Tell(vcpu),
+        Some((vm, Raised::Blocked(vcpu))) => Short::Tell(Some(vm), vcpu),
+        Some((_, Raised::Tell(vcpu))) => Short::Tell(None, vcpu),
         Some((_, Raised::Again)) | None => Short::Long,
     }
 }

@@ -31,6 +31,7 @@ use strato_abi::regs::Request;
 use crate::arch::frame::{Answered, Frame};
 use crate::machine::{Cx, Next};
 use crate::vcpu::Vcpu;
+use crate::vm::Vm;
 use crate::vm::handles::HandleError;
 
 /// What a handler says.
@@ -46,8 +47,9 @@ pub enum Outcome<R> {
 pub enum Short<'s, R> {
     /// All of it is done.
     Done(Outcome<R>),
-    /// The event that it raises is in its place. What is left is to tell this vCPU, and to do what [`Handle::RAISES`] says.
-    Tell(&'s Vcpu),
+    /// The event that it raises is in its place. What is left is to tell this vCPU, and to do what [`Handle::RAISES`] says. Of one that
+    /// blocks without a deadline, the VM comes with it.
+    Tell(Option<&'s Vm>, &'s Vcpu),
     /// It does not lead there: [`Handle::handle`] does it from the start, or says why not.
     Long,
 }

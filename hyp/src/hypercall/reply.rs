@@ -5,8 +5,9 @@ use strato_abi::regs::{Regs, Reply, Request};
 
 use super::{CallError, Handle, Handler, Outcome, Short, event};
 use crate::arch;
-use crate::arch::frame::{Answered, Frame, Results};
+use crate::arch::frame::{Answered, Frame, Leave, Results};
 use crate::machine::{Cx, Next};
+use crate::timer::NEVER;
 use crate::vcpu::Vcpu;
 
 /// Answers call `R` from the vector: on the spot when it can, by leaving when a vCPU is to be woken, blocked or stopped, or
@@ -45,12 +46,30 @@ pub extern "C" fn answer<'a, R: Handle>(
 
 /// Returns the handlers of a call that has a short way.
 pub const fn short<R: Handle>() -> [Handler; 2] {
-    [answer_short::<R, false>, answer_short::<R, true>]
+    [answer_allowed::<R>, answer_short::<R>]
 }
 
-/// Answers call `R` by its short way if that can, else by [`answer`]. It keeps nothing for the second, so it has no frame to
-/// make and take down. With `IS_OPEN` the caller has shown that the VM may make the call.
-extern "C" fn answer_short<'a, R: Handle, const IS_OPEN: bool>(
+/// Answers call `R` as [`answer_short`] does, if the VM may make it. The short way stands in the text once, as it is long.
+extern "C" fn answer_allowed<'a, R: Handle>(
+    cx: &'a mut Cx<'_>,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    x4: u64,
+    x5: u64,
+    x6: u64,
+) -> Answered<'a> {
+    if cx.vm.allows(R::CALL) {
+        answer_short::<R>(cx, x1, x2, x3, x4, x5, x6)
+    } else {
+        refuse(cx, Error::of(Code::Denied, 0, Reason::NotAllowed, 0), 0)
+    }
+}
+
+/// Answers call `R`, which the VM may make, by its short way if that can, else by [`answer`]. It keeps nothing for the second, so it has no
+/// frame to make and take down.
+#[inline(never)]
+extern "C" fn answer_short<'a, R: Handle>(
     cx: &'a mut Cx<'_>,
     x1: u64,
     x2: u64,
@@ -60,52 +79,50 @@ extern "C" fn answer_short<'a, R: Handle, const IS_OPEN: bool>(
     x6: u64,
 ) -> Answered<'a> {
     let mut told = None;
-    if IS_OPEN || cx.vm.allows(R::CALL) {
-        match R::short(&[x1, x2, x3, x4, x5, x6], cx) {
-            Short::Done(Outcome::Reply(reply)) => return stay(cx, &reply),
-            Short::Done(Outcome::Leave(next)) => {
-                cx.next = next;
-                return Answered::LEAVE;
+    match R::short(&[x1, x2, x3, x4, x5, x6], cx) {
+        Short::Done(Outcome::Reply(reply)) => return stay(cx, &reply),
+        Short::Done(Outcome::Leave(next)) => return leave(cx, next),
+        Short::Tell(_, _) if const { R::RAISES.is_none() } => {}
+        Short::Tell(vm, vcpu) => {
+            let is_told = match vm {
+                Some(vm) => cx.wake(vm, vcpu),
+                None => event::tell_self(cx, vcpu),
+            };
+            if is_told {
+                return match R::RAISES {
+                    None | Some(Next::Resume) => Answered::success(0),
+                    Some(next) => leave(cx, next),
+                };
             }
-            Short::Tell(vcpu) => told = Some(vcpu),
-            Short::Long => {}
+            told = Some(vcpu);
         }
+        Short::Long => {}
     }
     arch::frame_here(); // on one path alone
     if R::RAISES.is_some() {
-        tell::<R>(cx, x1, x2, x3, x4, x5, x6, told)
+        tell_elsewhere::<R>(cx, x1, x2, x3, x4, x5, x6, told)
     } else {
         answer::<R>(cx, x1, x2, x3, x4, x5, x6)
     }
 }
 
-/// Ends the short way of a call that raises an event. By itself, since it keeps more than one that nobody waits for; and what is left to
-/// [`tell_elsewhere`] costs a stack frame there alone.
-#[inline(never)]
-extern "C" fn tell<'a, R: Handle>(
-    cx: &'a mut Cx<'_>,
-    x1: u64,
-    x2: u64,
-    x3: u64,
-    x4: u64,
-    x5: u64,
-    x6: u64,
-    told: Option<&Vcpu>,
-) -> Answered<'a> {
-    match told {
-        Some(vcpu) if event::wake(cx, vcpu) => {}
-        _ => return tell_elsewhere::<R>(cx, x1, x2, x3, x4, x5, x6, told),
+/// Leaves for `next`.
+#[inline(always)]
+fn leave<'a>(cx: &mut Cx<'_>, next: Next) -> Answered<'a> {
+    if next == Next::Yield {
+        return Answered::leave(Leave::Yield);
     }
-    match R::RAISES {
-        None | Some(Next::Resume) => Answered::success(0),
-        Some(next) => {
-            cx.next = next;
-            Answered::LEAVE
-        }
+    if next == Next::Wait(NEVER) {
+        return Answered::leave(Leave::Wait);
     }
+    if next == (Next::PassOn { waits: true }) {
+        return Answered::leave(Leave::Signal);
+    }
+    cx.next = next;
+    Answered::LEAVE
 }
 
-/// The same for a vCPU that is not made ready on the spot, or answers the call by [`answer`].
+/// Ends the short way of a call that raises an event for a vCPU that is not made ready on the spot, or answers the call by [`answer`].
 #[inline(never)]
 extern "C" fn tell_elsewhere<'a, R: Handle>(
     cx: &'a mut Cx<'_>,

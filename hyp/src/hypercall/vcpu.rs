@@ -15,6 +15,7 @@ use crate::machine::{Cx, Next, Wakes};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
+use crate::vcpu::Extras;
 use crate::vm::StartError;
 use crate::vm::raise::Raised;
 
@@ -105,11 +106,12 @@ impl Handle for VcpuSignalWait {
         }
         let next = match event::raise_far(cx, arguments[0]) {
             Some((_, Raised::Quiet)) => Next::Wait(NEVER),
-            Some((vm, Raised::Tell(vcpu))) if cx.takes_over(vcpu) => {
+            Some((vm, Raised::Blocked(vcpu))) if cx.takes_over(vcpu) => {
                 cx.heir = Some((vm, vcpu));
                 Next::PassOn { waits: true }
             }
-            Some((_, Raised::Tell(vcpu))) => return Short::Tell(vcpu),
+            Some((vm, Raised::Blocked(vcpu))) => return Short::Tell(Some(vm), vcpu),
+            Some((_, Raised::Tell(vcpu))) => return Short::Tell(None, vcpu),
             Some((_, Raised::Again)) | None => return Short::Long,
         };
         Short::Done(Outcome::Leave(next))
@@ -162,6 +164,7 @@ impl Handle for VcpuWatchdog {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<VcpuWatchdogReply>, CallError> {
         let end = if self.timeout == 0 { NEVER } else { timer::now().saturating_add(self.timeout) };
         cx.vcpu.public.watchdog.store(end, Ordering::Relaxed);
+        cx.context.extras.set(Extras::WATCHED, end != NEVER);
         cx.cpu.set_due(Due::Wait(cx.me.number()), end); // it runs: there is no wake-up in that place
         Ok(Outcome::Reply(VcpuWatchdogReply {}))
     }

@@ -164,14 +164,16 @@ pub fn replace(queue: &mut RunQueue, turn: &mut Turn, to: VcpuRef, now: u64, sli
     (turn.vcpu, turn.until) = (to, now.wrapping_add(slice));
 }
 
-/// Takes who has the core, with its own priority, out of the queue, and gives the core to the first of the others, if there is one.
-/// Returns that turn.
+/// Takes who has the core by `turn`, with its own priority, out of the queue. Returns the turn of the first of the others, if there is
+/// one.
 #[inline(always)]
-pub fn leave(queue: &mut RunQueue, turn: &mut Option<Turn>, now: u64, slice: u64) -> Option<Turn> {
-    let current = (*turn)?;
-    queue.remove_first(current.vcpu, current.priority);
-    *turn = first(queue, now, slice);
-    *turn
+#[must_use]
+pub fn leave(queue: &mut RunQueue, turn: Turn, now: u64, slice: u64) -> Option<Turn> {
+    debug_assert!(queue.rivals(turn.priority) == 1, "somebody higher would have the core");
+    match queue.remove_first(turn.vcpu, turn.priority) {
+        Some(vcpu) => Some(Turn { vcpu, until: now.wrapping_add(slice), ..turn }), // an equal begins a slice
+        None => first(queue, now, slice),
+    }
 }
 
 #[inline(never)]

@@ -65,17 +65,18 @@ proptest! {
                     prop_assert_eq!(queue.remove(vcpu(n)), was);
                 }
                 2 if !queue.contains(vcpu(n)) => {
-                    if first && model[usize::from(priority)].is_empty() {
-                        queue.push_alone(vcpu(n), priority);
-                    } else {
-                        queue.append(vcpu(n), priority);
+                    match model[usize::from(priority)].front() {
+                        None if first => queue.push_alone(vcpu(n), priority),
+                        Some(front) if first => queue.append_behind(vcpu(*front), vcpu(n), priority),
+                        _ => queue.append(vcpu(n), priority),
                     }
                     model[usize::from(priority)].push_back(n);
                 }
                 3 => {
                     let level = &mut model[usize::from(priority)];
                     if let Some(first) = level.pop_front() {
-                        queue.remove_first(vcpu(first), priority.into());
+                        let next = queue.remove_first(vcpu(first), priority.into());
+                        prop_assert_eq!(next.map(VcpuRef::number), level.front().copied());
                     }
                 }
                 4 => {

@@ -38,6 +38,10 @@ bitflags::bitflags! {
         const CHARGED = 32;
         /// Its VM has devices: what it wrote to them late is its own trouble, and is looked for before it leaves a core.
         const DEVICES = 128;
+        /// It has a watchdog, whose deadline stands where that of a wait does.
+        const WATCHED = 64;
+        /// Takes more than a watchdog does, which runs on whoever has the core.
+        const BUSY = !Self::WATCHED.bits();
         /// Takes more than the short ways do.
         const SPECIAL = Self::NATIVE.bits() | Self::CHARGED.bits();
     }

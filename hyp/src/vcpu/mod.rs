@@ -152,17 +152,14 @@ impl Public {
     #[inline(always)]
     #[must_use]
     pub fn is_blocked_plain(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == state::BLOCKED_PLAIN
+        state::is_blocked_plain(self.state.load(Ordering::Relaxed))
     }
 
-    /// Moves from where [`Public::block`] led to runnable; called by the home core alone. Returns whether it did.
+    /// Moves from where [`Public::block`] led to runnable; called by the home core alone.
     #[inline(always)]
-    pub fn wake_plain(&self) -> bool {
-        let is_there = self.is_blocked_plain();
-        if is_there {
-            self.state.store(state::number(RunState::Runnable), Ordering::Relaxed); // as in `step`
-        }
-        is_there
+    pub fn wake_plain(&self) {
+        debug_assert!(self.is_blocked_plain(), "its home core alone wakes it");
+        self.state.store(state::number(RunState::Runnable), Ordering::Relaxed); // as in `step`
     }
 
     /// Moves from blocked to running: there was news; called by the home core alone. Returns whether it did.

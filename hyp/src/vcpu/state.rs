@@ -46,6 +46,13 @@ pub const fn from_number(number: u8) -> RunState {
     }
 }
 
+/// Returns whether a number is that of a vCPU that waits for an event alone.
+#[inline(always)]
+#[must_use]
+pub const fn is_blocked_plain(number: u8) -> bool {
+    number == BLOCKED_PLAIN
+}
+
 /// Returns whether the state of a number that [`number`] gave is `Running` or `Blocked`: one bit says it.
 #[inline(always)]
 #[must_use]

@@ -261,9 +261,19 @@ impl Vm {
     pub fn refresh_line(&self, vcpu: &Vcpu) {
         let public = &vcpu.public;
         if public.has_upcalls.load(Ordering::Relaxed) {
-            guest::set_line(public.sink.line.load(Ordering::Acquire));
+            guest::set_line(public.sink.line().load(Ordering::Acquire));
         } else {
             guest::clear_line();
+        }
+    }
+
+    /// Sets the virtual interrupt of `vcpu`, which this core goes over to with none, to what its line says.
+    #[inline(always)]
+    pub fn raise_line(&self, vcpu: &Vcpu) {
+        debug_assert!(!guest::is_line_up(), "whoever gives the core up takes its own away");
+        let public = &vcpu.public;
+        if public.has_upcalls.load(Ordering::Relaxed) {
+            guest::set_line(public.sink.line().load(Ordering::Acquire));
         }
     }
 

@@ -5,14 +5,16 @@
 use super::Vm;
 use crate::events::{Once, Posted};
 use crate::sync::{Ordering, fence};
-use crate::vcpu::{Public, Vcpu};
+use crate::vcpu::{Public, Vcpu, state};
 use strato_abi::Handle;
 
 /// What became of an event that was raised in the first try.
 pub enum Raised<'v> {
     /// It is pending, and nobody must be told.
     Quiet,
-    /// This vCPU must be told: it blocks, or it runs and takes upcalls.
+    /// This vCPU must be told: it blocks without a deadline. Who is its home core, which alone changes that, may rely on it.
+    Blocked(&'v Vcpu),
+    /// This one must be told: it blocks otherwise, or it runs and takes upcalls.
     Tell(&'v Vcpu),
     /// Others were at the same words, or the port was bound anew: [`Vm::raise_again`] raises it.
     Again,
@@ -40,7 +42,13 @@ impl Vm {
         if entry.binding_unordered() != bound {
             return Raised::Again;
         }
-        if public.is_told(state, was_up) { Raised::Tell(vcpu) } else { Raised::Quiet }
+        if !public.is_told(state, was_up) {
+            Raised::Quiet
+        } else if state::is_blocked_plain(state) {
+            Raised::Blocked(vcpu)
+        } else {
+            Raised::Tell(vcpu)
+        }
     }
 
     /// Raises `port`, this VM's own, for `vcpu`, which runs on this core, so that it does not block meanwhile; calls `upcall` when it is to

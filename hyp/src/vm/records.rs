@@ -7,7 +7,7 @@ use strato_abi::addr::VCPU_AREA;
 use strato_abi::vcpu::RunState;
 use strato_abi::vcpu_area::{VCPU_RECORD_STRIDE, VcpuRecord};
 
-use super::{VCPUS_MAX, Vm};
+use super::{Manner, VCPUS_MAX, Vm};
 use crate::arch::attempt;
 use crate::arch::ram::FRAME_SIZE;
 use crate::sync::{Ordering, fence};
@@ -132,10 +132,10 @@ impl Vm {
         }
     }
 
-    /// Says that `vcpu` is blocked since `now`, and until `deadline`.
+    /// Says that `vcpu` is blocked since `now`, and until `deadline`. `manner` is the VM's, which the caller has at hand.
     #[inline(always)]
-    pub fn note_blocked(&self, vcpu: u8, public: &Public, now: u64, deadline: u64) {
-        if self.manner.is_alone() {
+    pub fn note_blocked(&self, vcpu: u8, public: &Public, now: u64, deadline: u64, manner: Manner) {
+        if manner.is_alone() {
             public.left.store(now, Ordering::Relaxed);
         } else {
             self.note_state(vcpu, RunState::Blocked, now, deadline);

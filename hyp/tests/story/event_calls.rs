@@ -107,20 +107,53 @@ fn the_line_is_raised_for_a_vcpu_in_upcall_mode_and_lowered_by_ack() {
     s.call(B, Call::EvtMode, &[0, 1]);
     s.call(A, Call::EvtSend, &[PORT]);
     s.deed(B, |_| {
-        assert!(guest::line(), "an upcall waits for the guest");
+        assert!(guest::is_line_up(), "an upcall waits for the guest");
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.begin(B, Call::EvtAck, &[]);
     s.step(B, |_| {
-        assert!(!guest::line(), "acknowledged");
+        assert!(!guest::is_line_up(), "acknowledged");
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.until_seen(B).unwrap();
     s.deed(A, |_| {
-        assert!(!guest::line(), "the line is its vCPU's own");
+        assert!(!guest::is_line_up(), "the line is its vCPU's own");
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.close();
+}
+
+#[test]
+fn the_line_goes_with_its_vcpu_whichever_way_the_core_is_given_up() {
+    // By a yield, and by a wait of one that has taken what came: each time straight to the other, without leaving `run`.
+    for waits in [false, true] {
+        let mut s = Story::new(&pair());
+        s.call(B, Call::EvtMode, &[0, 1]);
+        s.begin(B, Call::VcpuYield, &[0, 0]);
+        s.call(A, Call::EvtSend, &[PORT]);
+        s.begin(A, Call::VcpuYield, &[0, 0]);
+        if waits {
+            s.begin(B, Call::EvtAck, &[]);
+        }
+        s.step(B, move |frame| {
+            assert_eq!(guest::is_line_up(), !waits, "an upcall waits until it is acknowledged");
+            let call = if waits { (Call::VcpuWait, u64::MAX) } else { (Call::VcpuYield, 0) };
+            crate::talk::fill(frame, call.0.function_id().into(), &[call.1]);
+            strato_hyp::arch::Deed::Hvc
+        });
+        s.step(A, |_| {
+            assert!(!guest::is_line_up(), "the line is its vCPU's own");
+            strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
+        });
+        s.turns(12);
+        if !waits {
+            s.deed(B, |_| {
+                assert!(guest::is_line_up(), "it still waits");
+                strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
+            });
+        }
+        s.close();
+    }
 }
 
 #[test]
@@ -128,18 +161,18 @@ fn an_event_of_poll_mode_is_remembered_and_mode_finds_it() {
     let mut s = Story::new(&pair());
     s.call(A, Call::EvtSend, &[PORT]);
     s.deed(B, |_| {
-        assert!(!guest::line());
+        assert!(!guest::is_line_up());
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.begin(B, Call::EvtMode, &[0, 1]);
     s.step(B, |_| {
-        assert!(guest::line(), "entering upcall mode raises the line");
+        assert!(guest::is_line_up(), "entering upcall mode raises the line");
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.until_seen(B).unwrap();
     s.begin(B, Call::EvtMode, &[0, 0]);
     s.step(B, |_| {
-        assert!(!guest::line(), "entering poll mode lowers it");
+        assert!(!guest::is_line_up(), "entering poll mode lowers it");
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.until_seen(B).unwrap();
@@ -152,7 +185,7 @@ fn a_return_from_a_wait_lowers_the_line() {
     s.call(B, Call::EvtMode, &[0, 1]);
     s.begin(B, Call::VcpuWait, &[u64::MAX]);
     s.step(B, |_| {
-        assert!(!guest::line());
+        assert!(!guest::is_line_up());
         strato_hyp::arch::Deed::Exit(crate::stage::INTERRUPT)
     });
     s.turns(3);

@@ -205,7 +205,7 @@ impl Story {
         let old = &mut self.cores[self.active];
         guest::save(&mut old.el1);
         old.el1.mpidr = guest::mpidr();
-        (old.space, old.line, old.fp_traps) = (current_vttbr(), guest::line(), guest::fp_traps());
+        (old.space, old.line, old.fp_traps) = (current_vttbr(), guest::is_line_up(), guest::fp_traps());
         old.offset = timer::offset();
         self.active = n;
         let new = &self.cores[n];

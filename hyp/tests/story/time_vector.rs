@@ -40,7 +40,7 @@ fn a_timer_that_is_due_raises_the_line_of_the_guest_that_runs() {
     gic_cpu::pend(HYP_TIMER);
     let before = interrupts(&mut s);
     s.turns(1);
-    assert!(guest::line());
+    assert!(guest::is_line_up());
     assert_eq!(pending(&mut s, 0), 1 << (port & 63));
     assert_eq!(timer::armed(), Some(BORN + deadline + 6250), "its next deadline");
     assert!(gic_cpu::take_ended().contains(&HYP_TIMER));
@@ -54,11 +54,11 @@ fn a_virtual_timer_raises_the_line_and_one_that_was_turned_off_nothing() {
     s.call(A, Call::TimeLocal, &[port]);
     gic_cpu::pend(VIRTUAL_TIMER);
     s.turns(1);
-    assert_eq!((guest::line(), pending(&mut s, 0)), (false, 0));
+    assert_eq!((guest::is_line_up(), pending(&mut s, 0)), (false, 0));
     timer::load_local(timer::LOCAL_ENABLE, shown());
     gic_cpu::pend(VIRTUAL_TIMER);
     s.turns(1);
-    assert_eq!((guest::line(), pending(&mut s, 0)), (true, 1 << (port & 63)));
+    assert_eq!((guest::is_line_up(), pending(&mut s, 0)), (true, 1 << (port & 63)));
     assert_eq!(timer::local().0, timer::LOCAL_ENABLE | timer::LOCAL_MASK);
     s.close();
 }

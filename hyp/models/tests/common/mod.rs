@@ -31,7 +31,7 @@ pub(crate) fn send(vm: &Vm, port: u16, without: Without) -> Option<u8> {
     go_without(without);
     match vm.raise_once(u64::from(port)) {
         Raised::Quiet => None,
-        Raised::Tell(vcpu) => {
+        Raised::Blocked(vcpu) | Raised::Tell(vcpu) => {
             (0..).zip(vm.vcpus.iter()).find(|(_, at)| std::ptr::eq(*at, vcpu)).map(|(number, _)| number)
         }
         Raised::Again => vm.raise_again(port),

@@ -27,6 +27,23 @@ pub fn store_pair<const AT: usize, const N: usize>(words: &[AtomicU64; N], (firs
     }
 }
 
+/// Two flags that are looked at together.
+#[derive(Debug, Default)]
+pub struct FlagPair {
+    /// The first.
+    pub first: AtomicBool,
+    /// The other one.
+    pub second: AtomicBool,
+}
+
+impl FlagPair {
+    /// Returns whether one of them is set.
+    #[must_use]
+    pub fn is_any_set(&self) -> bool {
+        self.first.load(Ordering::Relaxed) || self.second.load(Ordering::Relaxed)
+    }
+}
+
 /// Sets `flag`. Returns whether it was set.
 pub fn set(flag: &AtomicBool) -> bool {
     flag.swap(true, Ordering::AcqRel)

@@ -33,7 +33,7 @@ pub fn set_line(raised: bool) {
 
 /// Returns whether the virtual interrupt is set.
 #[must_use]
-pub fn line() -> bool {
+pub fn is_line_up() -> bool {
     LINE.get()
 }
 

@@ -4,8 +4,9 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
+use crate::arch::answered::STORED;
 use crate::arch::errata::Guard;
-use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, LEAVE, Leaves, RawExit, STORED};
+use crate::arch::frame::{ANSWERED, Answer, Answers, FAST_CALLS, Frame, Leaves, Passer, RawExit};
 use crate::arch::guest;
 use crate::arch::lease::First;
 
@@ -83,7 +84,7 @@ pub fn run<'l, B, C>(
                     Answer::Pass => {
                         frame.is_used = 1;
                         let is_over;
-                        (frame, is_over) = pass_on(frame, context, answers);
+                        (frame, is_over) = pass_on(frame, context, answers.pass.interrupted);
                         if is_over {
                             return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
                         }
@@ -102,21 +103,23 @@ pub fn run<'l, B, C>(
                 let handler = usize::try_from(number).ok().and_then(|number| answers.calls.get(number));
                 let Some(answer) = handler else { panic!("a fast call has its place in the table") };
                 // SAFETY: `context` comes from the exclusive borrow that this function holds and does not use itself.
-                let (way, value) = answer(unsafe { &mut *context }, a, b, c, d, e, f).parts();
+                let answered = answer(unsafe { &mut *context }, a, b, c, d, e, f);
+                let passer = answered.leaves().map(|to| answers.pass.of(to));
+                let (way, value) = answered.parts();
                 frame.x[..18].fill(0);
                 frame.is_used = 0;
-                match way {
-                    LEAVE => {
-                        let is_over;
-                        (frame, is_over) = pass_on(frame, context, answers);
-                        if is_over {
-                            return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
-                        }
+                if let Some(passer) = passer {
+                    let is_over;
+                    (frame, is_over) = pass_on(frame, context, passer);
+                    if is_over {
+                        return (RawExit { vector: ANSWERED, ..RawExit::default() }, frame);
                     }
+                } else if way == STORED {
                     // SAFETY: it holds what its way says, by its constructors.
-                    STORED => frame.x[..4].copy_from_slice(&unsafe { value.results }.x),
+                    frame.x[..4].copy_from_slice(&unsafe { value.results }.x);
+                } else {
                     // SAFETY: as above.
-                    _ => frame.x[1] = unsafe { value.x1 },
+                    frame.x[1] = unsafe { value.x1 };
                 }
             }
         }
@@ -127,14 +130,14 @@ pub fn run<'l, B, C>(
 fn pass_on<'l, B, C>(
     mut frame: First<'l, Frame, B>,
     context: *mut C,
-    answers: &Answers<'l, B, C>,
+    passer: Passer<'l, B, C>,
 ) -> (First<'l, Frame, B>, bool) {
     guest::save(&mut frame.el1);
     let before = frame.into_raw();
     // SAFETY: the pointer came from this lease, which goes through it as it does on metal.
     let lease = unsafe { First::from_raw(before) };
     // SAFETY: as for a call.
-    let passed = (answers.pass)(unsafe { &mut *context }, lease);
+    let passed = passer(unsafe { &mut *context }, lease);
     if passed.leaves == Leaves::Yes {
         return (passed.frame, true);
     }
