@@ -41,7 +41,7 @@ pub struct InfoPage {
     /// vCPUs that this VM may run.
     pub vcpus: u32,
     /// Bit 0: FP and SIMD may be used. Bit 1: writable and executable mappings are allowed. Bit 2: the console input is this VM's.
-    /// Bit 3: stage 1 of the translation is the guest's.
+    /// Bit 3: stage 1 of the translation is the guest's. Bit 4: the core's cycle counter may be read.
     pub features: u32,
     /// The VM's name in the manifest, padded with zeros.
     pub label: [u8; LABEL_LEN],
@@ -89,6 +89,8 @@ pub const FEATURE_JIT: u32 = 2;
 pub const FEATURE_CONSOLE_INPUT: u32 = 4;
 /// Feature bit of the info page: the guest runs stage 1 of the translation itself.
 pub const FEATURE_NATIVE: u32 = 8;
+/// Feature bit of the info page: PMCCNTR_EL0 counts the cycles of the core that the vCPU runs on, and may be read.
+pub const FEATURE_CYCLES: u32 = 16;
 
 /// [`InfoPage::boot_reason`]: the VM's first start.
 pub const BOOT_FIRST: u32 = 0;

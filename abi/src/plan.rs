@@ -258,13 +258,15 @@ pub const INTERRUPT_FLAGS: u32 = INTERRUPT_EDGE;
 
 /// Header flag: before the first guest runs, boot says where everything stands and whose it is.
 pub const HEADER_REPORT: u32 = 1;
+/// Header flag: the cores' cycle counters count, and every guest may read them.
+pub const HEADER_CYCLES: u32 = 2;
 /// Header flags: log2 of the frames of each core's trace ring, plus one; all zero when nothing is traced. See [`crate::trace::trace_order`].
 pub const HEADER_TRACE: u32 = 0x1f00;
 /// Header flags: seconds after which the board's watchdog resets a machine of which a core hangs in the hypervisor, from bit 16 on; zero, and on
 /// a board without one: never.
 pub const HEADER_WATCHDOG: u32 = 0xf_0000;
 /// Every header flag of this version.
-pub const HEADER_FLAGS: u32 = HEADER_REPORT | HEADER_TRACE | HEADER_WATCHDOG;
+pub const HEADER_FLAGS: u32 = HEADER_REPORT | HEADER_CYCLES | HEADER_TRACE | HEADER_WATCHDOG;
 
 /// VM flag: FP and SIMD may be used; otherwise they trap as undefined.
 pub const VM_FP: u32 = 1;

@@ -74,7 +74,7 @@ fn golden() -> String {
         share::BORROWED_OBJECTS, share::OPEN_OFFERS, time::TIMERS_PER_VM, time::TIMER_PERIOD_MIN_NS,
         console::CONSOLE_BYTES, event_area::EVENT_RECORD_STRIDE, event_area::EVENT_WORDS, event_area::SELECTOR_KICK,
         info_page::MAGIC, info_page::LABEL_LEN, info_page::NAME_LEN, info_page::FEATURE_FP, info_page::FEATURE_JIT,
-        info_page::FEATURE_CONSOLE_INPUT, info_page::FEATURE_NATIVE, info_page::BOOT_FIRST, info_page::BOOT_REQUEST,
+        info_page::FEATURE_CONSOLE_INPUT, info_page::FEATURE_NATIVE, info_page::FEATURE_CYCLES, info_page::BOOT_FIRST, info_page::BOOT_REQUEST,
         info_page::BOOT_FAILURE, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, note::FLAG_NATIVE, vcpu::NO_DEADLINE, vcpu::SCHED_WAKE_US,
         vcpu_area::VCPU_RECORD_STRIDE, plan::PAYLOAD_MAGIC, plan::PAYLOAD_VERSION, plan::ANY_CORE, plan::KIND_CREATE_VM,
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,

@@ -5,8 +5,10 @@ use ::core::time::Duration;
 
 use strato_abi::PortHandle;
 use strato_abi::call::{TimeClock, TimeLocal, TimeTimerCancel, TimeTimerSet};
+use strato_abi::info_page::FEATURE_CYCLES;
 pub use strato_abi::time::ClockKind;
 
+use crate::Info;
 use crate::conduit::wrappers;
 
 const BILLION: u64 = 1_000_000_000;
@@ -129,6 +131,28 @@ pub const fn duration_of(ticks: u64, hz: u64) -> Duration {
 #[inline(always)]
 pub fn counter() -> u64 {
     crate::arch::counter()
+}
+
+/// The cycle counter of the core that the vCPU runs on, where `cycle_counter = true` in the system's file lets guests read it.
+///
+/// It counts what the core does at all exception levels, for every VM on it; another core has another count. Any guest of the system can
+/// stop it or set it anew.
+#[derive(Clone, Copy, Debug)]
+pub struct CycleCounter(());
+
+impl CycleCounter {
+    /// Returns the counter, or `None` where guests may not read it.
+    #[must_use]
+    pub fn of(info: &Info) -> Option<Self> {
+        (info.header().features & FEATURE_CYCLES != 0).then_some(Self(()))
+    }
+
+    /// Returns PMCCNTR_EL0 in cycles, not read before what precedes it in the program.
+    #[must_use]
+    #[inline(always)]
+    pub fn read(self) -> u64 {
+        crate::arch::cycles()
+    }
 }
 
 /// Returns the ticks of CNTVCT_EL0 in a second, as the info page says.

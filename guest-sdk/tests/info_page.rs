@@ -1,9 +1,10 @@
 //! The info page: what a guest reads from a good one, and that every broken table is refused.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
-use strato_guest::abi::info_page::{GroupEntry, HandleEntry, InfoPage, MAGIC, TableRef};
+use strato_guest::abi::info_page::{FEATURE_CYCLES, GroupEntry, HandleEntry, InfoPage, MAGIC, TableRef};
 use strato_guest::abi::{Group, Handle, PortHandle};
 use strato_guest::info::{BrokenInfo, Info};
+use strato_guest::time::CycleCounter;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const HEADER: usize = size_of::<InfoPage>();
@@ -89,6 +90,12 @@ fn a_handle_of_another_kind_or_name_is_missing_and_the_error_names_it() {
     let info = page.check().unwrap();
     assert_eq!(info.port("ram").unwrap_err().to_string(), "the manifest gives this VM no Port named \"ram\"");
     assert!(info.mem("to_pong").is_err() && info.peer("ping").is_err() && info.port("to_pon").is_err());
+}
+
+#[test]
+fn a_cycle_counter_is_there_where_the_system_opens_it() {
+    assert!(CycleCounter::of(page().check().unwrap()).is_none());
+    assert!(CycleCounter::of(page().change(|header| header.features = FEATURE_CYCLES).check().unwrap()).is_some());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use strato_guest::fault::{self, Action, Fault};
 use strato_guest::memory::{self, READ_WRITE, Window};
 use strato_guest::{Failure, ensure_equal};
 
+use crate::clock::Clock;
 use crate::pages::Free;
 use crate::{COUNT, PASSES, measure, report};
 
@@ -35,7 +36,7 @@ fn map_on_demand(fault: &Fault) -> Action {
 }
 
 /// Measures a load from a page that is not there; its tables are.
-pub(crate) fn run(free: Free) -> Result<(), Failure> {
+pub(crate) fn run(clock: impl Clock, free: Free) -> Result<(), Failure> {
     RAM.store(free.ram.0.bits().into(), Ordering::Relaxed);
     OFFSET.store(free.offset, Ordering::Relaxed);
     fault::set_handler(map_on_demand);
@@ -43,12 +44,12 @@ pub(crate) fn run(free: Free) -> Result<(), Failure> {
     window.load(COUNT * PAGE_SIZE)?;
     let mut ticks = 0;
     for _ in 0..PASSES {
-        ticks = measure(|n| window.load(n * PAGE_SIZE).map(drop))?;
+        ticks = measure(clock, |n| window.load(n * PAGE_SIZE).map(drop))?;
         // There now: the loop and the load alone.
-        ticks -= measure(|n| window.load(n * PAGE_SIZE).map(drop))?;
+        ticks -= measure(clock, |n| window.load(n * PAGE_SIZE).map(drop))?;
         memory::unmap(PLACE, COUNT)?;
     }
     ensure_equal("a fault for each page", FAULTS.load(Ordering::Relaxed), 1 + PASSES * COUNT)?;
-    report("page_fault_map_return", ticks);
+    report(clock, "page_fault_map_return", ticks);
     Ok(())
 }

@@ -7,6 +7,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod arch;
+mod clock;
 mod cores;
 mod demand;
 mod lending;
@@ -23,7 +24,10 @@ mod urgent;
 
 use strato_guest::abi::PortHandle;
 use strato_guest::abi::vcpu::YieldHint;
+use strato_guest::time::CycleCounter;
 use strato_guest::{Failure, Info, Needs, core, event, println, time, vcpu};
+
+use crate::clock::{Clock, Ticks};
 
 strato_guest::entry!(bench, Needs::new().port("to_other").port("quiet").fault_handler().stack(32 * 1024));
 
@@ -61,28 +65,36 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
         println!("bench: ok");
         return Ok(());
     }
+    if info.option("counter") == Some("cycles") {
+        return measured(info, other, quiet, CycleCounter::of(info).ok_or("the system has no `cycle_counter`")?);
+    }
+    measured(info, other, quiet, Ticks)
+}
+
+/// Measures, by `clock`, all but what is measured from a deadline on, whose figures are ticks.
+fn measured(info: &'static Info, other: PortHandle, quiet: PortHandle, clock: impl Clock) -> Result<(), Failure> {
     // The partner waits: nobody else wants the core.
     event::wait(other)?;
-    figure("null_call", |_| core::nop().map(drop))?;
-    figure("yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
-    pages::run(info)?;
-    own::run()?;
+    figure(clock, "null_call", |_| core::nop().map(drop))?;
+    figure(clock, "yield_alone", |_| vcpu::yield_to(YieldHint::Any, 0))?;
+    pages::run(info, clock)?;
+    own::run(clock)?;
     timers::run()?;
 
     // The partner yields as well: each yield comes back after one of the other side.
     event::send(other)?;
     vcpu::yield_now();
-    figure("yield_round_trip_two_vms_one_core", |_| vcpu::yield_to(YieldHint::Any, 0))?;
+    figure(clock, "yield_round_trip_two_vms_one_core", |_| vcpu::yield_to(YieldHint::Any, 0))?;
 
     // It takes each event before the next one is sent. It is ready but not on the core, so that it need not be woken.
     event::send(other)?;
-    first_event(quiet)?;
+    first_event(clock, quiet)?;
 
     // The partner answers each event with one, and both wait in between.
     event::send(other)?;
     event::wait(other)?;
-    figure("event_round_trip_two_vms_one_core", |_| partner::turn_by_two(other))?;
-    figure("signal_wait_round_trip", |_| partner::turn(other))?;
+    figure(clock, "event_round_trip_two_vms_one_core", |_| partner::turn_by_two(other))?;
+    figure(clock, "signal_wait_round_trip", |_| partner::turn(other))?;
     event::send(other)?;
 
     // One of a higher priority waits for deadlines, which come while this one computes.
@@ -90,8 +102,8 @@ fn bench(info: &'static Info) -> Result<(), Failure> {
 
     // It reads what is sent, then offers what is accepted.
     let peer = info.peer("b")?;
-    stream::send(peer, other, quiet)?;
-    shares::accept(info, peer, other)?;
+    stream::send(clock, peer, (other, quiet))?;
+    shares::accept(clock, info, peer, other)?;
     println!("bench ticks_per_second {}", time::counter_hz());
     println!("bench: ok");
     Ok(())
@@ -102,7 +114,7 @@ fn wide(info: &Info, is_sender: bool, other: PortHandle, quiet: PortHandle) -> R
     let peer = info.peer(if is_sender { "b" } else { "a" })?;
     // As long as neither waits, nobody of a lower priority runs, and all are ready.
     if is_sender {
-        figure("yield_round_trip_two_vms_one_core", |_| vcpu::yield_to(YieldHint::Any, 0))?;
+        figure(Ticks, "yield_round_trip_two_vms_one_core", |_| vcpu::yield_to(YieldHint::Any, 0))?;
         event::send(other)?;
     } else {
         partner::give_way(other);
@@ -110,7 +122,7 @@ fn wide(info: &Info, is_sender: bool, other: PortHandle, quiet: PortHandle) -> R
     while event::offer(peer).is_ok() {}
     if is_sender {
         event::wait(other)?;
-        first_event(quiet)?;
+        first_event(Ticks, quiet)?;
         event::send(other)?;
     } else {
         event::send(other)?;
@@ -139,55 +151,55 @@ fn longest(info: &Info, is_owner: bool, other: PortHandle) -> Result<(), Failure
 }
 
 /// Measures raising a port that is not pending and whose vCPU is not woken.
-fn first_event(port: PortHandle) -> Result<(), Failure> {
+fn first_event(clock: impl Clock, port: PortHandle) -> Result<(), Failure> {
     let mut ticks = 0;
     for _ in 0..PASSES {
-        let empty = spans(|| Ok(()))?;
-        ticks = spans(|| event::send(port))?.saturating_sub(empty);
+        let empty = spans(clock, || Ok(()))?;
+        ticks = spans(clock, || event::send(port))?.saturating_sub(empty);
     }
-    report("event_send", ticks);
+    report(clock, "event_send", ticks);
     Ok(())
 }
 
 /// Returns the ticks of [`COUNT`] operations, with the reading of the counter; the partner has its turn after each.
-fn spans(operation: impl Fn() -> strato_guest::Result<()>) -> Result<u64, Failure> {
+fn spans(clock: impl Clock, operation: impl Fn() -> strato_guest::Result<()>) -> Result<u64, Failure> {
     let mut ticks = 0;
     for _ in 0..COUNT {
-        let start = time::counter();
+        let start = clock.now();
         operation()?;
-        ticks += time::counter() - start;
+        ticks += clock.now() - start;
         vcpu::yield_now();
     }
     Ok(ticks)
 }
 
 /// Measures `operation` and prints the last result.
-fn figure(name: &str, operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<(), Failure> {
+fn figure(clock: impl Clock, name: &str, operation: impl Fn(u64) -> strato_guest::Result<()>) -> Result<(), Failure> {
     let mut ticks = 0;
     for _ in 0..PASSES {
-        ticks = measure(&operation)?;
+        ticks = measure(clock, &operation)?;
     }
-    report(name, ticks);
+    report(clock, name, ticks);
     Ok(())
 }
 
-fn report(name: &str, ticks: u64) {
-    println!("bench {name} {}", ticks.div_ceil(COUNT));
+fn report<C: Clock>(_: C, name: &str, ticks: u64) {
+    println!("{} {name} {}", C::ROW, ticks.div_ceil(COUNT));
 }
 
 /// Returns the ticks of [`COUNT`] operations without the loop around them.
-fn measure<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
-    let empty = timed(|_| Ok(()))?;
-    Ok(timed(operation)?.saturating_sub(empty))
+fn measure<E>(clock: impl Clock, operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
+    let empty = timed(clock, |_| Ok(()))?;
+    Ok(timed(clock, operation)?.saturating_sub(empty))
 }
 
 /// Returns the ticks of a loop of [`COUNT`] operations.
 #[inline(always)]
-fn timed<E>(operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
-    let start = time::counter();
+fn timed<E>(clock: impl Clock, operation: impl Fn(u64) -> Result<(), E>) -> Result<u64, E> {
+    let start = clock.now();
     for n in 0..COUNT {
         // The black box keeps the empty loop a loop.
         operation(::core::hint::black_box(n))?;
     }
-    Ok(time::counter() - start)
+    Ok(clock.now() - start)
 }

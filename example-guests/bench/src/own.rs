@@ -2,16 +2,17 @@
 
 use strato_guest::{Failure, event, time, upcall, vcpu};
 
+use crate::clock::Clock;
 use crate::{arch, figure};
 
 /// Measures it.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(clock: impl Clock) -> Result<(), Failure> {
     let port = event::own_port()?;
     arch::take_upcalls();
     upcall::enable()?;
     // Until the console has sent what was printed, whose interrupts would be counted too.
     vcpu::wait(time::deadline_in(50_000))?;
-    figure("event_send_to_handler_self", |_| event::send(port))?;
+    figure(clock, "event_send_to_handler_self", |_| event::send(port))?;
     upcall::disable()?;
     Ok(event::close(port)?)
 }

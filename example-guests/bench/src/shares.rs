@@ -2,8 +2,9 @@
 
 use strato_guest::abi::{Ipa, PeerHandle, PortHandle};
 use strato_guest::memory::{READ_WRITE, Window};
-use strato_guest::{Borrowed, Failure, Info, Owned, event, time};
+use strato_guest::{Borrowed, Failure, Info, Owned, event};
 
+use crate::clock::Clock;
 use crate::stream::without;
 use crate::{COUNT, PASSES, report};
 
@@ -18,7 +19,7 @@ pub(crate) fn keys(info: &Info) -> Result<Window, Failure> {
 }
 
 /// Measures accepting and mapping the page, and giving it back to the end, in `a`.
-pub(crate) fn accept(info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
+pub(crate) fn accept(clock: impl Clock, info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
     let keys = keys(info)?;
     let (mut accepted, mut relinquished) = (0, 0);
     for _ in 0..PASSES {
@@ -26,19 +27,19 @@ pub(crate) fn accept(info: &Info, peer: PeerHandle, other: PortHandle) -> Result
         for _ in 0..COUNT {
             event::wait(other)?;
             let key = keys.load(0)?;
-            let start = time::counter();
-            let empty = time::counter() - start;
-            let start = time::counter();
+            let start = clock.now();
+            let empty = clock.now() - start;
+            let start = clock.now();
             let page = Borrowed::accept(peer, key)?.map(PLACE, READ_WRITE).map_err(without)?;
-            accepted += time::counter() - start - empty;
-            let start = time::counter();
+            accepted += clock.now() - start - empty;
+            let start = clock.now();
             drop(page);
-            relinquished += time::counter() - start - empty;
+            relinquished += clock.now() - start - empty;
             event::send(other)?;
         }
     }
-    report("share_accept_map", accepted);
-    report("share_relinquish", relinquished);
+    report(clock, "share_accept_map", accepted);
+    report(clock, "share_relinquish", relinquished);
     Ok(())
 }
 

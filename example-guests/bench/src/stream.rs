@@ -3,8 +3,9 @@
 use strato_guest::abi::{Ipa, PeerHandle, PortHandle};
 use strato_guest::memory::READ_WRITE;
 use strato_guest::ring::{Consumer, Producer, Receiver, Sender};
-use strato_guest::{Borrowed, Error, Failure, Owned, ensure, ensure_equal, println, time};
+use strato_guest::{Borrowed, Error, Failure, Owned, ensure, ensure_equal, println};
 
+use crate::clock::Clock;
 use crate::{COUNT, PASSES};
 
 /// Where each VM maps the page.
@@ -16,7 +17,11 @@ pub(crate) fn without<T>((_, error): (T, Error)) -> Failure {
 }
 
 /// Measures a message, with what it takes `b` to read it: a batch waits until the one before was read.
-pub(crate) fn send(peer: PeerHandle, port: PortHandle, steps: PortHandle) -> Result<(), Failure> {
+pub(crate) fn send<C: Clock>(
+    clock: C,
+    peer: PeerHandle,
+    (port, steps): (PortHandle, PortHandle),
+) -> Result<(), Failure> {
     let page = Owned::new(1)?.map(PLACE, READ_WRITE).map_err(without)?;
     let mut to = Sender::<8>::new(Producer::create(page.window().ok_or("the page is in the image")?)?, port);
     ensure(to.capacity() == BATCH as u64, "a page holds another number of messages")?;
@@ -26,13 +31,13 @@ pub(crate) fn send(peer: PeerHandle, port: PortHandle, steps: PortHandle) -> Res
     let mut ticks = 0;
     for pass in 1..=PASSES {
         batch = [[pass; 8]; BATCH];
-        let start = time::counter();
+        let start = clock.now();
         for _ in 0..COUNT {
             to.queue(::core::hint::black_box(&batch))?;
         }
-        ticks = time::counter() - start;
+        ticks = clock.now() - start;
     }
-    println!("bench ring_message_64b {}", ticks.div_ceil(COUNT * BATCH as u64));
+    println!("{} ring_message_64b {}", C::ROW, ticks.div_ceil(COUNT * BATCH as u64));
     to.flush()?;
     shared.wait_returned(steps)?;
     Ok(())

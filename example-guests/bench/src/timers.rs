@@ -3,6 +3,7 @@
 use strato_guest::time::Instant;
 use strato_guest::{Failure, LocalTimer, Timer, time, upcall, vcpu};
 
+use crate::clock::Ticks;
 use crate::{COUNT, PASSES, arch, report};
 
 /// Ticks ahead: more than setting a timer takes.
@@ -38,6 +39,6 @@ fn figure(name: &str, set: impl Fn(Instant) -> strato_guest::Result<()>) -> Resu
             ticks += arch::line_taken() - 1 - deadline;
         }
     }
-    report(name, ticks);
+    report(Ticks, name, ticks);
     Ok(())
 }

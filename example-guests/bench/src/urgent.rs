@@ -19,7 +19,7 @@ pub(crate) fn run(other: PortHandle) -> Result<(), Failure> {
             late += time::counter() - deadline;
         }
     }
-    crate::report("preempt_to_first_instruction", late);
+    crate::report(crate::clock::Ticks, "preempt_to_first_instruction", late);
     event::send(other)?;
     Ok(())
 }

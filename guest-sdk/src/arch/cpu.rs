@@ -12,6 +12,15 @@ pub(crate) fn counter() -> u64 {
     ticks
 }
 
+/// Returns PMCCNTR_EL0, which only a [`crate::time::CycleCounter`] may read: elsewhere it is an undefined instruction.
+#[inline(always)]
+pub(crate) fn cycles() -> u64 {
+    let cycles: u64;
+    // SAFETY: reads a counter. ISB as above.
+    unsafe { asm!("isb", "mrs {}, PMCCNTR_EL0", out(reg) cycles, options(nostack, preserves_flags)) };
+    cycles
+}
+
 /// Tells the core that this is a busy wait.
 #[inline(always)]
 pub(crate) fn relax() {

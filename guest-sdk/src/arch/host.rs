@@ -26,6 +26,9 @@ static VCPU: VcpuCells = [const { AtomicU64::new(0) }; 32];
 pub(crate) fn counter() -> u64 {
     0
 }
+pub(crate) fn cycles() -> u64 {
+    0
+}
 pub(crate) fn relax() {
     std::thread::yield_now();
 }

@@ -37,7 +37,7 @@ pub use hvc::Hvc;
 #[cfg(target_os = "none")]
 pub(crate) use {
     cpu::{
-        counter, mask_interrupts, relax, restore_interrupts, set_local_timer, unmask_interrupts, vcpu_number,
+        counter, cycles, mask_interrupts, relax, restore_interrupts, set_local_timer, unmask_interrupts, vcpu_number,
         wait_for_interrupt,
     },
     native::{forget_entries, publish_code, publish_entries, run_process, translation, turn_on},

@@ -113,6 +113,12 @@ pub mod native;
 #[path = "fake/native.rs"]
 pub mod native;
 
+#[cfg(target_os = "none")]
+pub mod pmu;
+#[cfg(not(target_os = "none"))]
+#[path = "fake/pmu.rs"]
+pub mod pmu;
+
 mod answered;
 pub mod el1;
 pub mod epoch;

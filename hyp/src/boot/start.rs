@@ -2,7 +2,7 @@
 //! `replay` carries the plan out in between.
 
 use log::{Level, LevelFilter};
-use strato_abi::plan::{HEADER_REPORT, PayloadHeader};
+use strato_abi::plan::{HEADER_CYCLES, HEADER_REPORT, PayloadHeader};
 use strato_abi::trace::trace_order;
 use strato_abi::watchdog::watchdog_seconds;
 
@@ -12,7 +12,7 @@ use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::{Epochs, Slot};
 use crate::arch::frame::Results;
 use crate::arch::page_box::PageBox;
-use crate::arch::{guest, panic, timer};
+use crate::arch::{guest, panic, pmu, timer};
 use crate::board::Devices;
 use crate::console::say;
 use crate::dispatcher;
@@ -32,6 +32,9 @@ pub fn plan(parts: &Parts) -> Plan<'static> {
         parts.console.flush_polled(); // whole lines first: the refusal is polled
         refuse(&error)
     });
+    if plan.header.flags & HEADER_CYCLES != 0 && !pmu::is_there() {
+        refuse(&"the packed system wants the cycle counter, and this core has none");
+    }
     log::set_max_level(level(&plan.header));
     if wants_report(&plan.header) {
         report::ground(parts);
@@ -155,6 +158,9 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
         panic::park()
     };
     guest::init_core();
+    if machine.plan.header.flags & HEADER_CYCLES != 0 {
+        pmu::open();
+    }
     dispatcher::beat::start(machine, &mut cpu);
     dispatcher::run_core(machine, &mut cpu, &mut visitor)
 }

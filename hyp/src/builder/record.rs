@@ -3,7 +3,7 @@
 //! Called by boot for all VMs, which does all steps at once, and by `again` for one that is made again. From the step on that completes it a VM
 //! stands in its place, off.
 
-use strato_abi::plan::{CreateVm, GrantRegion, Load};
+use strato_abi::plan::{CreateVm, GrantRegion, HEADER_CYCLES, Load};
 
 use super::{Fault, assign, channel, start};
 use crate::allocator::MemId;
@@ -42,6 +42,7 @@ fn create(
         homes: [0; 8],
         named: usize::from(work.named),
         counter_hz: timer::frequency(),
+        has_cycles: machine.plan.header.flags & HEADER_CYCLES != 0,
         command_line: command_line?,
     };
     let Doing::Making(making, homes) = &mut *work.doing else {

@@ -63,6 +63,8 @@ pub struct Site<'a> {
     pub named: usize,
     /// Ticks per second.
     pub counter_hz: u64,
+    /// Whether guests may read the cycle counter.
+    pub has_cycles: bool,
     /// Command line.
     pub command_line: &'a [u8],
 }

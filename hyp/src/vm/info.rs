@@ -6,8 +6,8 @@ use strato_abi::Group;
 use strato_abi::addr::{EVENT_AREA, RAM_BASE, VCPU_AREA};
 use strato_abi::handle::{Handle, Kind};
 use strato_abi::info_page::{
-    FEATURE_CONSOLE_INPUT, FEATURE_FP, FEATURE_JIT, FEATURE_NATIVE, GroupEntry, HandleEntry, InfoPage, MAGIC, NAME_LEN,
-    TableRef,
+    FEATURE_CONSOLE_INPUT, FEATURE_CYCLES, FEATURE_FP, FEATURE_JIT, FEATURE_NATIVE, GroupEntry, HandleEntry, InfoPage,
+    MAGIC, NAME_LEN, TableRef,
 };
 use strato_abi::plan::{CreateVm, VM_CONSOLE_INPUT, VM_FP, VM_JIT, VM_NATIVE};
 use strato_abi::version::ABI_VERSION;
@@ -54,7 +54,7 @@ fn table(offset: usize, stride: usize, count: usize) -> TableRef {
 #[must_use]
 pub fn write(page: SharedFrames<'_>, layout: Layout, record: &CreateVm, site: &Site<'_>) -> bool {
     let Site { command_line, life, .. } = *site;
-    let mut features = 0;
+    let mut features = if site.has_cycles { FEATURE_CYCLES } else { 0 };
     for (flag, feature) in [
         (VM_FP, FEATURE_FP),
         (VM_JIT, FEATURE_JIT),
@@ -147,7 +147,15 @@ mod tests {
         record.vcpus = 2;
         let mut life = Life::FIRST;
         (life.reason, life.number, life.last_exit) = (2, 7, 3);
-        let site = Site { place: 0, life, homes: [0; 8], named: 1, counter_hz: 62_500_000, command_line: b"a=b c" };
+        let site = Site {
+            place: 0,
+            life,
+            homes: [0; 8],
+            named: 1,
+            counter_hz: 62_500_000,
+            has_cycles: true,
+            command_line: b"a=b c",
+        };
         assert!(write(pages.frames(), layout, &record, &site));
         let named = Named {
             handle: Handle::new(0, 1),
@@ -162,6 +170,7 @@ mod tests {
         let mut header = InfoPage::new_zeroed();
         assert!(pages.frames().read(0, header.as_mut_bytes()));
         assert_eq!((header.magic, header.vcpus, header.handles.count), (MAGIC, 2, 1));
+        assert_eq!(header.features, FEATURE_CYCLES, "of the record there is none");
         assert_eq!((header.boot_reason, header.boot_count, header.last_exit), (2, 7, 3));
         let mut text = [0; 5];
         assert!(pages.frames().read(header.command_line.offset as usize, &mut text));

@@ -97,6 +97,15 @@ fn the_header_asks_for_what_it_is_told_to_ask_for() {
 }
 
 #[test]
+fn the_header_opens_the_cycle_counter_where_the_file_does() {
+    let image = image::read(&elf::build(&elf::Guest::default())).unwrap();
+    let mut system = system();
+    system.has_cycle_counter = true;
+    let payload = pack::payload(&system, &[image.clone(), image], None, HEADER_REPORT).unwrap();
+    assert_eq!(header(&payload).flags, HEADER_REPORT | HEADER_CYCLES);
+}
+
+#[test]
 fn records_come_in_the_order_that_boot_replays() {
     let kinds: Vec<(u16, u16)> = records(&payload(None)).iter().map(|(header, _)| (header.kind, header.vm)).collect();
     let expected = [

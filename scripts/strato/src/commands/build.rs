@@ -45,6 +45,11 @@ pub fn check(project: &mut Project, system: &str) -> anyhow::Result<u8> {
         let (memory, vcpus) = (size::show(vm.memory.value), vm.vcpus);
         say(format_args!("{:<16} {memory:>8}, {vcpus} vCPU(s), image {image_size} bytes", vm.label.value))?;
     }
+    if system.has_cycle_counter {
+        say(
+            "cycle_counter: not promised: every guest reads and can stop a counter of its core, by which it sees what others do",
+        )?;
+    }
     say(format_args!(
         "{}: ok, {} VM(s), {} channel(s), {} region(s)",
         source.path,

@@ -3,8 +3,9 @@
 
 use strato_abi::plan::{
     ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, DEVICE_FILTERED, GrantDevice,
-    GrantInterrupt, GrantRegion, GrantSched, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer,
-    Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN, checksum,
+    GrantInterrupt, GrantRegion, GrantSched, HEADER_CYCLES, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
+    PayloadHeader, Peer, Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN,
+    checksum,
 };
 use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
 use zerocopy::{Immutable, IntoBytes};
@@ -260,7 +261,7 @@ fn finish(system: &System, plan: Plan, flags: u32) -> anyhow::Result<Vec<u8>> {
         vms: u32::try_from(system.vms.len())?,
         log_level: system.log_level,
         slice_us: system.slice_us,
-        flags,
+        flags: flags | if system.has_cycle_counter { HEADER_CYCLES } else { 0 },
         build_id: sum,
     };
     let mut payload = header.as_bytes().to_vec();

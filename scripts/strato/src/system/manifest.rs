@@ -59,6 +59,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         is_followed: false,
         log_level: 3,
         slice_us: 1000,
+        has_cycle_counter: false,
         watchdog_s: None,
         entered_at: Level::El2,
         damage: None,
@@ -87,6 +88,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);
     system.is_counted = table.boolean("counted").unwrap_or(false);
     system.is_followed = table.boolean("physical").unwrap_or(false);
+    system.has_cycle_counter = table.boolean("cycle_counter").unwrap_or(false);
     system.damage = table.choice("damage", &Damage::ALL);
     system.reset = table.choice("reset", &RESETS);
     system.log_level = table.choice("log", &LOG_LEVELS).unwrap_or(system.log_level);

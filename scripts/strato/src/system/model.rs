@@ -38,6 +38,8 @@ pub struct System {
     pub log_level: u32,
     /// Time slice of equal priorities, in microseconds.
     pub slice_us: u32,
+    /// Whether every guest may read the cores' cycle counters.
+    pub has_cycle_counter: bool,
     /// Seconds of the board's watchdog, 0 for none, if the file says; a card has one otherwise.
     pub watchdog_s: Option<u32>,
     /// The exception level that the image is entered at; boot refuses all but EL2.
