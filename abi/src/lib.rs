@@ -24,6 +24,7 @@ pub mod limit;
 pub mod mem;
 pub mod note;
 pub mod plan;
+mod plan_flags;
 pub mod regs;
 pub mod share;
 pub mod time;

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use crate::checksum::checksum;
 use crate::info_page::{LABEL_LEN, NAME_LEN};
+pub use crate::plan_flags::*;
 
 /// First eight bytes of a payload.
 pub const PAYLOAD_MAGIC: u64 = u64::from_le_bytes(*b"STRATOPK");
@@ -241,57 +242,29 @@ records! {
         /// Zero.
         reserved: u32,
     }
+    /// How a VM of a series has to end. Nothing is made of it.
+    Expect = 12, KIND_EXPECT {
+        /// `EXPECT_*`.
+        outcome: u32,
+        /// Zero.
+        reserved: u32,
+        /// The exit code, with [`EXPECT_EXIT`].
+        code: u64,
+    }
+    /// Which system of a series this is: the first record of each. It is about no VM.
+    Scenario = 13, KIND_SCENARIO {
+        /// Name, padded with zeros.
+        name: [u8; SCENARIO_NAME_LEN],
+        /// Seconds after which it has failed.
+        limit_s: u32,
+        /// `SCENARIO_*`.
+        flags: u32,
+    }
 }
-
-/// Bytes of a board's name, padded with zeros.
-pub const BOARD_NAME_LEN: usize = 16;
-/// Device flag: the manifest trusts the driver not to reach other memory by the device.
-pub const DEVICE_DMA_TRUSTED: u32 = 1;
-/// Device flag: nothing of it is mapped. The hypervisor does what [`AllowRegister`] allows.
-pub const DEVICE_FILTERED: u32 = 2;
-/// Every device flag of this version.
-pub const DEVICE_FLAGS: u32 = DEVICE_DMA_TRUSTED | DEVICE_FILTERED;
-/// Interrupt flag: it is a pulse, not a level.
-pub const INTERRUPT_EDGE: u32 = 1;
-/// Every interrupt flag of this version.
-pub const INTERRUPT_FLAGS: u32 = INTERRUPT_EDGE;
-
-/// Header flag: before the first guest runs, boot says where everything stands and whose it is.
-pub const HEADER_REPORT: u32 = 1;
-/// Header flag: the cores' cycle counters count, and every guest may read them.
-pub const HEADER_CYCLES: u32 = 2;
-/// Header flags: log2 of the frames of each core's trace ring, plus one; all zero when nothing is traced. See [`crate::trace::trace_order`].
-pub const HEADER_TRACE: u32 = 0x1f00;
-/// Header flags: seconds after which the board's watchdog resets a machine of which a core hangs in the hypervisor, from bit 16 on; zero, and on
-/// a board without one: never.
-pub const HEADER_WATCHDOG: u32 = 0xf_0000;
-/// Every header flag of this version.
-pub const HEADER_FLAGS: u32 = HEADER_REPORT | HEADER_CYCLES | HEADER_TRACE | HEADER_WATCHDOG;
-
-/// VM flag: FP and SIMD may be used; otherwise they trap as undefined.
-pub const VM_FP: u32 = 1;
-/// VM flag: mappings may be writable and executable at once.
-pub const VM_JIT: u32 = 2;
-/// VM flag: the image has a fault handler; refused accesses are delivered to it.
-pub const VM_FAULT_HANDLER: u32 = 4;
-/// VM flag: what is typed on the console is for this VM.
-pub const VM_CONSOLE_INPUT: u32 = 8;
-/// VM flag: the guest runs stage 1 of the translation itself.
-pub const VM_NATIVE: u32 = 16;
-/// VM flag: entries from the guest are guarded against its branch history, whether the core needs it or not.
-pub const VM_GUARDED: u32 = 32;
-/// VM flag: they are not, whether the core needs it or not. Without either flag the core decides.
-pub const VM_PLAIN: u32 = 64;
-/// VM flag: after an end that is none with exit code 0 it is made again from its records.
-pub const VM_RESTART: u32 = 128;
-/// VM flag, together with [`VM_RESTART`]: also when it asks for it.
-pub const VM_REBOOT: u32 = 256;
-/// Every VM flag of this version.
-pub const VM_FLAGS: u32 =
-    VM_FP | VM_JIT | VM_FAULT_HANDLER | VM_CONSOLE_INPUT | VM_NATIVE | VM_GUARDED | VM_PLAIN | VM_RESTART | VM_REBOOT;
 
 const _: () = assert!(size_of::<PayloadHeader>() == 64 && size_of::<RecordHeader>() == 8);
 const _: () = assert!(size_of::<CreateVm>() == 144 && size_of::<Load>() == 48 && size_of::<CreateRegion>() == 16);
 const _: () = assert!(size_of::<GrantRegion>() == 64 && size_of::<Peer>() == 56 && size_of::<Channel>() == 96);
 const _: () = assert!(size_of::<GrantDevice>() == 88 && size_of::<GrantInterrupt>() == 72);
 const _: () = assert!(size_of::<GrantSched>() == 64 && size_of::<AllowRegister>() == 40);
+const _: () = assert!(size_of::<Expect>() == 24 && size_of::<Scenario>() == 80);

@@ -78,7 +78,8 @@ fn golden() -> String {
         info_page::BOOT_FAILURE, note::NOTE_TYPE, note::FLAG_FAULT_HANDLER, note::FLAG_FP, note::FLAG_NATIVE, vcpu::NO_DEADLINE, vcpu::SCHED_WAKE_US,
         vcpu_area::VCPU_RECORD_STRIDE, plan::PAYLOAD_MAGIC, plan::PAYLOAD_VERSION, plan::ANY_CORE, plan::KIND_CREATE_VM,
         plan::KIND_LOAD, plan::KIND_CREATE_REGION, plan::KIND_GRANT_REGION, plan::KIND_PEER, plan::KIND_CHANNEL,
-        plan::KIND_START, plan::KIND_GRANT_DEVICE, plan::KIND_GRANT_INTERRUPT, plan::KIND_GRANT_SCHED, plan::KIND_ALLOW_REGISTER, plan::BOARD_NAME_LEN,
+        plan::KIND_START, plan::KIND_GRANT_DEVICE, plan::KIND_GRANT_INTERRUPT, plan::KIND_GRANT_SCHED, plan::KIND_ALLOW_REGISTER, plan::KIND_EXPECT, plan::KIND_SCENARIO, plan::BOARD_NAME_LEN,
+        plan::SCENARIO_NAME_LEN, plan::SERIES_MAX, plan::EXPECT_EXIT, plan::EXPECT_STOP, plan::SCENARIO_REPORT,
         plan::DEVICE_DMA_TRUSTED, plan::DEVICE_FILTERED, plan::INTERRUPT_EDGE, event::IRQ_ROUNDS_MAX, plan::VM_FP, plan::VM_JIT, plan::VM_FAULT_HANDLER, plan::VM_CONSOLE_INPUT,
         plan::VM_NATIVE, plan::VM_GUARDED, plan::VM_PLAIN, plan::VM_RESTART, plan::VM_REBOOT);
     writeln!(out, "const AddressSpaceHandle::FIRST {:#x}", AddressSpaceHandle::FIRST.0.bits()).ok();

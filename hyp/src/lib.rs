@@ -17,6 +17,7 @@ pub mod machine;
 pub mod memory;
 pub mod plan;
 pub mod scheduler;
+pub mod series;
 pub mod sync;
 pub mod timer;
 pub mod trace;

@@ -21,10 +21,10 @@ mod image {
     strato_hyp::image_entry!(start, core_start);
 
     fn start(device_tree: u64, started_ticks: u64) -> ! {
-        let parts = boot::cold(device_tree, started_ticks, &CONSOLE);
+        let mut parts = boot::cold(device_tree, started_ticks, &CONSOLE);
         let expected = secondary::start_all(&parts.board, &parts.cores, parts.spin_page.as_ref());
         let cores = secondary::wait_all(expected);
-        let plan = boot::start::plan(&parts);
+        let plan = boot::start::plan(&mut parts, cores);
         let machine = MACHINE.call_once(|| boot::start::machine(parts, plan, cores));
         boot::replay::replay(machine);
         secondary::announce();

@@ -6,13 +6,16 @@ use core::mem::size_of;
 
 use strato_abi::info_page::{GroupEntry, InfoPage};
 use strato_abi::plan::{
-    AllowRegister, BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, GrantDevice, GrantInterrupt,
-    GrantRegion, GrantSched, HEADER_FLAGS, INTERRUPT_FLAGS, KIND_ALLOW_REGISTER, KIND_CHANNEL, KIND_CREATE_REGION,
-    KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_GRANT_SCHED, KIND_LOAD, KIND_PEER,
-    KIND_START, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, Peer, RecordHeader, Start, VM_FLAGS, checksum,
+    Expect, HEADER_FLAGS, HEADER_FOLLOWED, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, SERIES_MAX, Scenario,
+    checksum,
 };
 use strato_abi::version::{ABI_VERSION, major, minor};
 use zerocopy::FromBytes;
+
+mod record;
+
+pub use record::Record;
+use record::take;
 
 const _: () = assert!(size_of::<InfoPage>() + size_of::<GroupEntry>() < 4096);
 
@@ -76,68 +79,6 @@ pub struct Plan<'p> {
     pub header: PayloadHeader,
 }
 
-/// One step of a plan, where the payload has it.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'p> {
-    /// Makes a VM.
-    CreateVm(&'p CreateVm),
-    /// Loads a segment.
-    Load(&'p Load),
-    /// Makes a shared region.
-    CreateRegion(&'p CreateRegion),
-    /// Gives a region to a VM.
-    GrantRegion(&'p GrantRegion),
-    /// Gives a peer to a VM.
-    Peer(&'p Peer),
-    /// Connects two VMs.
-    Channel(&'p Channel),
-    /// Gives registers of a device to a VM.
-    GrantDevice(&'p GrantDevice),
-    /// Lets a VM use bits of a register.
-    AllowRegister(&'p AllowRegister),
-    /// Gives the interrupt of a device to a VM.
-    GrantInterrupt(&'p GrantInterrupt),
-    /// Gives a share of a core's time to a VM.
-    GrantSched(&'p GrantSched),
-    /// Starts a VM.
-    Start(&'p Start),
-}
-
-impl Record<'_> {
-    /// Returns the number of the VM that it is for.
-    #[must_use]
-    pub fn vm(&self) -> u16 {
-        match self {
-            Self::CreateVm(record) => record.header.vm,
-            Self::Load(record) => record.header.vm,
-            Self::CreateRegion(record) => record.header.vm,
-            Self::GrantRegion(record) => record.header.vm,
-            Self::Peer(record) => record.header.vm,
-            Self::Channel(record) => record.header.vm,
-            Self::GrantDevice(record) => record.header.vm,
-            Self::AllowRegister(record) => record.header.vm,
-            Self::GrantInterrupt(record) => record.header.vm,
-            Self::GrantSched(record) => record.header.vm,
-            Self::Start(record) => record.header.vm,
-        }
-    }
-
-    /// Returns whether the record is for the board of that name: most are for all.
-    #[inline(never)]
-    #[must_use]
-    pub fn is_for(&self, board: &str) -> bool {
-        let name = match self {
-            Self::GrantDevice(record) => &record.board,
-            Self::AllowRegister(record) => &record.board,
-            Self::GrantInterrupt(record) => &record.board,
-            Self::CreateVm(_) | Self::Load(_) | Self::CreateRegion(_) | Self::GrantRegion(_) => return true,
-            Self::Peer(_) | Self::Channel(_) | Self::GrantSched(_) | Self::Start(_) => return true,
-        };
-        let (start, rest) = name.split_at(board.len().min(BOARD_NAME_LEN));
-        start == board.as_bytes() && rest.iter().all(|&byte| byte == 0)
-    }
-}
-
 impl<'p> Plan<'p> {
     /// Returns the plan in `bytes`.
     ///
@@ -189,6 +130,24 @@ impl<'p> Plan<'p> {
         Records { rest: self.bytes.get(start..end).unwrap_or(&[]), next: 0, end: self.header.records }
     }
 
+    /// Returns which of a series this is, or `None` of one that is none of a series.
+    #[must_use]
+    pub fn scenario(&self) -> Option<&'p Scenario> {
+        match self.records().next() {
+            Some(Ok((_, Record::Scenario(scenario)))) => Some(scenario),
+            _ => None,
+        }
+    }
+
+    /// Returns how VM `vm` has to end, if the plan says it.
+    #[must_use]
+    pub fn expectation(&self, vm: u8) -> Option<&'p Expect> {
+        self.records().find_map(|record| match record {
+            Ok((_, Record::Expect(expect))) if expect.header.vm == u16::from(vm) => Some(expect),
+            _ => None,
+        })
+    }
+
     /// Returns how many named handles the plan gives VM `vm` on `board`, besides `ram`.
     #[must_use]
     pub fn named_handles(&self, vm: u16, board: &str) -> usize {
@@ -203,10 +162,21 @@ impl<'p> Plan<'p> {
                 Record::GrantInterrupt(_) => 2 * usize::from(record.vm() == vm),
                 Record::Channel(channel) => usize::from(record.vm() == vm) + usize::from(channel.peer == vm),
                 Record::CreateVm(_) | Record::Load(_) | Record::CreateRegion(_) => 0,
-                Record::AllowRegister(_) | Record::Start(_) => 0,
+                Record::AllowRegister(_) | Record::Start(_) | Record::Expect(_) | Record::Scenario(_) => 0,
             })
             .sum()
     }
+}
+
+/// Returns the payloads of a series that begins with `first`, as far as each leads to the next; of a payload that is none of a series, it
+/// alone. They are looked into no further: [`Plan::check`] does.
+pub fn series<'p>(first: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
+    let next = |bytes: &&'p [u8]| {
+        let (header, rest) = PayloadHeader::ref_from_prefix(bytes).ok()?;
+        let is_followed = header.magic == PAYLOAD_MAGIC && header.flags & HEADER_FOLLOWED != 0;
+        rest.get(header.records_len as usize..).filter(move |_| is_followed)
+    };
+    core::iter::successors(Some(first), next).take(SERIES_MAX)
 }
 
 /// The records of a plan that were not reached yet.
@@ -234,38 +204,6 @@ impl<'p> Iterator for Records<'p> {
             }
         })
     }
-}
-
-/// Takes the first record off `rest`. It is read where it stands: the payload begins on a page, and all parts of it are
-/// multiples of 8 bytes long.
-fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
-    let (header, _) = RecordHeader::ref_from_prefix(rest).ok()?;
-    let (record, behind) = rest.split_at_checked(usize::from(header.size))?;
-    let record = match header.kind {
-        KIND_CREATE_VM => {
-            let record = CreateVm::ref_from_bytes(record).ok()?;
-            (record.flags & !VM_FLAGS == 0).then_some(Record::CreateVm(record))?
-        }
-        KIND_LOAD => Record::Load(Load::ref_from_bytes(record).ok()?),
-        KIND_CREATE_REGION => Record::CreateRegion(CreateRegion::ref_from_bytes(record).ok()?),
-        KIND_GRANT_REGION => Record::GrantRegion(GrantRegion::ref_from_bytes(record).ok()?),
-        KIND_PEER => Record::Peer(Peer::ref_from_bytes(record).ok()?),
-        KIND_CHANNEL => Record::Channel(Channel::ref_from_bytes(record).ok()?),
-        KIND_GRANT_DEVICE => {
-            let record = GrantDevice::ref_from_bytes(record).ok()?;
-            (record.flags & !DEVICE_FLAGS == 0).then_some(Record::GrantDevice(record))?
-        }
-        KIND_ALLOW_REGISTER => Record::AllowRegister(AllowRegister::ref_from_bytes(record).ok()?),
-        KIND_GRANT_INTERRUPT => {
-            let record = GrantInterrupt::ref_from_bytes(record).ok()?;
-            (record.flags & !INTERRUPT_FLAGS == 0).then_some(Record::GrantInterrupt(record))?
-        }
-        KIND_GRANT_SCHED => Record::GrantSched(GrantSched::ref_from_bytes(record).ok()?),
-        KIND_START => Record::Start(Start::ref_from_bytes(record).ok()?),
-        _ => return None,
-    };
-    *rest = behind;
-    Some(record)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::vec::Vec;
+use strato_abi::plan::*;
 use zerocopy::IntoBytes;
 
 fn payload(records: &[&[u8]]) -> Vec<u8> {
@@ -49,7 +50,7 @@ fn each_damage_is_named_by_its_check() {
     assert_eq!(damaged(0, 0), PlanError::Magic);
     assert_eq!(damaged(8, 9), PlanError::Version(9));
     assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
-    assert_eq!(damaged(52, 2), PlanError::Flags(2));
+    assert_eq!(damaged(52, 0x10), PlanError::Flags(0x10));
     assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
     assert_eq!(damaged(70, 1), PlanError::Checksum);
     assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
@@ -108,4 +109,43 @@ fn a_register_is_for_the_board_that_it_names_and_brings_no_handle() {
     let plan = Plan::check(&bytes).unwrap();
     assert!(matches!(plan.records().next(), Some(Ok((0, Record::AllowRegister(_))))));
     assert_eq!(plan.named_handles(3, "rpi4"), 0);
+}
+
+fn of_series(flags: u32, rest: &[u8]) -> Vec<u8> {
+    let scenario = Scenario { header: Scenario::header(0), name: [b'n'; 64], limit_s: 5, flags: 0 };
+    let expect = Expect { header: Expect::header(3), outcome: EXPECT_EXIT, reserved: 0, code: 7 };
+    let mut bytes = payload(&[scenario.as_bytes(), expect.as_bytes()]);
+    bytes.extend_from_slice(rest);
+    let (mut header, body) = PayloadHeader::read_from_prefix(&bytes).unwrap();
+    (header.flags, header.total_len, header.checksum) = (flags, bytes.len() as u64, checksum(body));
+    header.write_to_prefix(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn each_of_a_series_is_found_behind_the_records_of_the_one_before() {
+    let last = of_series(HEADER_SERIES, b"shared  ");
+    let whole = of_series(HEADER_SERIES | HEADER_FOLLOWED, &last);
+    let found: Vec<_> = series(&whole).map(|bytes| Plan::check(bytes).unwrap()).collect();
+    assert_eq!(found.len(), 2);
+    for plan in found {
+        assert_eq!(plan.scenario().unwrap().limit_s, 5);
+        assert_eq!(plan.expectation(3).map(|expect| (expect.outcome, expect.code)), Some((EXPECT_EXIT, 7)));
+        assert_eq!(plan.expectation(2), None);
+        assert!(plan.records().all(|record| !record.unwrap().1.is_for("rpi4")), "nothing is made of them");
+    }
+    assert!(Plan::check(&good()).unwrap().scenario().is_none());
+    assert_eq!(series(&good()).count(), 1);
+}
+
+#[test]
+fn a_series_that_leads_nowhere_ends() {
+    for bytes in [&[0xff; 200][..], &of_series(HEADER_FOLLOWED, &[]), &of_series(HEADER_FOLLOWED, &[0xff; 100])] {
+        assert!(series(bytes).count() <= 2);
+    }
+    let mut long = of_series(HEADER_SERIES, &[]);
+    for _ in 0..SERIES_MAX + 5 {
+        long = of_series(HEADER_SERIES | HEADER_FOLLOWED, &long);
+    }
+    assert_eq!(series(&long).count(), SERIES_MAX);
 }

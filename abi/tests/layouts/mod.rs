@@ -87,5 +87,7 @@ pub(crate) fn boot_plan() -> Vec<Layout> {
         plan::GrantInterrupt { header, board, intid, flags, name }
         plan::GrantSched { header, budget_us, period_us, core, priority, vcpus, reserved, name }
         plan::AllowRegister { header, board, address, mask, reserved }
+        plan::Expect { header, outcome, reserved, code }
+        plan::Scenario { header, name, limit_s, flags }
     }
 }

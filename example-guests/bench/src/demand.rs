@@ -46,7 +46,7 @@ pub(crate) fn run(clock: impl Clock, free: Free) -> Result<(), Failure> {
     for _ in 0..PASSES {
         ticks = measure(clock, |n| window.load(n * PAGE_SIZE).map(drop))?;
         // There now: the loop and the load alone.
-        ticks -= measure(clock, |n| window.load(n * PAGE_SIZE).map(drop))?;
+        ticks = ticks.saturating_sub(measure(clock, |n| window.load(n * PAGE_SIZE).map(drop))?);
         memory::unmap(PLACE, COUNT)?;
     }
     ensure_equal("a fault for each page", FAULTS.load(Ordering::Relaxed), 1 + PASSES * COUNT)?;

@@ -47,6 +47,15 @@ pub fn midr() -> u64 {
     MIDR_EL1.get()
 }
 
+/// Returns this core's REVIDR_EL1: which fixes of the revision are in it, in the words of its maker.
+#[inline]
+pub fn revidr() -> u64 {
+    let revidr: u64;
+    // SAFETY: reads an identification register.
+    unsafe { asm!("mrs {}, revidr_el1", out(reg) revidr, options(pure, nomem, nostack, preserves_flags)) };
+    revidr & 0xffff_ffff
+}
+
 /// Returns the first physical address that this core, or EL2's own map, cannot name.
 pub fn physical_limit() -> u64 {
     region::limit(ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange))

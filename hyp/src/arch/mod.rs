@@ -143,7 +143,7 @@ pub use run::{Deed, STORY_END, script, selected_vectors};
 pub use run::{run, select_vectors};
 
 pub use cpu::{
-    affinity, bounded, breakpoint, frame_here, interrupt_pending, midr, physical_limit, relax, wait_for_event,
+    affinity, bounded, breakpoint, frame_here, interrupt_pending, midr, physical_limit, relax, revidr, wait_for_event,
     wait_for_interrupt,
 };
 

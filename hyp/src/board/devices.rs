@@ -146,6 +146,7 @@ mod tests {
             uart: UartInfo { registers: Region::new(0x0900_0000, 0x1000), intid: 33 },
             clock: None,
             gpio: None,
+            firmware: heapless::String::new(),
         };
         Devices::of(&board, Device::simulated(0x1000).shared())
     }

@@ -1,7 +1,7 @@
 //! Board: what the machine is made of, and what a device tree does not say about the boards that Strato knows. Data
 //! alone; boot fills [`BoardInfo`] from the device tree, everybody else reads it.
 
-use heapless::Vec;
+use heapless::{String, Vec};
 use strato_abi::board::Map;
 
 use crate::arch::core_base::MAX_CORES;
@@ -20,6 +20,8 @@ pub use filters::{AllowError, Broken};
 
 /// Most regions of memory in the device tree.
 pub const MAX_RAM: usize = 8;
+/// Most bytes of the firmware's version.
+pub const FIRMWARE_BYTES: usize = 48;
 /// Most reserved regions in the device tree.
 pub const MAX_RESERVED: usize = 16;
 
@@ -145,6 +147,8 @@ pub struct BoardInfo {
     pub clock: Option<Region>,
     /// Registers of a PL061.
     pub gpio: Option<Region>,
+    /// What the firmware calls its version, as far as it is plain; empty when it does not tell.
+    pub firmware: String<FIRMWARE_BYTES>,
 }
 
 impl BoardInfo {

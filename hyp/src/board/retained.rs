@@ -88,16 +88,15 @@ impl Record {
         const { assert!(size_of::<T>() <= RECORD_BYTES) };
         let (newest, generation) = self.newest(size_of::<T>()).unwrap_or_default();
         let Some(copy) = self.copies.get(newest ^ 1) else { return };
-        let mut words = [0; COPY_WORDS];
-        if let Some(place) = words.as_mut_bytes().get_mut(8..8 + size_of::<T>()) {
-            place.copy_from_slice(value.as_bytes());
+        // Word by word: a panic, which may write too, has a stack of 4 KiB.
+        for (at, bytes) in value.as_bytes().chunks(8).enumerate() {
+            let mut word = 0_u64;
+            word.as_mut_bytes().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            copy.write(at + 1, &[word]);
         }
         let generation = generation.wrapping_add(1);
-        let check = self.check(generation, size_of::<T>(), |at| words.get(at).copied().unwrap_or_default());
-        if let Some(first) = words.first_mut() {
-            *first = u64::from(check) << 32 | u64::from(generation);
-        }
-        copy.write(0, &words);
+        let check = self.check(copy, generation, size_of::<T>());
+        copy.write(0, &[u64::from(check) << 32 | u64::from(generation)]);
     }
 
     /// Forgets the value.
@@ -111,7 +110,7 @@ impl Record {
     fn newest(&self, bytes: usize) -> Option<(usize, u32)> {
         let generation = |copy: &Words| {
             let generation = high(copy.get(0) << 32);
-            let is_whole = copy.get(0) != 0 && high(copy.get(0)) == self.check(generation, bytes, |at| copy.get(at));
+            let is_whole = copy.get(0) != 0 && high(copy.get(0)) == self.check(copy, generation, bytes);
             is_whole.then_some(generation)
         };
         let [first, second] = self.copies.each_ref().map(generation);
@@ -122,8 +121,9 @@ impl Record {
         }
     }
 
-    fn check(&self, generation: u32, bytes: usize, word: impl Fn(usize) -> u64) -> u32 {
-        let words = (1..=bytes.div_ceil(8)).map(word);
+    #[inline(never)]
+    fn check(&self, copy: &Words, generation: u32, bytes: usize) -> u32 {
+        let words = (1..=bytes.div_ceil(8)).map(|at| copy.get(at));
         checksum(self.build ^ bytes as u64, [generation.into()].into_iter().chain(words))
     }
 }

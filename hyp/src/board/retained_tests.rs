@@ -68,7 +68,7 @@ fn generations_wrap() {
     let mut record = open(memory(|_| 0), 7).record;
     record.write(&[1_u64; 2]);
     // The first one stands in the second place.
-    let check = record.check(u32::MAX, 16, |at| record.copies[1].get(at));
+    let check = record.check(&record.copies[1], u32::MAX, 16);
     record.copies[1].write(0, &[u64::from(check) << 32 | u64::from(u32::MAX)]);
     assert_eq!(record.read(), Some([1_u64; 2]));
     record.write(&[2_u64; 2]);

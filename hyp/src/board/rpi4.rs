@@ -1,6 +1,6 @@
 //! Raspberry Pi 4 Model B (BCM2711).
 
-use heapless::Vec;
+use heapless::{String, Vec};
 use strato_abi::board;
 
 use super::{BoardInfo, CoreMethod, GicInfo, Known, SpinTable, UartInfo};
@@ -37,5 +37,6 @@ pub fn without_tree() -> BoardInfo {
         uart: UartInfo { registers: Region::new(0xfe20_1000, 0x200), intid: 153 },
         clock: None,
         gpio: None,
+        firmware: String::new(),
     }
 }

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use heapless::Vec;
+use heapless::{String, Vec};
 
 use super::fdt::{Cells, Damaged, Fdt, Token};
 use super::node::{Kind, Node, strings};
@@ -103,6 +103,7 @@ struct Found {
     uart: Option<UartInfo>,
     clock: Option<Region>,
     gpio: Option<Region>,
+    firmware: String<{ board::FIRMWARE_BYTES }>,
 }
 
 impl Found {
@@ -130,6 +131,7 @@ impl Found {
                 }
             }
             (_, Kind::Psci) if is_top => self.has_psci |= node.method == b"smc\0",
+            (Kind::Chosen, Kind::Bootloader) => self.firmware = text(node.version),
             _ => self.device(node, path),
         }
         Ok(())
@@ -208,8 +210,18 @@ impl Found {
             uart: self.uart.ok_or(TreeError::NoUart)?,
             clock: self.clock,
             gpio: self.gpio,
+            firmware: self.firmware,
         })
     }
+}
+
+/// Returns the text in a value, as far as it is plain and there is room.
+fn text(value: &[u8]) -> String<{ board::FIRMWARE_BYTES }> {
+    let mut text = String::new();
+    for byte in value.iter().take_while(|byte| byte.is_ascii_graphic()) {
+        let _ = text.push(char::from(*byte)); // what does not fit is cut off
+    }
+    text
 }
 
 /// Returns the address in a value of `cpu-release-addr`, which always has two cells, or 0 when there is none.

@@ -136,3 +136,11 @@ fn a_pi_of_any_size_has_all_the_memory_that_its_firmware_names() {
         assert!(bytes > named - (2 << 20), "{bytes:#x} of {named:#x}");
     }
 }
+
+#[test]
+fn the_firmwares_version_is_what_is_plain_of_it() {
+    assert_eq!(parse(&pi(&[0xd8, 0xe0, 0xe8, 0xf0]), 0).unwrap().firmware, "7f6ad0e3");
+    assert_eq!(Virt::default().parse(0).unwrap().firmware, "");
+    assert_eq!(text(&[b'x'; 100]).len(), board::FIRMWARE_BYTES);
+    assert_eq!(text(b"\x1b[2J"), "");
+}

@@ -23,6 +23,7 @@ use crate::board::retained::{self, Record, Retained};
 use crate::board::{BoardInfo, CoreMethod, GicInfo, bcm2835, rpi4};
 use crate::console::{Console, Past, say};
 use crate::gic::Gic;
+use crate::series::{self, Verdict};
 use crate::timer::Wall;
 
 pub mod device_tree;
@@ -32,6 +33,7 @@ pub mod panic;
 pub mod replay;
 mod report;
 pub mod secondary;
+mod selftest;
 pub mod start;
 
 /// Bytes of a redistributor with virtual LPIs, the largest kind.
@@ -234,6 +236,9 @@ pub fn refuse(why: &dyn fmt::Display) -> ! {
     // Polled never fails.
     let _ = writeln!(Polled, "strato: cannot boot: {why}");
     arch::panic::drain_uart();
+    if series::end(Verdict::REFUSED).is_some() {
+        firmware::system_reset();
+    }
     sign::blink(sign::REFUSED);
     firmware::system_off();
     arch::panic::park()

@@ -20,6 +20,10 @@ pub(super) enum Kind {
     Cpu,
     /// `/psci`.
     Psci,
+    /// `/chosen`.
+    Chosen,
+    /// `/chosen/bootloader`.
+    Bootloader,
     /// Any other, to be known by `compatible`.
     Other,
 }
@@ -34,6 +38,8 @@ impl Kind {
             b"cpus" => Self::Cpus,
             b"cpu" => Self::Cpu,
             b"psci" => Self::Psci,
+            b"chosen" => Self::Chosen,
+            b"bootloader" => Self::Bootloader,
             _ => Self::Other,
         }
     }
@@ -56,6 +62,8 @@ pub(super) struct Node<'a> {
     pub(super) method: &'a [u8],
     /// Value of `cpu-release-addr`, empty without it.
     pub(super) release: &'a [u8],
+    /// Value of `version`, empty without it.
+    pub(super) version: &'a [u8],
     /// Whether `status` says okay or nothing.
     pub(super) is_enabled: bool,
     /// Cells of an address and of a size in its children's `reg`.
@@ -74,6 +82,7 @@ impl<'a> Node<'a> {
             interrupts: none,
             method: none,
             release: none,
+            version: none,
             is_enabled: true,
             cells: [2, 1],
         }
@@ -94,6 +103,8 @@ impl<'a> Node<'a> {
             self.method = value;
         } else if name.is(b"cpu-release-addr") {
             self.release = value;
+        } else if name.is(b"version") {
+            self.version = value;
         } else if name.is(b"status") {
             self.is_enabled = matches!(value, b"okay\0" | b"ok\0");
         } else if name.is(b"#address-cells") {

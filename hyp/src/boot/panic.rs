@@ -7,6 +7,7 @@ use core::panic::PanicInfo;
 use crate::arch::panic::{Polled, Role, backtrace, drain_uart, enter, park, stop, stop_others};
 use crate::arch::{entry, firmware, sign, this_core};
 use crate::console::Console;
+use crate::series::{self, Verdict};
 
 /// Reports `info` once, stops every core and the machine. Called by the image's panic handler on whichever core.
 pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
@@ -50,6 +51,9 @@ fn line(console: &Console, text: core::fmt::Arguments<'_>) {
 
 fn finish() -> ! {
     drain_uart();
+    if series::end(Verdict::PANICKED).is_some() {
+        firmware::system_reset();
+    }
     let is_reset = firmware::feed_for_the_last_time();
     sign::blink(sign::PANIC);
     if !is_reset {

@@ -13,7 +13,7 @@ use crate::arch::mmio::Device;
 use crate::arch::{self, CoreIndex, entry, errata, maintenance, timer};
 use crate::board::{BoardInfo, CoreMethod, SpinTable};
 use crate::console::say;
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
 /// How many seconds a core may take from CPU_ON to Rust: long enough for an emulator on a busy host.
 const PATIENCE: u64 = 2;
@@ -22,12 +22,16 @@ const PATIENCE: u64 = 2;
 /// seen. The booted core is there from the start.
 static ARRIVED: AtomicU8 = AtomicU8::new(1);
 
+/// MIDR_EL1 and REVIDR_EL1 of each core, above and below: each has 32 bits. Relaxed: [`ARRIVED`] orders them.
+static IDENTITIES: [AtomicU64; MAX_CORES] = [const { AtomicU64::new(0) }; MAX_CORES];
+
 const _: () = assert!(MAX_CORES <= 8, "ARRIVED has a bit for each core");
 
 /// Says that the calling core runs; the first thing that a started core does. An SError that the firmware left would
 /// otherwise be blamed on its first guest.
 pub fn arrive(core: CoreIndex) {
     arch::panic::count_core();
+    identify(core);
     errata::note(arch::midr());
     if entry::drain_serror() {
         say(
@@ -36,6 +40,19 @@ pub fn arrive(core: CoreIndex) {
         );
     }
     ARRIVED.fetch_or(1 << core.index(), Ordering::Release);
+}
+
+/// Notes what the calling core says of itself.
+pub(super) fn identify(core: CoreIndex) {
+    if let Some(place) = IDENTITIES.get(core.index()) {
+        place.store(arch::midr() << 32 | arch::revidr(), Ordering::Relaxed);
+    }
+}
+
+/// Returns MIDR_EL1 and REVIDR_EL1 of a core that came.
+pub(super) fn identity(core: usize) -> (u64, u64) {
+    let identity = IDENTITIES.get(core).map_or(0, |place| place.load(Ordering::Relaxed));
+    (identity >> 32, identity & 0xffff_ffff)
 }
 
 /// Starts every core but the calling one and returns at once, with a bit for each core that is to come; [`wait_all`] tells which did.

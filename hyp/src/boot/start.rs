@@ -2,11 +2,11 @@
 //! `replay` carries the plan out in between.
 
 use log::{Level, LevelFilter};
-use strato_abi::plan::{HEADER_CYCLES, HEADER_REPORT, PayloadHeader};
+use strato_abi::plan::{HEADER_CYCLES, HEADER_REPORT, HEADER_SERIES, PayloadHeader};
 use strato_abi::trace::trace_order;
 use strato_abi::watchdog::watchdog_seconds;
 
-use super::{Parts, refuse, report};
+use super::{Parts, refuse, report, selftest};
 use crate::allocator::{Account, Allocator, Kind, Vmids};
 use crate::arch::core_base::CoreIndex;
 use crate::arch::epoch::{Epochs, Slot};
@@ -22,16 +22,17 @@ use crate::machine::{Cpu, Machine, Mail, Pool, Watchdog};
 use crate::plan::Plan;
 use crate::scheduler::{Reservations, RunQueue};
 use crate::sync::{AtomicBool, AtomicU32};
-use crate::timer::{Deadlines, NEVER};
+use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
 
-/// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for.
+/// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for: of a series the one whose turn it is. `cores` has
+/// a bit for each that runs.
 #[inline(never)]
-pub fn plan(parts: &Parts) -> Plan<'static> {
-    let plan = Plan::check(parts.payload).unwrap_or_else(|error| {
-        parts.console.flush_polled(); // whole lines first: the refusal is polled
-        refuse(&error)
-    });
+pub fn plan(parts: &mut Parts, cores: u8) -> Plan<'static> {
+    let mut plan = check(parts, parts.payload);
+    if plan.header.flags & HEADER_SERIES != 0 {
+        plan = selftest::choose(parts, &plan, cores);
+    }
     if plan.header.flags & HEADER_CYCLES != 0 && !pmu::is_there() {
         refuse(&"the packed system wants the cycle counter, and this core has none");
     }
@@ -40,6 +41,14 @@ pub fn plan(parts: &Parts) -> Plan<'static> {
         report::ground(parts);
     }
     plan
+}
+
+/// Returns the plan in `bytes`, or refuses the machine's.
+pub(super) fn check(parts: &Parts, bytes: &'static [u8]) -> Plan<'static> {
+    Plan::check(bytes).unwrap_or_else(|error| {
+        parts.console.flush_polled(); // whole lines first: the refusal is polled
+        refuse(&error)
+    })
 }
 
 /// Returns the machine of `parts`, with no VM in it yet, to carry out `plan` on `cores`, a bit for each that runs. Large: made where it
@@ -86,7 +95,11 @@ fn level(header: &PayloadHeader) -> LevelFilter {
         _ => LevelFilter::Trace,
     };
     // These lines are wanted however little else is.
-    if wants_report(header) || trace_order(header.flags).is_some() { level.max(LevelFilter::Info) } else { level }
+    if header.flags & (HEADER_REPORT | HEADER_SERIES) != 0 || trace_order(header.flags).is_some() {
+        level.max(LevelFilter::Info)
+    } else {
+        level
+    }
 }
 
 fn slice(header: &PayloadHeader) -> u64 {
@@ -160,6 +173,10 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
     guest::init_core();
     if machine.plan.header.flags & HEADER_CYCLES != 0 {
         pmu::open();
+    }
+    if let Some(scenario) = machine.plan.scenario().filter(|_| index == CoreIndex::BOOT) {
+        let ticks = timer::frequency().saturating_mul(scenario.limit_s.into());
+        cpu.deadlines.set(Due::Limit.place(), timer::now().saturating_add(ticks));
     }
     dispatcher::beat::start(machine, &mut cpu);
     dispatcher::run_core(machine, &mut cpu, &mut visitor)

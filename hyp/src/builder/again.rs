@@ -94,6 +94,7 @@ fn advance(machine: &Machine, stay: &Stay<'_>, work: &mut Building, none: &mut H
                 let core = work.tally.home(machine.cores, sched.core);
                 work.tally.share(core);
             }
+            Record::Expect(_) | Record::Scenario(_) => {}
         }
         work.tally.count(&record);
     }

@@ -130,7 +130,7 @@ pub fn carry_out(
             assign::sched(machine, vm, record, (core, place, is_boot), none)?;
         }
         Record::Start(_) => start(machine, vm)?,
-        Record::CreateVm(_) => {}
+        Record::CreateVm(_) | Record::Expect(_) | Record::Scenario(_) => {}
     }
     work.tally.count(record);
     Ok(Some(true))
@@ -159,7 +159,7 @@ fn give_memory(
         }
         Record::CreateVm(_) | Record::Peer(_) | Record::Channel(_) | Record::Start(_) => Ok(true),
         Record::GrantDevice(_) | Record::AllowRegister(_) | Record::GrantInterrupt(_) => Ok(true),
-        Record::GrantSched(_) => Ok(true),
+        Record::GrantSched(_) | Record::Expect(_) | Record::Scenario(_) => Ok(true),
     }
 }
 

@@ -5,14 +5,19 @@ mod rebirth;
 
 use core::fmt;
 
+use log::Level;
+use strato_abi::plan::SCENARIO_REPORT;
+
 use super::service;
 use crate::allocator::AllocError;
 use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
+use crate::console::say;
 use crate::gic::{IntId, Owner};
 use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
+use crate::series::{self, REPORT_ENDS, Verdict};
 use crate::sync::Ordering;
 use crate::vm::audit::{self, Stray};
 use crate::vm::remains::Remains;
@@ -150,12 +155,14 @@ fn bury(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
     if is_over {
         cpu.reaping &= !(1 << place);
-        close(machine, &label, ending);
+        close(machine, place, &label, ending);
     }
 }
 
 /// Says how a VM ended for good, and ends the run of the machine with the last one.
-fn close(machine: &Machine, label: &str, ending: Ending) {
+fn close(machine: &Machine, place: u8, label: &str, ending: Ending) {
+    let exit = if let Ending::Exit(code) = ending { Some(code) } else { None };
+    series::note(place, exit, machine.plan.expectation(place));
     if is_last_report(machine, label, ending) {
         finish(machine);
     }
@@ -217,8 +224,33 @@ fn finish(machine: &Machine) -> ! {
     let [ok, failed] = &machine.ended;
     let (ok, failed) = (ok.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
     log::info!("all guests ended, {ok} ok, {failed} failed, at {} ticks", timer::now());
+    leave(machine, Verdict::PASSED)
+}
+
+/// Ends what takes longer than a system of a series may.
+#[cold]
+#[inline(never)]
+pub fn give_up(machine: &Machine) -> ! {
+    leave(machine, Verdict::TOO_LONG)
+}
+
+/// Powers the machine off; or, behind a system of a series, resets it, so that the next one has its turn. The last one's lines are the end
+/// of the report.
+fn leave(machine: &Machine, verdict: Verdict) -> ! {
+    let scenario = machine.plan.scenario();
+    let verdict = scenario.and_then(|_| series::end(verdict));
+    if let Some(verdict) = verdict {
+        say(Level::Info, format_args!("self-test: {verdict}"));
+    }
+    let is_report = scenario.is_some_and(|scenario| scenario.flags & SCENARIO_REPORT != 0);
+    if is_report {
+        say(Level::Info, format_args!("{REPORT_ENDS}"));
+    }
     machine.console.drain();
     machine.console.forget_past();
+    if verdict.is_some() && !is_report {
+        firmware::system_reset();
+    }
     firmware::system_off();
     arch::panic::park()
 }

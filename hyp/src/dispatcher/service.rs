@@ -6,7 +6,7 @@ use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use super::{backlog, beat, irq, reserve, timers};
+use super::{backlog, beat, irq, reaper, reserve, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::{entry, guest, native, stage2, timer};
 use crate::console::say;
@@ -270,6 +270,7 @@ pub(super) fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place
         Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
         Due::Reservation(place) => reserve::renew(cpu, place, now),
         Due::Beat => beat::beat(machine, cpu, now),
+        Due::Limit => reaper::give_up(machine),
         Due::Wait(number) => {
             cpu.deadlines.set(place, NEVER);
             wake(machine, cpu, stay, number, now);

@@ -16,6 +16,7 @@ fn board(gic: GicInfo) -> BoardInfo {
         uart: UartInfo { registers: Region::new(0x0900_0000, 0x1000), intid: 33 },
         clock: None,
         gpio: None,
+        firmware: heapless::String::new(),
     }
 }
 

@@ -30,6 +30,7 @@ fn gic() -> (Gic, impl Fn(usize) -> u32, impl Fn(usize, u32)) {
         uart: UartInfo { registers: none, intid: 33 },
         clock: None,
         gpio: None,
+        firmware: heapless::String::new(),
     };
     let (distributor, interface) = (Device::simulated(0x1000), Device::simulated(0x2000));
     let base = distributor.address();

@@ -15,8 +15,10 @@ const LOCALS_AT: u16 = VCPUS;
 const TIMERS_AT: u16 = LOCALS_AT + VCPUS;
 const RESERVATIONS_AT: u16 = TIMERS_AT + VMS * TIMERS;
 const BEAT_AT: u16 = RESERVATIONS_AT + RESERVATIONS;
-/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core, and of its beat.
-pub(super) const PLACES: usize = BEAT_AT as usize + 1;
+const LIMIT_AT: u16 = BEAT_AT + 1;
+/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core, of its beat, and of the
+/// whole system.
+pub(super) const PLACES: usize = LIMIT_AT as usize + 1;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Due {
     Reservation(u8),
     /// The core is to say that it does not hang.
     Beat,
+    /// The end of the time in which a system of a series has to end.
+    Limit,
 }
 
 impl Due {
@@ -49,6 +53,7 @@ impl Due {
             Self::Timer { vm, slot } => (TIMERS_AT + (vm as u16 % VMS) * TIMERS + slot as u16 % TIMERS) as usize,
             Self::Reservation(place) => (RESERVATIONS_AT + place as u16 % RESERVATIONS) as usize,
             Self::Beat => BEAT_AT as usize,
+            Self::Limit => LIMIT_AT as usize,
         }
     }
 
@@ -65,6 +70,8 @@ impl Due {
             Self::Wait(place)
         } else if place < TIMERS_AT {
             Self::Local(place - LOCALS_AT)
+        } else if place >= LIMIT_AT {
+            Self::Limit
         } else if place >= BEAT_AT {
             Self::Beat
         } else if place >= RESERVATIONS_AT {
@@ -103,7 +110,8 @@ mod tests {
         assert_eq!(Due::at(511), Due::Wait(511));
         assert_eq!(Due::at(512), Due::Local(0));
         assert_eq!(Due::at(3071), Due::Timer { vm: 63, slot: 31 });
-        assert_eq!(Due::at(PLACES - 2), Due::Reservation(31));
-        assert_eq!(Due::at(PLACES - 1), Due::Beat);
+        assert_eq!(Due::at(PLACES - 3), Due::Reservation(31));
+        assert_eq!(Due::at(PLACES - 2), Due::Beat);
+        assert_eq!(Due::at(PLACES - 1), Due::Limit);
     }
 }

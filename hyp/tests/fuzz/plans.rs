@@ -1,8 +1,8 @@
 //! Plans: packed systems that are right, with every kind of record, as a start for what is made up.
 
 use strato_abi::plan::{
-    ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, GrantDevice, GrantInterrupt, GrantRegion, GrantSched,
-    Load, PayloadHeader, Peer, Start, checksum,
+    ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, EXPECT_EXIT, Expect, GrantDevice, GrantInterrupt,
+    GrantRegion, GrantSched, Load, PayloadHeader, Peer, Scenario, Start, checksum,
 };
 use strato_abi::plan::{BOARD_NAME_LEN, PAYLOAD_MAGIC, PAYLOAD_VERSION};
 use strato_abi::version::ABI_VERSION;
@@ -70,7 +70,11 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
         GrantSched { header: GrantSched::header(0), budget_us: 100, period_us: 1000, name, ..GrantSched::new_zeroed() };
     let [first, second] = [create(0), create(1)];
     let [start, last] = [0, 1].map(|vm| Start { header: Start::header(vm) });
-    let whole: [&[u8]; 13] = [
+    let scenario = Scenario { header: Scenario::header(0), name: [b'n'; 64], limit_s: 1, flags: 1 };
+    let expect = Expect { header: Expect::header(1), outcome: EXPECT_EXIT, reserved: 0, code: 5 };
+    let whole: [&[u8]; 15] = [
+        scenario.as_bytes(),
+        expect.as_bytes(),
         first.as_bytes(),
         second.as_bytes(),
         load.as_bytes(),

@@ -30,6 +30,7 @@ impl System {
             uart: UartInfo { registers: none, intid: 33 },
             clock: None,
             gpio: None,
+            firmware: heapless::String::new(),
         };
         let distributor = Device::simulated_with(0x1_0000, &[(4, 1)]); // GICD_TYPER: 64 interrupts
         let gic = Gic::new(&board, distributor, Device::simulated(0x2_0000)).expect("frames are large enough");

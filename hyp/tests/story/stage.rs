@@ -119,9 +119,10 @@ impl Story {
         LOG.take();
         watch::forget_all();
         timer::set_now(BORN);
-        let parts = system.parts(cores);
-        let plan = start::plan(&parts);
-        let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, plan, ((1 << cores) - 1) as u8)));
+        let mut parts = system.parts(cores);
+        let mask = ((1 << cores) - 1) as u8;
+        let plan = start::plan(&mut parts, mask);
+        let machine: &'static Machine = Box::leak(Box::new(start::machine(parts, plan, mask)));
         replay::replay(machine);
         let cores = (0..cores).map(|n| {
             let mut cpu = machine.cpus[n].lock_leaf().take().expect("each core has its part");

@@ -232,8 +232,11 @@ pub enum Command {
     /// Write a card from which a Raspberry Pi 4 boots a system; needs no root, and fetches nothing
     Sd {
         /// Name or path of a system
-        #[arg(default_value = "demo")]
+        #[arg(default_value = "demo", conflicts_with = "selftest")]
         system: String,
+        /// Instead of one: the whole suite, one system after the other, unattended; it ends with one report
+        #[arg(long)]
+        selftest: bool,
         /// Board
         #[arg(long, value_enum, default_value_t = Board::Rpi4)]
         board: Board,

@@ -26,6 +26,11 @@ pub fn midr() -> u64 {
     0x410f_d083
 }
 
+/// Returns a REVIDR_EL1.
+pub fn revidr() -> u64 {
+    0
+}
+
 /// Returns the end of what EL2's own map can name.
 pub fn physical_limit() -> u64 {
     super::region::LIMIT

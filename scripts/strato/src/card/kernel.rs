@@ -1,8 +1,8 @@
 //! The file that the firmware starts: its arm64 header, and the packed system behind the hypervisor. Called by `doctor`.
 
 use strato_abi::plan::{
-    CreateVm, GrantDevice, GrantInterrupt, KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT, PAYLOAD_MAGIC,
-    PAYLOAD_VERSION, PayloadHeader, RecordHeader, checksum,
+    CreateVm, GrantDevice, GrantInterrupt, HEADER_FOLLOWED, KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT,
+    PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, RecordHeader, checksum,
 };
 use strato_abi::watchdog::watchdog_seconds;
 use zerocopy::FromBytes;
@@ -16,7 +16,9 @@ const AGAIN: &str = "write it again: `cargo strato sd`, or `cargo strato pack SY
 /// What a packed image says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
-    /// The names of its VMs.
+    /// The systems of a series, or 1.
+    pub systems: usize,
+    /// The names of its VMs, of all systems.
     pub vms: Vec<String>,
     /// The boards that it assigns devices of.
     pub boards: Vec<String>,
@@ -110,12 +112,21 @@ fn payload(name: &str, bytes: &[u8], start: u64) -> Result<Packed, Finding> {
         let what = format!("the packed system of {name} is damaged: its checksum is {sum:#x}");
         return error(what, format!("{:#x}", header.checksum));
     }
-    Ok(Packed { watchdog_s: watchdog_seconds(header.flags), ..records(body, header.records) })
+    let mut packed = Packed { watchdog_s: watchdog_seconds(header.flags), ..Packed::default() };
+    // One system, or a series: the next stands behind the records.
+    let mut rest = whole;
+    while let Ok((header, body)) = PayloadHeader::read_from_prefix(rest) {
+        packed.systems += 1;
+        records(&mut packed, body, header.records);
+        let next = usize::try_from(header.records_len).ok().and_then(|len| body.get(len..));
+        rest =
+            next.filter(|_| header.magic == PAYLOAD_MAGIC && header.flags & HEADER_FOLLOWED != 0).unwrap_or_default();
+    }
+    Ok(packed)
 }
 
 // The checksum holds: what is odd in here was packed by another release, and boot tells it better.
-fn records(mut rest: &[u8], count: u32) -> Packed {
-    let mut packed = Packed::default();
+fn records(packed: &mut Packed, mut rest: &[u8], count: u32) {
     for _ in 0..count {
         let Ok((header, _)) = RecordHeader::read_from_prefix(rest) else { break };
         let size = usize::from(header.size);
@@ -134,7 +145,6 @@ fn records(mut rest: &[u8], count: u32) -> Packed {
         packed.boards.extend(board.filter(|board| !packed.boards.contains(board)));
         rest = tail;
     }
-    packed
 }
 
 fn text(padded: &[u8]) -> String {

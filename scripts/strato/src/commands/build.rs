@@ -14,7 +14,7 @@ use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
 use crate::system::size;
-use crate::system::{Reset, sched};
+use crate::system::{Reset, System, sched};
 
 /// Seconds of a card's watchdog, and of a scenario's: a hang costs as long, and nothing else does.
 const WATCHDOG_S: u32 = 10;
@@ -104,7 +104,13 @@ pub fn reporting_image(project: &mut Project, ready: &Ready, cores: Option<u8>) 
 /// # Errors
 /// As [`image`].
 pub fn card_image(project: &mut Project, ready: &Ready, cores: u8) -> anyhow::Result<Vec<u8>> {
-    packed(project, ready, Some(cores), watchdog_flags(ready.system.watchdog_s.unwrap_or(WATCHDOG_S)))
+    packed(project, ready, Some(cores), card_flags(&ready.system))
+}
+
+/// Returns the header's flags of a system on a card.
+#[must_use]
+pub fn card_flags(system: &System) -> u32 {
+    watchdog_flags(system.watchdog_s.unwrap_or(WATCHDOG_S))
 }
 
 /// As [`image_to_run`], of a system that each core records into a ring of `1 << order` frames of 4 KiB.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, ensure};
 
-use super::{build, ready};
+use super::{build, ready, selftest};
 use crate::card::files::Files;
 use crate::card::{CONFIG, Card, FIXUP, Finding, Folder, KERNEL, LICENSE, Level, START, TREE, doctor, write};
 use crate::exit::{FAILED, Missing, PASSED, Usage, say};
@@ -19,8 +19,8 @@ const CORES: u8 = 4;
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Name or path of the system.
-    pub system: String,
+    /// Name or path of the system, or none for the self-test.
+    pub system: Option<String>,
     /// The board.
     pub board: Board,
     /// The folder with the firmware's files.
@@ -44,31 +44,34 @@ pub fn sd(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     if write::is_image(&request.output) {
         write::refuse(&request.output, request.size.unwrap_or(write::IMAGE_MIN), request.is_forced)?;
     }
-    let ready = ready(project, &request.system)?;
-    if ready.system.board == Some(Board::QemuVirt) {
-        let what = format!("the system `{}` is for board qemu-virt alone", ready.system.name);
-        return Err(Usage { what, fix: "take `board` out of its [system], or take another system".into() }.into());
-    }
-    let image = build::card_image(project, &ready, CORES)?;
+    let (image, name) = match &request.system {
+        Some(system) => one(project, system)?,
+        None => selftest::whole(project, CORES)?,
+    };
     let mut card = Card::of(image, &mut firmware)?;
     refuse(&doctor::examine(&mut card).findings)?;
     if write::is_image(&request.output) {
         let bytes = request.size.unwrap_or_else(|| write::image_size(write::bytes(&card)));
         write::image(&card, &request.output, bytes, request.is_forced)?;
-        say(format_args!(
-            "{}: an image of {}, FAT32, {}",
-            shown(&request.output),
-            size::show(bytes),
-            ready.system.name
-        ))?;
+        say(format_args!("{}: an image of {}, FAT32, {}", shown(&request.output), size::show(bytes), name))?;
     } else if request.size.is_some() {
         let fix = "name a file that ends with `.img`, or leave --size out".into();
         return Err(Usage { what: "a folder has no size".into(), fix }.into());
     } else {
         write::folder(&card, &request.output, request.is_forced)?;
-        say(format_args!("{}: a folder, {}", shown(&request.output), ready.system.name))?;
+        say(format_args!("{}: a folder, {}", shown(&request.output), name))?;
     }
     tell(&card, &request.firmware)
+}
+
+/// Returns the packed image of a system, and its name.
+fn one(project: &mut Project, system: &str) -> anyhow::Result<(Vec<u8>, String)> {
+    let ready = ready(project, system)?;
+    if ready.system.board == Some(Board::QemuVirt) {
+        let what = format!("the system `{}` is for board qemu-virt alone", ready.system.name);
+        return Err(Usage { what, fix: "take `board` out of its [system], or take another system".into() }.into());
+    }
+    Ok((build::card_image(project, &ready, CORES)?, ready.system.name))
 }
 
 fn only_rpi4(board: Board) -> Result<(), Usage> {
@@ -155,7 +158,11 @@ pub fn doctor(board: Board, path: &Path) -> anyhow::Result<u8> {
             0 => "no watchdog".into(),
             seconds => format!("watchdog {seconds} s"),
         };
-        say(format_args!("{}: {} VM(s), {watchdog}: {}", shown(path), packed.vms.len(), packed.vms.join(", ")))?;
+        let vms = packed.vms.len();
+        match packed.systems {
+            1 => say(format_args!("{}: {vms} VM(s), {watchdog}: {}", shown(path), packed.vms.join(", ")))?,
+            systems => say(format_args!("{}: a series of {systems} systems, {vms} VMs, {watchdog}", shown(path)))?,
+        }
     }
     match (errors, warnings) {
         (0, 0) => say(format_args!("{}: nothing is wrong that can be told from outside", shown(path)))?,

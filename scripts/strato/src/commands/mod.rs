@@ -22,6 +22,7 @@ pub mod place;
 pub mod report;
 pub mod resolve;
 pub mod run;
+pub mod selftest;
 pub mod test;
 pub mod trace;
 
@@ -62,8 +63,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report { system, machine, cores, json, check } => {
             report::report(&mut project, &report::Request { system, machine, cores, is_json: json, is_check: check })
         }
-        Command::Sd { system, board, firmware, output, size, force, image } => {
+        Command::Sd { system, selftest, board, firmware, output, size, force, image } => {
             project.take(form(image));
+            let system = (!selftest).then_some(system);
             card::sd(&mut project, &card::Request { system, board, firmware, output, size, is_forced: force })
         }
         Command::Doctor { board, card } => card::doctor(board, &card),

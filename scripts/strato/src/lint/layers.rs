@@ -7,7 +7,7 @@ pub const LAYERS: [&[&str]; 8] = [
     &["sync"],
     &["arch", "lock"],
     &["board", "console", "gic", "plan", "timer", "trace"],
-    &["allocator", "memory", "events"],
+    &["allocator", "memory", "events", "series"],
     &["vm", "vcpu", "scheduler"],
     &["machine"],
     &["builder", "hypercall", "interpreter"],

@@ -3,18 +3,20 @@
 
 use strato_abi::plan::{
     ANY_CORE, AllowRegister, Channel, CreateRegion, CreateVm, DEVICE_DMA_TRUSTED, DEVICE_FILTERED, GrantDevice,
-    GrantInterrupt, GrantRegion, GrantSched, HEADER_CYCLES, INTERRUPT_EDGE, Load, PAYLOAD_MAGIC, PAYLOAD_VERSION,
-    PayloadHeader, Peer, Start, VM_CONSOLE_INPUT, VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN,
-    checksum,
+    GrantInterrupt, GrantRegion, GrantSched, INTERRUPT_EDGE, Load, PayloadHeader, Peer, Start, VM_CONSOLE_INPUT,
+    VM_FAULT_HANDLER, VM_FP, VM_GUARDED, VM_JIT, VM_NATIVE, VM_PLAIN,
 };
-use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER, version::ABI_VERSION};
-use zerocopy::{Immutable, IntoBytes};
+use strato_abi::{Rights, addr::PAGE_SIZE, note::FLAG_FAULT_HANDLER};
 
 use crate::image::Image;
 use crate::system::{Device, System, Vm};
 
 pub mod damage;
 pub mod hypervisor;
+mod plan;
+pub mod series;
+
+use plan::{Data, Plan};
 
 /// Returns the packed image: the hypervisor, then the payload on the next page.
 #[must_use]
@@ -30,21 +32,30 @@ pub fn image(hypervisor: &hypervisor::Flat, payload: &[u8]) -> Vec<u8> {
 /// # Errors
 /// A number of the system is beyond what a record can say.
 pub fn payload(system: &System, images: &[Image], cores: Option<u8>, flags: u32) -> anyhow::Result<Vec<u8>> {
-    let mut plan = Plan::default();
-    // Offsets count from the payload's first byte: records first, so their length is needed before any offset.
-    let records_len = records_len(system, images);
-    let start = size_of::<PayloadHeader>() + records_len;
+    let mut data = Data::default();
+    let start = size_of::<PayloadHeader>() + records_len(system, images);
+    let done = records(system, images, cores, Plan::new(start, &mut data))?.done();
+    let mut payload = done.finish(system, data.bytes(), flags)?;
+    if let Some(damage) = system.damage {
+        damage.apply(&mut payload);
+    }
+    Ok(payload)
+}
+
+/// Returns the records of `system` behind those that are in `plan` already.
+fn records<'d>(system: &System, images: &[Image], cores: Option<u8>, mut plan: Plan<'d>) -> anyhow::Result<Plan<'d>> {
+    let before = plan.len();
     for (number, (vm, image)) in system.vms.iter().zip(images).enumerate() {
-        let command_line = start + plan.data(vm.command_line.as_bytes());
-        plan.record(&create_vm(system, number, vm, image, u64::try_from(command_line)?, cores)?);
+        let command_line = plan.data(vm.command_line.as_bytes())?;
+        plan.record(&create_vm(system, number, vm, image, command_line, cores)?);
     }
     for (number, image) in images.iter().enumerate() {
         for segment in &image.segments {
-            let offset = start + plan.data(&segment.bytes);
+            let offset = plan.data(&segment.bytes)?;
             plan.record(&Load {
                 header: Load::header(u16::try_from(number)?),
                 address: segment.address,
-                offset: u64::try_from(offset)?,
+                offset,
                 file_len: u64::try_from(segment.bytes.len())?,
                 mem_len: segment.mem_len,
                 attributes: segment.attributes.bits(),
@@ -57,8 +68,8 @@ pub fn payload(system: &System, images: &[Image], cores: Option<u8>, flags: u32)
     for number in 0..system.vms.len() {
         plan.record(&Start { header: Start::header(u16::try_from(number)?) });
     }
-    debug_assert_eq!(plan.records.len(), records_len);
-    finish(system, plan, flags)
+    debug_assert_eq!(plan.len() - before, records_len(system, images));
+    Ok(plan)
 }
 
 fn records_len(system: &System, images: &[Image]) -> usize {
@@ -74,29 +85,6 @@ fn records_len(system: &System, images: &[Image]) -> usize {
         + system.devices.iter().flat_map(Device::allowed).count() * size_of::<AllowRegister>()
         + system.vms.iter().map(|vm| vm.scheds.len()).sum::<usize>() * size_of::<GrantSched>()
         + system.devices.iter().map(|device| device.interrupts.len()).sum::<usize>() * size_of::<GrantInterrupt>()
-}
-
-/// Records and data in the making.
-#[derive(Default)]
-struct Plan {
-    records: Vec<u8>,
-    count: u32,
-    data: Vec<u8>,
-}
-
-impl Plan {
-    fn record(&mut self, record: &(impl IntoBytes + Immutable)) {
-        self.records.extend_from_slice(record.as_bytes());
-        self.count += 1;
-    }
-
-    // Returns the offset in the data; every piece begins on eight bytes.
-    fn data(&mut self, bytes: &[u8]) -> usize {
-        let offset = self.data.len();
-        self.data.extend_from_slice(bytes);
-        self.data.resize(self.data.len().next_multiple_of(8), 0);
-        offset
-    }
 }
 
 fn create_vm(
@@ -150,7 +138,7 @@ fn home_cores(vm: &Vm, cores: Option<u8>) -> [u8; 8] {
     homes
 }
 
-fn links(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
+fn links(system: &System, plan: &mut Plan<'_>) -> anyhow::Result<()> {
     for region in &system.regions {
         plan.record(&CreateRegion {
             header: CreateRegion::header(u16::try_from(region.owner)?),
@@ -194,7 +182,7 @@ fn links(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
 }
 
 // One image serves all boards: each passes over the records of the others.
-fn devices(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
+fn devices(system: &System, plan: &mut Plan<'_>) -> anyhow::Result<()> {
     for device in &system.devices {
         let (vm, board) = (u16::try_from(device.vm)?, padded(device.board.name));
         for (n, registers) in device.registers.iter().enumerate() {
@@ -227,7 +215,7 @@ fn devices(system: &System, plan: &mut Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn scheds(system: &System, cores: Option<u8>, plan: &mut Plan) -> anyhow::Result<()> {
+fn scheds(system: &System, cores: Option<u8>, plan: &mut Plan<'_>) -> anyhow::Result<()> {
     for (number, vm) in system.vms.iter().enumerate() {
         for sched in &vm.scheds {
             plan.record(&GrantSched {
@@ -243,33 +231,6 @@ fn scheds(system: &System, cores: Option<u8>, plan: &mut Plan) -> anyhow::Result
         }
     }
     Ok(())
-}
-
-fn finish(system: &System, plan: Plan, flags: u32) -> anyhow::Result<Vec<u8>> {
-    let mut body = plan.records;
-    let records_len = u32::try_from(body.len())?;
-    body.extend_from_slice(&plan.data);
-    let sum = checksum(&body);
-    let header = PayloadHeader {
-        magic: PAYLOAD_MAGIC,
-        version: PAYLOAD_VERSION,
-        abi_version: ABI_VERSION,
-        total_len: u64::try_from(size_of::<PayloadHeader>() + body.len())?,
-        checksum: sum,
-        records_len,
-        records: plan.count,
-        vms: u32::try_from(system.vms.len())?,
-        log_level: system.log_level,
-        slice_us: system.slice_us,
-        flags: flags | if system.has_cycle_counter { HEADER_CYCLES } else { 0 },
-        build_id: sum,
-    };
-    let mut payload = header.as_bytes().to_vec();
-    payload.extend_from_slice(&body);
-    if let Some(damage) = system.damage {
-        damage.apply(&mut payload);
-    }
-    Ok(payload)
 }
 
 /// Returns `name`, whose length was checked, padded with zeros.
