@@ -194,6 +194,7 @@ cases! {
     restarts:
         lc02o_a_region_waits_for_its_owner,
         lc02p_what_a_peer_left_stays_as_it_is,
+        lc08_restarts_without_end_leave_nothing,
         lc10_each_life_begins_as_the_first,
         lc11_a_crash_loop_is_ended,
         lc14_a_peer_meets_each_life_at_its_port,

@@ -9,7 +9,7 @@ use strato_guest::memory::{self, READ_WRITE, Window};
 use strato_guest::{Failure, Info, core, ensure, ensure_equal, event, println, time, vcpu};
 
 use crate::crew::STACKS;
-use crate::raw::{refused, succeeds};
+use crate::raw::{call, refused, succeeds};
 use crate::scratch::{Scratch, ipa, peek};
 use crate::shares::{RW, object};
 
@@ -188,4 +188,39 @@ pub(crate) fn lc02p_what_a_peer_left_stays_as_it_is(info: &Info, _: &Scratch) ->
     }
     gone(port)?;
     ensure_equal("the region behind its owner's end", both.load(8)?, TRACE ^ LIVES)
+}
+
+/// The VMs of a ring.
+const RING: [&str; 8] = ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"];
+
+/// Fails as often as it is told to, no sooner than every 4 milliseconds, so that no span of its manifest has too many restarts. Each life finds
+/// its image, its region and its generation of handles, and leaves memory of its own and a port behind.
+pub(crate) fn lc08_restarts_without_end_leave_nothing(info: &Info, scratch: &Scratch) -> Result<(), Failure> {
+    let lives = info.option("lives").and_then(|count| count.parse().ok()).unwrap_or(100);
+    let next = info.option("next").and_then(|number| RING.get(number.parse::<usize>().ok()?)).ok_or("no next one")?;
+    let life = life(info);
+    ensure_equal("a variable of the image", DATA.swap(life, Ordering::Relaxed), TRACE)?;
+    ensure_equal("a variable without a value", ZERO.swap(life, Ordering::Relaxed), 0)?;
+    let port = info.port("ring")?.0;
+    ensure_equal("the generation of a handle", port.generation().into(), (life - 1) % 65_535 + 1)?;
+    let both = window(BOTH, 1)?;
+    if info.option("counts").is_some() {
+        // When the other one fails at the same time, nobody has it, and it is zeroed.
+        let found = both.load(0)?;
+        ensure(found == 0 || found == life - 1, "a region with what no life has written")?;
+        both.store(0, life)?;
+    }
+    memory::map_ram(scratch.ram, ipa(scratch.free)?, 1, READ_WRITE)?;
+    let free = window(scratch.free, 1)?;
+    ensure_equal("free memory", free.load(0)?, 0)?;
+    free.store(0, TRACE)?;
+    object(2)?;
+    call(Call::EvtOffer, &[info.peer(next)?.0.bits().into()]); // to whom may be gone just now
+    let _ = event::send(PortHandle(port)); // whoever is there, or not
+    if life > lives {
+        println!("{lives} restarts");
+        return Ok(());
+    }
+    vcpu::wait(time::deadline_in(4200))?;
+    core::crash(life, 0, 0, 0)
 }

@@ -103,12 +103,14 @@ pub fn carry_out(
         }
         Record::Peer(record) => {
             let place = u8::try_from(record.peer).unwrap_or(u8::MAX);
+            // Looked up under the lock: a peer that is made again at this moment too is there by now, or finds the handle and renews it.
+            let (mut inner, _held) = vm.inner.lock(none);
             let incarnation = match find(record.peer) {
                 Some(peer) => peer.incarnation,
                 None if is_boot => return Ok(None),
                 None => 0,
             };
-            attach::peer(vm, &mut vm.inner.lock(none).0, (place, incarnation), record.name)?;
+            attach::peer(vm, &mut inner, (place, incarnation), record.name)?;
         }
         Record::Channel(record) => {
             let ends = [record.header.vm, record.peer];
