@@ -134,7 +134,10 @@ fn converse(from: impl BufRead, mut to: impl Write, wanted: &Wanted) -> Option<u
         let (reply, count) = answer(&line, wanted);
         instructions = instructions.or(count);
         for command in reply {
-            writeln!(to, "{command}").ok()?;
+            // To quit is a shutdown too, of which a machine that is gone may have told before.
+            if writeln!(to, "{command}").is_err() {
+                return instructions;
+            }
         }
     }
     instructions
@@ -274,6 +277,15 @@ mod tests {
         assert_eq!(said("{\"QMP\": {}}\n{\"return\": {}}").0, None);
         assert_eq!(said("").0, None);
         assert_eq!(said("no json").0, None);
+    }
+
+    #[test]
+    fn a_count_that_was_told_is_kept_when_the_machine_goes() {
+        let (theirs, mut ours) = UnixStream::pair().unwrap();
+        ours.shutdown(std::net::Shutdown::Both).unwrap();
+        drop(theirs);
+        let lines = "{\"return\": {\"icount\": 7}}\n{\"event\": \"SHUTDOWN\"}";
+        assert_eq!(converse(lines.as_bytes(), &mut ours, &Wanted::default()), Some(7));
     }
 
     #[test]
