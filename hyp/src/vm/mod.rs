@@ -163,6 +163,23 @@ pub struct Inner {
     pub work: Option<work::Work>,
     /// Pages of its own that it left to others when it ended.
     pub left: u64,
+    /// What is still to be said of the fault that ended it.
+    pub last_words: LastWords,
+}
+
+/// What is still to be said of the fault that ended a VM.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastWords {
+    /// Syndrome, PC and address of the exception in whose vector it happened.
+    pub vectors: Option<[u64; 3]>,
+    /// The address space, and the guest-physical address from which the region beside that of the fault is looked for.
+    pub fault: Option<(u8, u64)>,
+    /// The guest-physical address of the fault.
+    pub at: u64,
+    /// The region below has been named.
+    pub is_above: bool,
+    /// Steps that are left to look for both.
+    pub steps: u8,
 }
 
 impl Inner {

@@ -170,6 +170,26 @@ fn a_vector_that_faults_on_its_own_stack_stops_the_vm() {
 }
 
 #[test]
+fn a_report_is_said_a_line_in_a_turn() {
+    let mut s = pair(VM_FAULT_HANDLER);
+    s.step(A, |frame: &mut Frame| {
+        guest::change(|el1| *el1 = El1 { vbar: VECTORS, ..El1::RESET });
+        frame.pc = VECTORS + 0x204;
+        Deed::Exit(abort(0x24, NOT_MAPPED | WRITE, HOLE))
+    });
+    let mut lines = 0;
+    for _ in 0..400 {
+        let before = s.log().len();
+        s.turns(1);
+        let said = s.log()[before..].iter().filter(|line| line.starts_with("vm a: ")).count();
+        assert!(said <= 1, "{:?}", &s.log()[before..]);
+        lines += said;
+    }
+    assert_eq!(lines, 5, "the access, the exception before it, both neighbors, and the end: {:?}", s.log());
+    s.close();
+}
+
+#[test]
 fn a_report_of_one_fault_names_no_exception_before_it() {
     let mut s = pair(0);
     assert!(s.trap(A, PC, abort(0x24, NOT_MAPPED, HOLE)).is_none());

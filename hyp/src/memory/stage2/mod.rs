@@ -33,7 +33,7 @@ pub use map::Mapped;
 pub use part::Part;
 pub use short::Vacant;
 pub use teardown::Progress;
-pub use walk::{Access, Leaf, Region, Stretch};
+pub use walk::{Access, GoOn, Leaf, Region, Stretch};
 
 use strato_abi::addr::{IPA_BITS, Ipa, PAGE_SIZE};
 use strato_abi::address_space::Attributes;
