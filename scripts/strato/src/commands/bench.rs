@@ -72,7 +72,7 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         };
         if !request.is_json {
             // The figure is the most of these; which call and which argument it is, no table has room for.
-            let (mut longest, board) = (bench::longest(&longest), machine.board());
+            let (mut longest, board) = (bench::longest(&longest).chain(bench::longest(&reserved)), machine.board());
             longest.try_for_each(|(ticks, what)| say(format_args!("{board} {ticks:>6} {what}")))?;
         }
         rows.extend(bench::rows(&machine.board(), &sources)?);
