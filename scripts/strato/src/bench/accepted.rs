@@ -26,6 +26,11 @@ pub const ACCEPTED: &[Miss] = &[
               begun 10, mail 106, made ready 65, chosen 58, looked up and leased 36, its times, line, selector and timer 120, entry 42",
     },
     Miss {
+        name: "longest_masked",
+        ceiling: 11_500,
+        why: "a turn beside VMs that are made again without end, since the merge of what they are promised; 9,477 before, and which step it is has not been found",
+    },
+    Miss {
         name: "text_bytes",
         ceiling: 268 << 10,
         why: "all calls of ABI 1.2, devices, timers, shares of cores, two boards, guests with an MMU of their own, guarded vectors, VMs that are made again with their shares of time and their memory, single bits of registers, the last lines and a value over a reset, a watchdog, series of systems with their report, and the loop once more for traces",
