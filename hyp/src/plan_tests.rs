@@ -50,7 +50,7 @@ fn each_damage_is_named_by_its_check() {
     assert_eq!(damaged(0, 0), PlanError::Magic);
     assert_eq!(damaged(8, 9), PlanError::Version(9));
     assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
-    assert_eq!(damaged(52, 0x10), PlanError::Flags(0x10));
+    assert_eq!(damaged(52, 0x20), PlanError::Flags(0x20));
     assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
     assert_eq!(damaged(70, 1), PlanError::Checksum);
     assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);

@@ -91,6 +91,7 @@ fn look(board: Board, gic: u8, image: &[u8], says: &str) {
         cores: 4,
         cpu: "cortex-a72".into(),
         device_tree: Given::Nothing,
+        has_mini_uart: false,
         is_counted: false,
         is_traced: false,
         reset: None,

@@ -124,6 +124,7 @@ fn machine(gic: u8) -> Virt {
         cores: 1,
         cpu: "cortex-a72".into(),
         device_tree: Given::Nothing,
+        has_mini_uart: false,
         is_counted: true,
         is_traced: false,
         reset: None,
