@@ -4,9 +4,9 @@
 pub const SCENARIO_NAME_LEN: usize = 64;
 /// Systems of a series, at most.
 pub const SERIES_MAX: usize = 128;
-/// [`Expect::outcome`]: the VM exits.
+/// [`Expect::outcome`](crate::plan::Expect::outcome): the VM exits.
 pub const EXPECT_EXIT: u32 = 1;
-/// [`Expect::outcome`]: the VM is stopped, or reports a crash.
+/// [`Expect::outcome`](crate::plan::Expect::outcome): the VM is stopped, or reports a crash.
 pub const EXPECT_STOP: u32 = 2;
 /// Scenario flag: the report on those before it is printed first, and what it prints itself is part of it.
 pub const SCENARIO_REPORT: u32 = 1;
@@ -15,7 +15,7 @@ pub const SCENARIO_REPORT: u32 = 1;
 pub const BOARD_NAME_LEN: usize = 16;
 /// Device flag: the manifest trusts the driver not to reach other memory by the device.
 pub const DEVICE_DMA_TRUSTED: u32 = 1;
-/// Device flag: nothing of it is mapped. The hypervisor does what [`AllowRegister`] allows.
+/// Device flag: nothing of it is mapped. The hypervisor does what [`AllowRegister`](crate::plan::AllowRegister) allows.
 pub const DEVICE_FILTERED: u32 = 2;
 /// Every device flag of this version.
 pub const DEVICE_FLAGS: u32 = DEVICE_DMA_TRUSTED | DEVICE_FILTERED;

@@ -149,3 +149,13 @@ fn a_series_that_leads_nowhere_ends() {
     }
     assert_eq!(series(&long).count(), SERIES_MAX);
 }
+
+#[test]
+fn how_a_vm_has_to_end_is_not_looked_for_in_the_whole_plan() {
+    let told = Expect { header: Expect::header(3), outcome: EXPECT_EXIT, reserved: 0, code: 7 };
+    let start = Start { header: Start::header(0) };
+    let bytes = payload(&[told.as_bytes(), start.as_bytes()]);
+    assert!(Plan::check(&bytes).unwrap().expectation(3).is_some());
+    let bytes = payload(&[start.as_bytes(), told.as_bytes()]);
+    assert!(Plan::check(&bytes).unwrap().expectation(3).is_none(), "a VM that ends took 8,000 instructions for it");
+}

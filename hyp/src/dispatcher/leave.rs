@@ -1,6 +1,6 @@
 //! Leave: who has the core next, and what becomes of the vCPU that had it.
 
-use super::{reaper, reserve, service, timers};
+use super::{deadlines, reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
@@ -67,7 +67,7 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
     if cpu.reaping == 0 || !reaps(machine, cpu, stay) {
         service::requests(machine, cpu, stay);
-        service::deadlines(machine, cpu, stay);
+        deadlines::serve(machine, cpu, stay);
     }
     let now = timer::now();
     scheduler::pick(&mut cpu.queue, &mut cpu.turn, now, machine.slice_ticks);

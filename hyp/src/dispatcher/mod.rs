@@ -4,6 +4,7 @@
 //! Calls everything below; nothing calls it but boot. Holds no policy of its own.
 
 pub mod beat;
+pub mod deadlines;
 pub mod enter;
 pub mod exit;
 pub mod irq;

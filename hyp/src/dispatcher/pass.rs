@@ -1,7 +1,7 @@
 //! Pass: the short way from a call that leaves to the vCPU that goes on, without leaving `arch::run`.
 //!
 //! Called by `arch::run` with the frame of the guest that made the call, which holds its registers of EL1 too: a passer for each thing that
-//! a call leaves for. First comes what is most frequent, [straight] and without a stack frame: a vCPU yields or waits, and one of the same
+//! a call leaves for. First comes what is most frequent, straight and without a stack frame: a vCPU yields or waits, and one of the same
 //! manner goes on. What is not that goes by [`decide`], and what that does not know leaves, and goes the long way through `turn` with nothing
 //! done twice.
 //!
@@ -116,7 +116,7 @@ fn arrive<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passed<'s
     Passed { frame, leaves: Leaves::Other }
 }
 
-/// Does the same as [`pass`] for whatever leaves, if nothing but its own outcome is to be done on this core.
+/// Does the same as the passers for whatever leaves, if nothing but its own outcome is to be done on this core.
 #[inline(never)]
 pub fn decide<'s>(cx: &mut Cx<'s>, mut frame: FrameLease<'s>, now: u64) -> Passed<'s, Context> {
     cx.cpu.resident = cx.resident(); // those who got the core since `run` began did not say it

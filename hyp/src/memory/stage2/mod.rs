@@ -15,7 +15,7 @@
 //! | [`AddressSpace::protect`] | rewrites permissions, no break-before-make | holes, another memory type |
 //! | [`AddressSpace::unmap_later`], [`AddressSpace::protect_later`] | the same, without the invalidation | the same |
 //! | [`AddressSpace::sync`] | the invalidation | |
-//! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::nearest`] | read only | |
+//! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::region_from`] | read only | |
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
