@@ -22,7 +22,6 @@ pub mod handle;
 pub mod info_page;
 pub mod limit;
 pub mod mem;
-pub mod mini_uart;
 pub mod note;
 pub mod plan;
 mod plan_flags;

@@ -14,7 +14,6 @@ use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
 use crate::console::say;
 use crate::gic::{IntId, Owner};
-use crate::interpreter::report;
 use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
@@ -27,8 +26,16 @@ use crate::vm::stop::Step;
 use crate::vm::{Ending, Vm, stop};
 
 /// Does one step for one VM that this core gives back.
-#[cold]
+#[inline]
 pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if cpu.reaping == 0 {
+        return;
+    }
+    work(machine, cpu, stay);
+}
+
+#[cold]
+fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if let Some(retired) = cpu.retired.take() {
         return reclaim(machine, cpu, retired);
     }
@@ -45,7 +52,7 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         return;
     };
     let mut none = Held::mint();
-    if report::go_on(vm, &mut none) || take_interrupt(machine, vm, &mut none) {
+    if take_interrupt(machine, vm, &mut none) {
         return;
     }
     let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));

@@ -20,7 +20,6 @@ mod device_calls;
 mod event_calls;
 mod faults;
 mod filters;
-mod fp;
 mod handle_calls;
 mod irq_calls;
 mod kinds;
