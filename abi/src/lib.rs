@@ -22,6 +22,7 @@ pub mod handle;
 pub mod info_page;
 pub mod limit;
 pub mod mem;
+pub mod mini_uart;
 pub mod note;
 pub mod plan;
 mod plan_flags;

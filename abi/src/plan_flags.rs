@@ -32,6 +32,9 @@ pub const HEADER_CYCLES: u32 = 2;
 pub const HEADER_SERIES: u32 = 4;
 /// Header flag: another system of the series follows, right behind the records. The lengths of both reach to the end of all.
 pub const HEADER_FOLLOWED: u32 = 8;
+/// Header flag: the console is the mini UART of a Raspberry Pi 4, not its PL011; of no effect on another board. That of the first system
+/// counts in a series.
+pub const HEADER_MINI_UART: u32 = 16;
 /// Header flags: log2 of the frames of each core's trace ring, plus one; all zero when nothing is traced. See [`crate::trace::trace_order`].
 pub const HEADER_TRACE: u32 = 0x1f00;
 /// Header flags: seconds after which the board's watchdog resets a machine of which a core hangs in the hypervisor, from bit 16 on; zero, and on
@@ -39,7 +42,7 @@ pub const HEADER_TRACE: u32 = 0x1f00;
 pub const HEADER_WATCHDOG: u32 = 0xf_0000;
 /// Every header flag of this version.
 pub const HEADER_FLAGS: u32 =
-    HEADER_REPORT | HEADER_CYCLES | HEADER_SERIES | HEADER_FOLLOWED | HEADER_TRACE | HEADER_WATCHDOG;
+    HEADER_REPORT | HEADER_CYCLES | HEADER_SERIES | HEADER_FOLLOWED | HEADER_MINI_UART | HEADER_TRACE | HEADER_WATCHDOG;
 
 /// VM flag: FP and SIMD may be used; otherwise they trap as undefined.
 pub const VM_FP: u32 = 1;

@@ -139,13 +139,14 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// Returns how VM `vm` has to end, if the plan says it.
+    /// Returns how VM `vm` has to end, if the plan says it, right behind which system of a series it is: the rest is not looked through, which is
+    /// as long as somebody packs it.
     #[must_use]
     pub fn expectation(&self, vm: u8) -> Option<&'p Expect> {
-        self.records().find_map(|record| match record {
-            Ok((_, Record::Expect(expect))) if expect.header.vm == u16::from(vm) => Some(expect),
-            _ => None,
-        })
+        let is_told = |record: &Record<'_>| matches!(record, Record::Scenario(_) | Record::Expect(_));
+        let told = self.records().map_while(Result::ok).take_while(|(_, record)| is_told(record));
+        told.filter_map(|(_, record)| if let Record::Expect(expect) = record { Some(expect) } else { None })
+            .find(|expect| expect.header.vm == u16::from(vm))
     }
 
     /// Returns how many named handles the plan gives VM `vm` on `board`, besides `ram`.

@@ -50,7 +50,7 @@ fn each_damage_is_named_by_its_check() {
     assert_eq!(damaged(0, 0), PlanError::Magic);
     assert_eq!(damaged(8, 9), PlanError::Version(9));
     assert_eq!(damaged(12, 9), PlanError::Abi(ABI_VERSION & !0xff | 9));
-    assert_eq!(damaged(52, 0x10), PlanError::Flags(0x10));
+    assert_eq!(damaged(52, 0x20), PlanError::Flags(0x20));
     assert_eq!(damaged(55, 0x80), PlanError::Flags(1 << 31));
     assert_eq!(damaged(70, 1), PlanError::Checksum);
     assert_eq!(Plan::check(&bytes[..80]).unwrap_err(), PlanError::Length);
@@ -148,4 +148,14 @@ fn a_series_that_leads_nowhere_ends() {
         long = of_series(HEADER_SERIES | HEADER_FOLLOWED, &long);
     }
     assert_eq!(series(&long).count(), SERIES_MAX);
+}
+
+#[test]
+fn how_a_vm_has_to_end_is_not_looked_for_in_the_whole_plan() {
+    let told = Expect { header: Expect::header(3), outcome: EXPECT_EXIT, reserved: 0, code: 7 };
+    let start = Start { header: Start::header(0) };
+    let bytes = payload(&[told.as_bytes(), start.as_bytes()]);
+    assert!(Plan::check(&bytes).unwrap().expectation(3).is_some());
+    let bytes = payload(&[start.as_bytes(), told.as_bytes()]);
+    assert!(Plan::check(&bytes).unwrap().expectation(3).is_none(), "a VM that ends took 8,000 instructions for it");
 }

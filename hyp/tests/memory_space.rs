@@ -255,25 +255,6 @@ fn a_lone_page_that_comes_and_goes_takes_its_tables_along_and_keeps_one_spare() 
 }
 
 #[test]
-fn the_nearest_regions_below_and_above_are_found_and_joined() {
-    let mut world = World::new();
-    assert_eq!(world.space.nearest(ipa(RAM)), (None, None));
-    world.map(RAM, FAR, 1024).unwrap();
-    world.map(RAM + 1024, FAR + 3, 5).unwrap();
-    world.map(3 * RAM, FAR + 1, 2).unwrap();
-    let (below, above) = world.space.nearest(ipa(2 * RAM));
-    let (below, above) = (below.unwrap(), above.unwrap());
-    assert_eq!((below.start, below.bytes), (ipa(RAM), 1029 << 12));
-    assert_eq!((above.start, above.bytes), (ipa(3 * RAM), 2 << 12));
-    let (below, above) = world.space.nearest(ipa(RAM + 600));
-    assert_eq!(below.unwrap().start, ipa(RAM));
-    assert_eq!(above.unwrap().start.bytes() + above.unwrap().bytes, (RAM + 1029) << 12);
-    assert_eq!(world.space.nearest(ipa(1)).0, None);
-    assert_eq!(world.space.nearest(ipa((1 << 27) - 1)).1, None);
-    world.end();
-}
-
-#[test]
 fn an_address_space_that_is_being_torn_down_refuses_changes_and_ends_in_bounded_steps() {
     let mut world = World::new();
     world.map(RAM, FAR + 1, 100).unwrap();

@@ -19,7 +19,7 @@ pub(crate) fn keys(info: &Info) -> Result<Window, Failure> {
 }
 
 /// Measures accepting and mapping the page, and giving it back to the end, in `a`.
-pub(crate) fn accept(clock: impl Clock, info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
+pub(crate) fn accept<C: Clock>(clock: C, info: &Info, peer: PeerHandle, other: PortHandle) -> Result<(), Failure> {
     let keys = keys(info)?;
     let (mut accepted, mut relinquished) = (0, 0);
     for _ in 0..PASSES {
@@ -28,13 +28,13 @@ pub(crate) fn accept(clock: impl Clock, info: &Info, peer: PeerHandle, other: Po
             event::wait(other)?;
             let key = keys.load(0)?;
             let start = clock.now();
-            let empty = clock.now() - start;
+            let empty = (clock.now() - start).min(C::READ_MAX);
             let start = clock.now();
             let page = Borrowed::accept(peer, key)?.map(PLACE, READ_WRITE).map_err(without)?;
-            accepted += (clock.now() - start).saturating_sub(empty);
+            accepted += clock.now() - start - empty;
             let start = clock.now();
             drop(page);
-            relinquished += (clock.now() - start).saturating_sub(empty);
+            relinquished += clock.now() - start - empty;
             event::send(other)?;
         }
     }

@@ -5,11 +5,12 @@
 use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::address_space::{Attributes, UnmapFlags};
 use strato_guest::abi::mem::MemoryType;
+use strato_guest::abi::time::TIMERS_PER_VM;
 use strato_guest::abi::vcpu::YieldHint;
 use strato_guest::abi::{AddressSpaceHandle, Ipa};
 use strato_guest::memory::Window;
 use strato_guest::vcpu::Stack;
-use strato_guest::{Failure, Info, Needs, address_space, mem, println, time, vcpu};
+use strato_guest::{Failure, Info, Needs, address_space, console, event, mem, println, time, vcpu};
 
 strato_guest::entry!(realtime, Needs::new().mem("over"));
 
@@ -35,6 +36,21 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
             while goes_on() {
                 println!("one line after the other, as fast as they are taken");
             }
+        }
+        // All timers there are, as often as they may come, all at one moment.
+        Some("timers") => {
+            let period = time::counter_hz() / 10_000;
+            for _ in 0..TIMERS_PER_VM {
+                time::timer_set(event::own_port()?, 0, period, period)?;
+            }
+            while goes_on() {}
+        }
+        // The text that takes longest.
+        Some("write") => {
+            while goes_on() {
+                console::write(&[0xf0; 112])?;
+            }
+            console::write(b"\n")?;
         }
         // Two that give each other whatever the share of either has.
         Some("lend") => {
@@ -65,7 +81,7 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
                 }
             }
         }
-        _ => return Err("the role is control, spin, wake, flood, lend, map or zero".into()),
+        _ => return Err("the role is control, spin, wake, flood, timers, write, lend, map or zero".into()),
     }
     over.store(0, 1)?;
     println!("realtime: ok");
@@ -82,11 +98,11 @@ fn control(info: &'static Info) -> Result<(), Failure> {
     let share = info.sched("control")?;
     let (work, period) = (share.budget_ticks / 4, share.period_ticks);
     let periods: u64 = info.option("periods").and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let (mut due, mut misses, mut worst) = (time::counter() + period, 0, 0);
+    let (mut due, mut misses, mut worst, mut least) = (time::counter() + period, 0, 0, period);
     for _ in 0..periods {
         vcpu::wait(due)?;
         let begun = time::counter();
-        worst = worst.max(begun - due);
+        (worst, least) = (worst.max(begun - due), least.min(begun - due));
         while time::counter() < begun + work {}
         due += period;
         if time::counter() > due {
@@ -96,5 +112,7 @@ fn control(info: &'static Info) -> Result<(), Failure> {
     }
     let period_us = period * 1_000_000 / time::counter_hz();
     println!("{periods} periods of {period_us} us: {misses} missed, at worst {worst} ticks late");
+    // What a switch takes when it waits for nothing is the least.
+    println!("longest {} trap: a turn of a core on which much is due, by how late a share is", worst - least);
     Ok(())
 }

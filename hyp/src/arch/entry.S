@@ -38,7 +38,9 @@ arch_primary:
     adr     x0, arch_text_no_tree
     lsr     x1, x21, #30
     cbnz    x1, arch_refuse
-2:  bl      arch_sign_begin
+2:  bl      arch_guess_uart
+    mov     x23, x1                             // the console's UART, plus 1 if that is a mini UART
+    bl      arch_sign_begin
     adr     x0, arch_text_misaligned
     tst     x21, #0xfff                         // ADRP needs the page alignment that the image was linked with
     b.ne    arch_refuse
@@ -69,8 +71,7 @@ arch_primary:
     ldr     x2, ={BLOCK_NORMAL}
     bl      arch_map_tree
     cbnz    x0, arch_refuse_map
-3:  bl      arch_guess_uart                     // a panic before the device tree is read is heard on the likely UART
-    mov     x0, x1
+3:  bic     x0, x23, #1                         // a panic before the device tree is read is heard on the likely UART
     add     x1, x0, #4096
     ldr     x2, ={BLOCK_DEVICE}
     bl      arch_map_boot
@@ -78,7 +79,8 @@ arch_primary:
     mov     w0, #'2'
     bl      arch_sign
     adrp    x1, arch_sign_state
-    str     x22, [x1, :lo12:arch_sign_state]
+    add     x1, x1, :lo12:arch_sign_state
+    stp     x22, x23, [x1]
 
     // What was written with caches off is read with caches on: drop what the caches may hold of it (to the PoC).
     mrs     x3, ctr_el0

@@ -6,6 +6,8 @@ use core::mem::offset_of;
 use core::slice;
 
 use aarch64_cpu::registers::{Readable, TPIDR_EL2};
+use strato_abi::plan::PayloadHeader;
+use strato_abi::{mini_uart, plan};
 
 use super::core_base::CoreBase;
 use super::layout::Image;
@@ -28,6 +30,12 @@ global_asm!(
     UART_VIRT = const 0x0900_0000,
     UART_PI = const 0xfe20_1000_u64,
     GPIO_PI = const 0xfe20_0000_u64,
+    MINI_PI = const mini_uart::PAGE.start + 1, // the mark by which refuse.S tells it from a PL011
+    PAYLOAD_MAGIC = const plan::PAYLOAD_MAGIC,
+    PAYLOAD_VERSION = const plan::PAYLOAD_VERSION,
+    HEADER_VERSION_AT = const offset_of!(PayloadHeader, version),
+    HEADER_FLAGS_AT = const offset_of!(PayloadHeader, flags),
+    HEADER_MINI_UART = const plan::HEADER_MINI_UART,
     HCR = const el2::HCR,
     CPTR = const el2::CPTR,
     MDCR = const el2::MDCR,

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::region::native;
-use super::{core_base::CoreBase, cpu, entry, maintenance, timer};
+use super::{core_base::CoreBase, cpu, entry, maintenance, sign, timer};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Number of the SGI that stops a core.
@@ -18,7 +18,7 @@ static REPORTER: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicUsize = AtomicUsize::new(0);
 /// Cores that run Rust.
 static RUNNING: AtomicUsize = AtomicUsize::new(1);
-/// Address of the PL011's registers; 0 before boot knows it. Relaxed: written before other cores run.
+/// Address of the UART's registers, plus 1 if it is a mini UART; 0 before boot knows it. Relaxed: written before other cores run.
 static UART: AtomicUsize = AtomicUsize::new(0);
 /// How the other cores are reached: 0 not yet, 1 by system register (GICv3), else the address of GICD_SGIR (GICv2).
 static SGI: AtomicUsize = AtomicUsize::new(0);
@@ -43,9 +43,9 @@ pub enum Role {
     Other,
 }
 
-/// Tells where the UART's registers are mapped, once they are.
-pub fn set_uart(address: usize) {
-    UART.store(address, Ordering::Relaxed);
+/// Tells where the UART's registers are mapped, once they are, and whether they are a mini UART's.
+pub fn set_uart(address: usize, is_mini: bool) {
+    UART.store(address | usize::from(is_mini), Ordering::Relaxed);
 }
 
 /// Tells how SGIs are sent, once the interrupt controller is up.
@@ -131,16 +131,15 @@ pub struct Polled;
 
 impl fmt::Write for Polled {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let base = UART.load(Ordering::Relaxed);
-        let base = if base == 0 { guess_uart() } else { base };
+        let uart = Registers::of(uart());
         for &byte in text.as_bytes() {
             // A character takes 87 microseconds at 115,200 baud; a UART that is stuck must not hold the report up.
             let mut patience = 100_000_u32;
-            while load(base + 0x18) & 1 << 5 != 0 && patience > 0 {
+            while !uart.has_room() && patience > 0 {
                 patience -= 1;
                 cpu::relax();
             }
-            store(base, byte.into());
+            store(uart.data, byte.into());
         }
         Ok(())
     }
@@ -148,22 +147,55 @@ impl fmt::Write for Polled {
 
 /// Waits until the UART has sent everything, for a bounded time.
 pub fn drain_uart() {
-    let base = UART.load(Ordering::Relaxed);
+    let uart = Registers::of(uart());
     let mut patience = 1_000_000_u32;
-    while base != 0 && load(base + 0x18) & 1 << 3 != 0 && patience > 0 {
+    while !uart.is_idle() && patience > 0 {
         patience -= 1;
         cpu::relax();
     }
 }
 
-/// Returns the UART that `entry.S` mapped before the device tree was read.
-fn guess_uart() -> usize {
-    if entry::image().start >> 30 != 0 { 0x0900_0000 } else { 0xfe20_1000 }
+/// Returns the UART, as [`UART`] holds it: the one that `entry.S` mapped, before the device tree was read.
+fn uart() -> usize {
+    match UART.load(Ordering::Relaxed) {
+        0 => sign::uart(),
+        uart => uart,
+    }
+}
+
+/// What is used of a UART: the addresses of two registers, and bits of the second.
+struct Registers {
+    data: usize,
+    flags: usize,
+    /// Bits of `flags` that say "full" and "busy", once those of `inverted` are turned.
+    full: u32,
+    busy: u32,
+    inverted: u32,
+}
+
+impl Registers {
+    /// Returns those of a PL011 (UARTDR, UARTFR), or of a mini UART (AUX_MU_IO, AUX_MU_LSR).
+    fn of(uart: usize) -> Self {
+        let base = uart & !1;
+        if uart & 1 == 0 {
+            Self { data: base, flags: base + 0x18, full: 1 << 5, busy: 1 << 3, inverted: 0 }
+        } else {
+            Self { data: base + 0x40, flags: base + 0x54, full: 1 << 5, busy: 1 << 6, inverted: u32::MAX }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        (load(self.flags) ^ self.inverted) & self.full == 0
+    }
+
+    fn is_idle(&self) -> bool {
+        (load(self.flags) ^ self.inverted) & self.busy == 0
+    }
 }
 
 fn load(register: usize) -> u32 {
     let pointer = core::ptr::with_exposed_provenance::<u32>(register);
-    // SAFETY: a PL011 register of the UART that is mapped as a device, before (entry.S) or after the final map; the
+    // SAFETY: a register of the UART that is mapped as a device, before (entry.S) or after the final map; the
     // console's owner of it does not run any more or is this core.
     unsafe { pointer.read_volatile() }
 }

@@ -11,9 +11,9 @@ mod fields {
     tock_registers::register_bitfields! { u32,
         pub GPFSEL1 [
             /// Pin 14: 4 is the PL011's TXD, 2 the mini UART's.
-            FSEL14 OFFSET(12) NUMBITS(3) [Alt0 = 4],
+            FSEL14 OFFSET(12) NUMBITS(3) [Alt0 = 4, Alt5 = 2],
             /// Pin 15, RXD.
-            FSEL15 OFFSET(15) NUMBITS(3) [Alt0 = 4]
+            FSEL15 OFFSET(15) NUMBITS(3) [Alt0 = 4, Alt5 = 2]
         ],
         /// GPIO_PUP_PDN_CNTRL_REG0.
         pub PULL0 [

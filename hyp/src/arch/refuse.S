@@ -1,4 +1,4 @@
-// Refuse: the one line that is printed when the image cannot start, by polling a PL011 with the MMU off.
+// Refuse: the one line that is printed when the image cannot start, by polling the UART with the MMU off.
 // Clobbers everything, returns never.
 
     .section .text.arch_refuse, "ax"
@@ -20,6 +20,7 @@ arch_refuse:
     tst     x1, #0xff
     b.ne    arch_stop
     bl      arch_guess_uart
+    tbnz    x1, #0, 3f
     mov     w2, #0x301                          // UARTCR: enable, transmit, receive
     str     w2, [x1, #0x30]
     cbz     x22, 1f
@@ -31,18 +32,43 @@ arch_refuse:
     tbnz    w3, #5, 2b
     str     w2, [x1]                            // UARTDR
     b       1b
+3:  bl      arch_mini_begin
+    mov     w3, #'\n'                           // ends the line of boot
+    cbnz    x22, 5f
+4:  ldrb    w3, [x0], #1
+    cbz     w3, arch_stop
+5:  ldr     w2, [x1, #0x54]                     // AUX_MU_LSR
+    tbz     w2, #5, 5b
+    str     w3, [x1, #0x40]                     // AUX_MU_IO
+    b       4b
 
 arch_stop:
     wfi
     b       arch_stop
 
-// Out: x1 = the PL011 of QEMU virt if the image stands in that machine's RAM, else that of a Raspberry Pi 4.
+// In: x21 = where the image stands. Out: x1 = the PL011 of QEMU virt if that is in this machine's RAM, else that of a Raspberry Pi 4;
+// or, if the payload behind the image asks for it, the address of that board's mini UART plus 1. Clobbers x2-x4.
 arch_guess_uart:
     ldr     w1, ={UART_VIRT}
-    ldr     w2, ={UART_PI}
     tst     x21, #0xffffffffc0000000
-    csel    x1, x1, x2, ne
-    ret
+    b.ne    1f
+    ldr     w1, ={UART_PI}
+    tst     x21, #7                             // memory is Device: what is misaligned cannot be read
+    b.ne    1f
+    ldr     x2, =__image_size
+    add     x2, x2, x21                         // the payload's header, or anything
+    ldr     x3, [x2]
+    ldr     x4, ={PAYLOAD_MAGIC}
+    cmp     x3, x4
+    b.ne    1f
+    ldr     w3, [x2, #{HEADER_VERSION_AT}]
+    cmp     w3, #{PAYLOAD_VERSION}
+    b.ne    1f
+    ldr     w3, [x2, #{HEADER_FLAGS_AT}]
+    tst     w3, #{HEADER_MINI_UART}
+    b.eq    1f
+    ldr     w1, ={MINI_PI}
+1:  ret
     .ltorg
 
 arch_text_el1:

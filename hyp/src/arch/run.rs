@@ -10,6 +10,7 @@ use super::lease::First;
 
 core::arch::global_asm!(
     include_str!("registers.S"),
+    include_str!("copy.S"),
     include_str!("switch.S"),
     include_str!("vectors.S"),
     fast_calls = const FAST_CALLS,

@@ -6,12 +6,15 @@
 use core::fmt::Write;
 
 use super::panic::Polled;
+use super::region::native;
 use super::{cpu, timer};
 use crate::sync::{AtomicU64, Ordering};
 
 unsafe extern "C" {
     /// [`NONE`], [`OPEN`] or [`CLOSED`]. Relaxed: the booted core writes it before other cores run.
     static arch_sign_state: AtomicU64;
+    /// The UART that entry.S took for the console's, plus 1 if it is a mini UART. Written before Rust runs, and never again.
+    static arch_sign_uart: u64;
 }
 
 /// Another board.
@@ -34,6 +37,18 @@ pub const PANIC: u32 = 3;
 fn state() -> &'static AtomicU64 {
     // SAFETY: a word of the image, defined in sign.S, that is accessed as an atomic from Rust alone, once Rust runs.
     unsafe { &arch_sign_state }
+}
+
+/// Returns the address of the UART that boot has spoken on so far, plus 1 if that is a mini UART.
+pub(super) fn uart() -> usize {
+    // SAFETY: a word of the image, defined in sign.S, that nobody writes once Rust runs.
+    native(unsafe { arch_sign_uart })
+}
+
+/// Returns whether the payload's header asks for the mini UART. It was believed in one place, sign.S: magic and version were right.
+#[must_use]
+pub fn is_mini_uart() -> bool {
+    uart() & 1 != 0
 }
 
 /// Says that boot has come to `step`, a character.

@@ -10,6 +10,7 @@ pub(super) static BOARD: Known = Known {
     compatible: "",
     map: &board::UNKNOWN,
     uart_clock_hz: 0,
+    mini_uart: None,
     has_stock_stub: false,
     routes_console: false,
     power: None,

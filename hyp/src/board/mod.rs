@@ -36,6 +36,8 @@ pub struct Known {
     pub map: &'static Map,
     /// Clock of the PL011, which sets the baud rate; 0 where the firmware's setting stays.
     pub uart_clock_hz: u32,
+    /// Another UART, a mini UART, that the manifest may choose.
+    pub mini_uart: Option<UartInfo>,
     /// Whether the firmware is the Raspberry Pi's stub: cores wait for a spin table, and it opens CPUACTLR_EL1 to EL2.
     pub has_stock_stub: bool,
     /// Whether its shared page is the GPIO of a BCM2835 or later, by which the console's pins are routed to the UART.
@@ -76,7 +78,7 @@ pub enum GicInfo {
     },
 }
 
-/// The UART of the console, a PL011.
+/// The UART of the console, a PL011 or a mini UART.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UartInfo {
     /// Its registers.

@@ -10,6 +10,7 @@ pub(super) static BOARD: Known = Known {
     compatible: "linux,dummy-virt",
     map: &board::QEMU_VIRT,
     uart_clock_hz: 24_000_000,
+    mini_uart: None,
     has_stock_stub: false,
     routes_console: false,
     power: None,

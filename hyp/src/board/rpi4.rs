@@ -1,7 +1,7 @@
 //! Raspberry Pi 4 Model B (BCM2711).
 
 use heapless::{String, Vec};
-use strato_abi::board;
+use strato_abi::{board, mini_uart};
 
 use super::{BoardInfo, CoreMethod, GicInfo, Known, SpinTable, UartInfo};
 use crate::arch::region::Region;
@@ -12,6 +12,10 @@ pub(super) static BOARD: Known = Known {
     compatible: "raspberrypi,4-model-b",
     map: &board::RPI4,
     uart_clock_hz: 48_000_000,
+    mini_uart: Some(UartInfo {
+        registers: Region { start: mini_uart::PAGE.start, end: mini_uart::PAGE.end },
+        intid: mini_uart::INTID,
+    }),
     has_stock_stub: true,
     routes_console: true,
     power: Some(Region { start: 0xfe10_0000, end: 0xfe10_1000 }),

@@ -21,7 +21,7 @@ use crate::arch::retained::Words;
 use crate::arch::{self, CoreIndex, entry, errata, firmware, install, panic::Polled, sign, timer};
 use crate::board::retained::{self, Record, Retained};
 use crate::board::{BoardInfo, CoreMethod, GicInfo, bcm2835, rpi4};
-use crate::console::{Console, Past, say};
+use crate::console::{Console, Past, Wire, say};
 use crate::gic::Gic;
 use crate::series::{self, Verdict};
 use crate::timer::Wall;
@@ -83,6 +83,12 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
         sign::leave(); // its pins are not mapped
     }
     board.cut_memory(arch::physical_limit());
+    let mini_uart = board.known.mini_uart.filter(|_| sign::is_mini_uart());
+    let wire = match mini_uart {
+        Some(_) => Wire::Mini,
+        None => Wire::Pl011 { clock_hz: board.known.uart_clock_hz },
+    };
+    board.uart = mini_uart.unwrap_or(board.uart);
     sign::step('4');
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
@@ -110,13 +116,13 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     }
     let shared = shared.and_then(Device::shared);
     if let Some(pins) = shared.as_ref().filter(|_| board.known.routes_console) {
-        bcm2835::route_console(pins);
+        bcm2835::route_console(pins, wire == Wire::Mini);
     }
-    arch::panic::set_uart(uart.address());
+    arch::panic::set_uart(uart.address(), wire == Wire::Mini);
     sign::step('5');
     sign::end_line();
-    if !console.attach(uart, board.known.uart_clock_hz) {
-        refuse(&"the console's registers are too small for a PL011");
+    if !console.attach(uart, wire) {
+        refuse(&"the console's registers are too small for its UART");
     }
     let record = retained.and_then(|words| remember(words, console));
     let gic = Gic::new(&board, gic_first, gic_second).unwrap_or_else(|error| refuse(&error));

@@ -16,6 +16,7 @@ use crate::arch::{guest, panic, pmu, timer};
 use crate::board::Devices;
 use crate::console::say;
 use crate::dispatcher;
+use crate::dispatcher::service::UNITS_PER_TURN;
 use crate::gic::Lines;
 use crate::lock::Lock;
 use crate::machine::{Cpu, Machine, Mail, Pool, Watchdog};
@@ -141,6 +142,9 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             tracer,
             reply: [0; 15],
             results: Results::default(),
+            rests_until: 0,
+            units: UNITS_PER_TURN,
+            has_reaped: false,
         };
         let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();
         let Some(cpu) = page.and_then(|page| PageBox::new(page, cpu).ok()) else { refuse(&"no memory for a core") };
@@ -176,7 +180,7 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
     }
     if let Some(scenario) = machine.plan.scenario().filter(|_| index == CoreIndex::BOOT) {
         let ticks = timer::frequency().saturating_mul(scenario.limit_s.into());
-        cpu.deadlines.set(Due::Limit.place(), timer::now().saturating_add(ticks));
+        cpu.expect(Due::Limit, timer::now().saturating_add(ticks));
     }
     dispatcher::beat::start(machine, &mut cpu);
     dispatcher::run_core(machine, &mut cpu, &mut visitor)

@@ -159,7 +159,7 @@ fn dropped_lines_are_counted_and_reported_before_the_next() {
 fn the_uart_takes_a_fifo_full_at_once_and_the_rest_on_its_interrupt() {
     let console = Console::new();
     log(&console, Level::Info, &"z".repeat(131));
-    assert!(console.attach(Device::simulated(4096), 24_000_000));
+    assert!(console.attach(Device::simulated(4096), Wire::Pl011 { clock_hz: 24_000_000 }));
     assert_eq!(console.state.lock_leaf().output.len(), 140 - 64);
     console.on_interrupt();
     assert_eq!(console.state.lock_leaf().output.len(), 140 - 128);
@@ -170,7 +170,7 @@ fn the_uart_takes_a_fifo_full_at_once_and_the_rest_on_its_interrupt() {
 #[test]
 fn input_waits_until_it_is_read() {
     let console = Console::new();
-    console.attach(Device::simulated(4096), 0);
+    console.attach(Device::simulated(4096), Wire::Pl011 { clock_hz: 0 });
     // Plain memory as a UART: it never stops receiving zeros, so a FIFO full arrives.
     assert!(console.on_interrupt());
     let mut buffer = [1; 40];
@@ -181,5 +181,5 @@ fn input_waits_until_it_is_read() {
 
 #[test]
 fn a_device_that_is_no_pl011_is_refused() {
-    assert!(!Console::new().attach(Device::simulated(16), 0));
+    assert!(!Console::new().attach(Device::simulated(16), Wire::Pl011 { clock_hz: 0 }));
 }

@@ -13,8 +13,10 @@ use crate::arch::mmio::Device;
 use crate::lock::{CONSOLE, Lock};
 
 mod line;
+mod mini;
 mod own;
 mod past;
+mod pl011;
 mod ring;
 mod uart;
 
@@ -24,6 +26,7 @@ use past::Assembled;
 pub use past::Past;
 use ring::Ring;
 use uart::Uart;
+pub use uart::Wire;
 
 /// Bytes that wait for the UART.
 const RING_BYTES: usize = 16 * 1024;
@@ -92,10 +95,9 @@ impl Console {
         log::set_max_level(level);
     }
 
-    /// Gives the console its UART, a PL011 with the given clock (0: leave the line settings alone), and sends what
-    /// waits. Returns whether `device` can be one.
-    pub fn attach(&self, device: Device, clock_hz: u32) -> bool {
-        let uart = Uart::new(device, clock_hz);
+    /// Gives the console its UART, which is as `wire` says, and sends what waits. Returns whether `device` can be one.
+    pub fn attach(&self, device: Device, wire: Wire) -> bool {
+        let uart = Uart::new(device, wire);
         let mut state = self.state.lock_leaf();
         state.uart = uart;
         state.send();

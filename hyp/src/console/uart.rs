@@ -1,8 +1,8 @@
-//! UART: a thin adapter over the PL011 driver. Sends and receives what fits its FIFOs, and never waits but where the
-//! name says `polled`.
+//! UART: what the console does with one, whichever it is. Sends and receives what fits its FIFOs, and never waits but where
+//! the name says `polled`.
 
-use arm_pl011_uart::{DataBits, FifoLevel, Interrupts, LineConfig, Parity, StopBits};
-
+use super::mini::Mini;
+use super::pl011::Pl011;
 use super::ring::Ring;
 use crate::arch;
 use crate::arch::mmio::Device;
@@ -15,89 +15,136 @@ const SENT_BYTES: usize = 64;
 /// Polls before a UART counts as stuck; at 115,200 baud a character takes 87 microseconds.
 const PATIENCE: u32 = 100_000;
 /// Bits per second.
-const BAUD: u32 = 115_200;
+pub(super) const BAUD: u32 = 115_200;
 
-/// The PL011 of the console.
-pub(super) struct Uart {
-    driver: arm_pl011_uart::Uart<'static>,
-    /// Whether the transmit interrupt is on; saves a register access where it stays as it is.
-    is_sending: bool,
+/// Which UART the console has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// A PL011.
+    Pl011 {
+        /// Its clock; with 0 the firmware's line settings stay.
+        clock_hz: u32,
+    },
+    /// The mini UART of a Raspberry Pi 4.
+    Mini,
+}
+
+/// What a UART does, a character or a register at a time.
+pub(super) trait Driver {
+    /// Returns whether the transmit FIFO has no room.
+    fn is_full(&self) -> bool;
+    /// Returns whether a character is on its way.
+    fn is_busy(&self) -> bool;
+    /// Sends a character; there is room.
+    fn write(&mut self, byte: u8);
+    /// Has the transmit FIFO ask for more, or not. The receive interrupts are on.
+    fn ask(&mut self, is_sending: bool);
+    /// Acknowledges all interrupts.
+    fn acknowledge(&mut self);
+    /// Takes a character: `None` when none is there, `Some(None)` for a broken one.
+    fn read(&mut self) -> Option<Option<u8>>;
+}
+
+/// The UART of the console.
+pub(super) enum Uart {
+    Pl011(Port<Pl011>),
+    Mini(Port<Mini>),
 }
 
 impl Uart {
-    /// Returns the UART, ready to send, with its receive interrupts on; `None` if `device` is too small for one. With a
-    /// `clock_hz` of 0 the firmware's line settings stay.
-    pub(super) fn new(device: Device, clock_hz: u32) -> Option<Self> {
-        let mut driver = arm_pl011_uart::Uart::new(device.unique()?);
-        let mut patience = PATIENCE;
-        while driver.is_busy() && patience > 0 {
-            patience -= 1; // what the firmware wrote is sent before the line is set
-            arch::relax();
-        }
-        let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-        if clock_hz != 0 && driver.enable(line, BAUD, clock_hz).is_err() {
-            return None;
-        }
-        driver.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes4);
-        let mut uart = Self { driver, is_sending: false };
-        uart.set_masks();
-        Some(uart)
+    /// Returns the UART, ready to send, with its receive interrupts on; `None` if `device` is too small for one.
+    pub(super) fn new(device: Device, wire: Wire) -> Option<Self> {
+        Some(match wire {
+            Wire::Pl011 { clock_hz } => Self::Pl011(Port::new(Pl011::new(device, clock_hz)?)),
+            Wire::Mini => Self::Mini(Port::new(Mini::new(device)?)),
+        })
     }
 
-    fn set_masks(&mut self) {
-        let receive = Interrupts::RXI | Interrupts::RTI;
-        self.driver.set_interrupt_masks(if self.is_sending { receive | Interrupts::TXI } else { receive });
-    }
-
-    /// Sends what the transmit FIFO takes, and has it ask for more exactly while bytes wait. The FIFO is filled before
-    /// the interrupt is relied on: it fires when the level falls, not while it is low (Arm DDI 0183).
+    /// Sends what the transmit FIFO takes, and has it ask for more exactly while bytes wait.
     pub(super) fn send<const N: usize>(&mut self, ring: &mut Ring<N>) {
-        for _ in 0..SENT_BYTES {
-            if ring.len() == 0 || self.driver.is_tx_fifo_full() {
-                break;
-            }
-            if let Some(byte) = ring.take() {
-                self.driver.write_word(byte);
-            }
-        }
-        let is_sending = ring.len() > 0;
-        if is_sending != self.is_sending {
-            self.is_sending = is_sending;
-            self.set_masks();
+        match self {
+            Self::Pl011(port) => port.send(ring),
+            Self::Mini(port) => port.send(ring),
         }
     }
 
     /// Sends everything, waiting for each character for a bounded time. Only for a machine that is about to stop.
     pub(super) fn send_polled<const N: usize>(&mut self, ring: &mut Ring<N>) {
-        while let Some(byte) = ring.take() {
-            let mut patience = PATIENCE;
-            while self.driver.is_tx_fifo_full() && patience > 0 {
-                patience -= 1;
-                arch::relax();
-            }
-            self.driver.write_word(byte);
-        }
-        let mut patience = PATIENCE;
-        while self.driver.is_busy() && patience > 0 {
-            patience -= 1;
-            arch::relax();
+        match self {
+            Self::Pl011(port) => port.send_polled(ring),
+            Self::Mini(port) => port.send_polled(ring),
         }
     }
 
     /// Acknowledges the interrupt and takes what arrived, at most a FIFO full; what does not fit `ring` is lost. Returns
     /// whether a byte arrived.
     pub(super) fn receive<const N: usize>(&mut self, ring: &mut Ring<N>) -> bool {
-        self.driver.clear_interrupts(Interrupts::RXI | Interrupts::RTI | Interrupts::TXI);
+        match self {
+            Self::Pl011(port) => port.receive(ring),
+            Self::Mini(port) => port.receive(ring),
+        }
+    }
+}
+
+/// A UART of one kind.
+pub(super) struct Port<D> {
+    driver: D,
+    /// Whether the transmit interrupt is on; saves a register access where it stays as it is.
+    is_sending: bool,
+}
+
+impl<D: Driver> Port<D> {
+    fn new(mut driver: D) -> Self {
+        driver.ask(false);
+        Self { driver, is_sending: false }
+    }
+
+    // The FIFO is filled before the interrupt is relied on: a PL011's fires when the level falls, not while it is low (Arm DDI 0183).
+    fn send<const N: usize>(&mut self, ring: &mut Ring<N>) {
+        for _ in 0..SENT_BYTES {
+            if ring.len() == 0 || self.driver.is_full() {
+                break;
+            }
+            if let Some(byte) = ring.take() {
+                self.driver.write(byte);
+            }
+        }
+        let is_sending = ring.len() > 0;
+        if is_sending != self.is_sending {
+            self.is_sending = is_sending;
+            self.driver.ask(is_sending);
+        }
+    }
+
+    fn send_polled<const N: usize>(&mut self, ring: &mut Ring<N>) {
+        while let Some(byte) = ring.take() {
+            wait_while(|| self.driver.is_full());
+            self.driver.write(byte);
+        }
+        wait_while(|| self.driver.is_busy());
+    }
+
+    fn receive<const N: usize>(&mut self, ring: &mut Ring<N>) -> bool {
+        self.driver.acknowledge();
         let before = ring.len();
         for _ in 0..FIFO_BYTES {
-            match self.driver.read_word() {
-                Ok(Some(byte)) => {
+            match self.driver.read() {
+                Some(Some(byte)) => {
                     ring.put(&[byte]);
                 }
-                Ok(None) => break,
-                Err(_) => {} // a broken character is consumed and dropped
+                None => break,
+                Some(None) => {} // a broken character is consumed and dropped
             }
         }
         ring.len() > before
+    }
+}
+
+/// Waits for a bounded time.
+pub(super) fn wait_while(is_so: impl Fn() -> bool) {
+    let mut patience = PATIENCE;
+    while is_so() && patience > 0 {
+        patience -= 1;
+        arch::relax();
     }
 }

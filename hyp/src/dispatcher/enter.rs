@@ -88,8 +88,8 @@ pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     let other = deadline.min(work);
     if slice < other {
         cx.cpu.arm_slice(slice);
-    } else {
-        cx.cpu.arm(other);
+    } else if other != cx.cpu.armed {
+        cx.cpu.arm_for(turn, other, slice, now);
     }
 }
 

@@ -1,12 +1,13 @@
 //! Leave: who has the core next, and what becomes of the vCPU that had it.
 
-use super::{reaper, reserve, service, timers};
+use super::{deadlines, reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
+use crate::timer::Due;
 use crate::vcpu::{Context, Extras};
 use crate::vm::Vm;
 
@@ -28,6 +29,18 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     if cx.cpu.resident.take().is_some() {
         save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     }
+}
+
+/// Returns whether the vCPU of `cx` goes on at once behind a call that is long already: what others and time ask for meanwhile comes by
+/// interrupts as it is entered, each in a turn of its own.
+#[cold]
+#[inline(never)]
+pub fn goes_on(cx: &mut Cx<'_>) -> bool {
+    let goes_on = cx.cpu.turn.is_some_and(|turn| turn.vcpu == cx.me) && !cx.vm.is_ending();
+    if goes_on && cx.cpu.reaping != 0 {
+        cx.machine.nudge(1 << cx.cpu.index.index()); // nobody else tells of these steps in time
+    }
+    goes_on
 }
 
 /// Says that the vCPU of `cx`, which loses the core to another at `now`, runs no more, if it did.
@@ -52,12 +65,35 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 /// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
 #[inline(always)]
 pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
-    reaper::step(machine, cpu, stay); // first: what became due meanwhile waits for one step, not for two
-    service::requests(machine, cpu, stay);
-    service::deadlines(machine, cpu, stay);
+    if cpu.reaping == 0 || !reaps(machine, cpu, stay) {
+        service::requests(machine, cpu, stay);
+        deadlines::serve(machine, cpu, stay);
+    }
     let now = timer::now();
     scheduler::pick(&mut cpu.queue, &mut cpu.turn, now, machine.slice_ticks);
     now
+}
+
+/// Does a step of giving an ended VM back, unless it is the turn of what others and time ask for: with both at once interrupts would be
+/// masked for too long. Returns whether it did. It makes nobody wait who has reserved time, and none goes on whose VM ends.
+#[cold]
+#[inline(never)]
+fn reaps(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
+    let now = timer::now();
+    let (first, place) = cpu.reserved.earliest();
+    let is_reserved = cpu.queue.has_reserved() || first <= now && place != Due::Beat.place();
+    let is_asked = machine.mail_of(cpu).is_full() || cpu.deadlines.earliest().0 <= now;
+    let ends = |turn: scheduler::Turn| service::find(machine, stay, turn.vcpu).is_none_or(|(vm, _)| vm.is_ending());
+    let is_others_turn = cpu.has_reaped && is_asked;
+    cpu.has_reaped = !(is_others_turn || is_reserved || cpu.turn.is_some_and(ends));
+    if !cpu.has_reaped {
+        return false;
+    }
+    reaper::step(machine, cpu, stay);
+    if machine.mail_of(cpu).is_full() {
+        machine.nudge(1 << cpu.index.index()); // its interrupt may have been taken already
+    }
+    true
 }
 
 /// Saves what is on this core of the registers of `who`, a vCPU of `vm`; FP traps afterwards.

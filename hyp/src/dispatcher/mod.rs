@@ -3,8 +3,8 @@
 //!
 //! Calls everything below; nothing calls it but boot. Holds no policy of its own.
 
-pub mod backlog;
 pub mod beat;
+pub mod deadlines;
 pub mod enter;
 pub mod exit;
 pub mod irq;
@@ -138,10 +138,13 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     cx.cpu.resident = cx.resident(); // those who got the core meanwhile did not say it
     W::left(&mut cx, &frame, &exit);
     let trap = exit::decode(&exit, &frame);
+    let is_long = trap == Trap::Call;
     let next = answer(&mut cx, &mut frame, trap);
     W::decided(&mut cx, &next);
     next::apply(&mut cx, &mut frame, next);
-    leave::settle(&mut cx, &mut frame);
+    if !is_long || !leave::goes_on(&mut cx) {
+        leave::settle(&mut cx, &mut frame);
+    }
     W::settled(&mut cx);
     frame.end(cx.context);
     false

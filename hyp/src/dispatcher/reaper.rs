@@ -14,6 +14,7 @@ use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
 use crate::console::say;
 use crate::gic::{IntId, Owner};
+use crate::interpreter::report;
 use crate::lock::{Held, lock_pair};
 use crate::machine::{Cpu, Machine, Pool};
 use crate::scheduler::VcpuRef;
@@ -26,16 +27,8 @@ use crate::vm::stop::Step;
 use crate::vm::{Ending, Vm, stop};
 
 /// Does one step for one VM that this core gives back.
-#[inline]
-pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    if cpu.reaping == 0 {
-        return;
-    }
-    work(machine, cpu, stay);
-}
-
 #[cold]
-fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if let Some(retired) = cpu.retired.take() {
         return reclaim(machine, cpu, retired);
     }
@@ -52,7 +45,7 @@ fn work(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         return;
     };
     let mut none = Held::mint();
-    if take_interrupt(machine, vm, &mut none) {
+    if report::go_on(vm, &mut none) || take_interrupt(machine, vm, &mut none) {
         return;
     }
     let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));

@@ -15,11 +15,6 @@ use crate::timer::{Due, NEVER};
 use crate::vcpu::{Extras, Public, Vcpu};
 use crate::vm::Vm;
 
-/// Returns where the deadline of a reservation stands.
-fn due(place: u8) -> usize {
-    Due::Reservation(place).place()
-}
-
 /// Charges from now on the vCPU of `cx`, which is about to go on, to its reservation or to what is lent to it.
 #[cold]
 #[inline(never)]
@@ -27,7 +22,8 @@ pub fn begin(cx: &mut Cx<'_>) {
     let lent = cx.cpu.reserved.lent_to(cx.me);
     if let Some(place) = lent.or(cx.vcpu.public.reservation()) {
         let end = cx.cpu.reserved.begin(place, cx.me, timer::now());
-        cx.cpu.deadlines.set(due(place), end);
+        cx.cpu.expect(Due::Reservation(place), end);
+        cx.cpu.forget_armed(); // it may be armed for what is due for others
     }
 }
 
@@ -35,7 +31,7 @@ pub fn begin(cx: &mut Cx<'_>) {
 fn charge(cpu: &mut Cpu, now: u64) {
     let Some((place, Some(next))) = cpu.reserved.charge(&mut cpu.queue, now) else { return };
     cpu.reserved.end();
-    cpu.deadlines.set(due(place), next);
+    cpu.expect(Due::Reservation(place), next);
     if let Some(turn) = &mut cpu.turn {
         if !cpu.queue.contains(turn.vcpu) {
             cpu.turn = None;
@@ -48,7 +44,7 @@ fn charge(cpu: &mut Cpu, now: u64) {
 /// Charges nobody any more.
 fn end(cpu: &mut Cpu) {
     if let Some(place) = cpu.reserved.end() {
-        cpu.deadlines.set(due(place), NEVER);
+        cpu.expect(Due::Reservation(place), NEVER);
     }
 }
 
@@ -118,7 +114,7 @@ fn settle_loan(cx: &mut Cx<'_>, now: u64) {
     let Some((own, until)) = held.and_then(|own| Some((own, cx.cpu.reserved.holds_again(own, who, now)?))) else {
         return;
     };
-    cx.cpu.deadlines.set(due(own), until);
+    cx.cpu.expect(Due::Reservation(own), until);
     cx.cpu.queue.remove(who);
     if cx.cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cx.cpu.turn = None;
@@ -140,7 +136,7 @@ fn set_charged(vcpu: &Vcpu, is_charged: bool) {
 pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -> bool {
     let held = public.reservation().and_then(|place| Some((place, cpu.reserved.holds(place, who, now)?)));
     if let Some((place, until)) = held {
-        cpu.deadlines.set(due(place), until);
+        cpu.expect(Due::Reservation(place), until);
         vm.note_ready(who.vcpu(), public, now, false);
     }
     held.is_none()
@@ -149,7 +145,7 @@ pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -
 /// Looks at the reservation whose deadline has come: those that wait for its budget are queued.
 pub fn renew(cpu: &mut Cpu, place: u8, now: u64) {
     let next = cpu.reserved.renew(place, &mut cpu.queue, now).unwrap_or(NEVER);
-    cpu.deadlines.set(due(place), next);
+    cpu.expect(Due::Reservation(place), next);
 }
 
 /// Takes a vCPU that is stopped out of what it ran by.
@@ -190,7 +186,7 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     leave::save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
-        cx.cpu.deadlines.set(due.place(), NEVER); // they go along
+        cx.cpu.expect(due, NEVER); // they go along
     }
     service::leave_core(cx.machine, cx.cpu, cx.vm);
     cx.cpu.departing = Some((cx.me, core)); // its registers are still leased here
@@ -214,7 +210,7 @@ pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
     let Some((frame, mut context)) = vcpu.owned.lease() else { unreachable!("a vCPU moves when no core has it") };
     context.space.selector = cpu.trusted(context.space.selector);
     if context.local.is_parked {
-        cpu.deadlines.set(Due::Local(who.number()).place(), vm.moment_of(context.local.deadline));
+        cpu.expect(Due::Local(who.number()), vm.moment_of(context.local.deadline));
     }
     frame.end(context);
     follow_vcpu(machine, vm, who.vcpu());

@@ -6,7 +6,7 @@ use strato_abi::Handle;
 use strato_abi::plan::{VM_FP, VM_NATIVE};
 use strato_abi::vcpu::RunState;
 
-use super::{backlog, beat, irq, reaper, reserve, timers};
+use super::{irq, reserve};
 use crate::arch::epoch::Stay;
 use crate::arch::{entry, guest, native, stage2, timer};
 use crate::console::say;
@@ -18,12 +18,11 @@ use crate::timer::{Due, NEVER};
 use crate::vcpu::{Extras, Vcpu, orders, reset};
 use crate::vm::{Ending, Vm};
 
-/// Letters read in one turn; the core interrupts itself when there are more.
-const LETTERS_PER_TURN: usize = 8;
-/// Deadlines served in one turn; the timer is due again at once when there are more.
-const DEADLINES_PER_TURN: usize = 16;
-/// Of these, so many are served as they come, before those of the [backlog] that may not wait.
-const DEADLINES_IN_ORDER: usize = 4;
+/// Letters and deadlines served in one turn. The core interrupts itself when there are more.
+pub const UNITS_PER_TURN: u32 = 16;
+/// As what a line on the console counts beside these.
+pub const UNITS_OF_LINE: u32 = 14;
+const LETTERS_PER_TURN: u32 = 8;
 
 /// Returns the VM and the vCPU that `vcpu` names.
 #[inline]
@@ -74,7 +73,9 @@ fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if mail.forget() {
         irq::deliver(machine, cpu, stay);
     }
-    for _ in 0..LETTERS_PER_TURN {
+    cpu.units = UNITS_PER_TURN;
+    while cpu.units > UNITS_PER_TURN.saturating_sub(LETTERS_PER_TURN) {
+        cpu.units = cpu.units.saturating_sub(1);
         let Some(number) = mail.next() else { return };
         if let Some(who) = VcpuRef::from_number(number)
             && let Some((vm, vcpu)) = find(machine, stay, who)
@@ -126,7 +127,10 @@ fn obey(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef, re
 /// Queues a vCPU that has become ready, and gives it the core if that is free.
 #[inline(never)]
 pub fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
-    cpu.deadlines.set(Due::Wait(who.number()).place(), vcpu.public.watchdog.load(Ordering::Relaxed));
+    let watchdog = vcpu.public.watchdog.load(Ordering::Relaxed);
+    if cpu.deadlines.earliest().0.min(watchdog) != NEVER {
+        cpu.expect(Due::Wait(who.number()), watchdog);
+    }
     let (now, level) = (timer::now(), vcpu.public.level.load(Ordering::Relaxed));
     if level >= RESERVED && !reserve::admits(cpu, vm, &vcpu.public, who, now) {
         return;
@@ -168,8 +172,8 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
         return; // it is stopped already
     }
     cpu.queue.remove(who);
-    cpu.deadlines.set(Due::Wait(who.number()).place(), NEVER);
-    cpu.deadlines.set(Due::Local(who.number()).place(), NEVER); // its timers are found to be old when they come
+    cpu.expect(Due::Wait(who.number()), NEVER);
+    cpu.expect(Due::Local(who.number()), NEVER); // its timers are found to be old when they come
     reserve::forget(cpu, &vcpu.public, who);
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;
@@ -186,6 +190,7 @@ pub fn let_go(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
         let mut none = Held::mint();
         let (mut line, _held) = vm.line.lock(&mut none);
+        cpu.units = cpu.units.saturating_sub(UNITS_OF_LINE);
         if !machine.console.guest_flush(&vm.label, &mut line, false) {
             log::warn!("vm {}: its unfinished last line was lost, the console is full", vm.label);
         }
@@ -229,62 +234,5 @@ pub fn end_vm(machine: &Machine, vm: &Vm, ending: Ending) {
         if let (Some(vcpu), Some(who)) = (vm.vcpu(number), VcpuRef::new(vm.place, number)) {
             machine.send_mail(vcpu.public.orders.ask(orders::STOP), who);
         }
-    }
-}
-
-/// Makes those ready whose deadline has come, a bounded number of them.
-#[inline]
-pub fn deadlines(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    if cpu.deadlines.earliest().0 != NEVER {
-        wake_due(machine, cpu, stay);
-    }
-}
-
-/// Stops the VM of a vCPU whose watchdog has run out.
-#[cold]
-#[inline(never)]
-fn bark(machine: &Machine, vm: &Vm, who: VcpuRef) {
-    say(Level::Error, format_args!("vm {}: vcpu {}: its watchdog ran out: stopped", vm.label, who.vcpu()));
-    end_vm(machine, vm, Ending::Stopped);
-}
-
-#[inline(never)]
-fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    let now = timer::now();
-    for served in 0..DEADLINES_PER_TURN {
-        let (deadline, place) = cpu.deadlines.earliest();
-        if deadline > now {
-            return;
-        }
-        serve_due(machine, cpu, stay, place, now);
-        if served == DEADLINES_IN_ORDER {
-            backlog::serve_reserved(machine, cpu, stay, now);
-        }
-    }
-}
-
-/// Serves the deadline in `place`, which has come.
-pub(super) fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, now: u64) {
-    match Due::at(place) {
-        Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
-        Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
-        Due::Reservation(place) => reserve::renew(cpu, place, now),
-        Due::Beat => beat::beat(machine, cpu, now),
-        Due::Limit => reaper::give_up(machine),
-        Due::Wait(number) => {
-            cpu.deadlines.set(place, NEVER);
-            wake(machine, cpu, stay, number, now);
-        }
-    }
-}
-
-/// Serves the deadline of vCPU `number`, which has come: of its wait, or of its watchdog.
-fn wake(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16, now: u64) {
-    let Some(who) = VcpuRef::from_number(number) else { return };
-    let Some((vm, vcpu)) = find(machine, stay, who) else { return };
-    if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
-        bark(machine, vm, who);
-    } else if vcpu.public.wake() {
-        make_ready(machine, cpu, vm, vcpu, who);
     }
 }

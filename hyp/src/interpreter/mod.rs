@@ -7,7 +7,7 @@ pub mod abort;
 mod filter;
 pub mod inject;
 mod psci;
-mod report;
+pub mod report;
 mod smccc;
 pub mod sysreg;
 
@@ -149,9 +149,6 @@ pub fn refused(frame: &mut Frame, cx: &mut Cx<'_>, abort: &mut Abort) -> Next {
         None => abort.text(),
     };
     report::abort(cx, frame, abort, what);
-    if cx.vm.flags & VM_FAULT_HANDLER != 0 && abort.refusal != Refusal::External {
-        report::first_of_two(cx);
-    }
     Next::Stop
 }
 

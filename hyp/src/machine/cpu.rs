@@ -23,7 +23,7 @@ pub struct Cpu {
     pub queue: PageBox<RunQueue>,
     /// Time that is reserved for some of them.
     pub reserved: PageBox<Reservations>,
-    /// What is due here.
+    /// What is due here. What concerns those with reserved time stands there, and here the earliest of it.
     pub deadlines: PageBox<Deadlines>,
     /// Who has the core.
     pub turn: Option<Turn>,
@@ -53,6 +53,13 @@ pub struct Cpu {
     pub results: Results,
     /// The VM that nobody can use any more, and that is given back.
     pub remains: Option<Remains>,
+    /// Until when no deadlines are served but those of reserved time, in ticks, while a guest has the core: as long again as the last ones
+    /// took, so that no number of timers keeps all guests from running.
+    pub rests_until: u64,
+    /// What may still be done in this turn of what others and time ask for, in letters and deadlines.
+    pub units: u32,
+    /// Whether the last turn did a step of giving a VM back.
+    pub has_reaped: bool,
 }
 
 impl Cpu {
@@ -64,10 +71,51 @@ impl Cpu {
         self.index.index() as u8
     }
 
+    /// Sets a deadline in ticks, or [`NEVER`]. The timer is armed before a guest is entered.
+    #[inline]
+    pub fn expect(&mut self, due: Due, moment: u64) {
+        if self.reserved.keeps(due) {
+            self.expect_first(due, moment);
+        } else {
+            self.deadlines.set(due.place(), moment);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expect_first(&mut self, due: Due, moment: u64) {
+        let first = self.reserved.set_due(due, moment);
+        self.deadlines.set(Due::Shares.place(), first);
+    }
+
+    /// Returns whether a deadline is set.
+    #[must_use]
+    pub fn expects(&self, due: Due) -> bool {
+        if self.reserved.keeps(due) { self.reserved.is_set(due) } else { self.deadlines.is_set(due.place()) }
+    }
+
+    /// Arms the core's timer for the turn that goes on at `now`: for `slice`, its end, and for `first`, the first deadline, in ticks. Who
+    /// runs in reserved time is not interrupted for what is due for others, who would have to wait all the same; and these rest.
+    #[inline(never)]
+    pub fn arm_for(&mut self, turn: &Turn, first: u64, slice: u64, now: u64) {
+        let (reserved, _) = self.reserved.earliest();
+        let first = match first {
+            _ if turn.is_reserved() => reserved,
+            first if first <= now => reserved.min(first.max(self.rests_until)),
+            first => first,
+        };
+        self.arm(first.min(slice));
+    }
+
+    /// Has the timer armed anew, whatever it is armed for.
+    pub const fn forget_armed(&mut self) {
+        self.armed = NEVER - 1;
+    }
+
     /// Sets a deadline in ticks. The timer is armed for it when it is the first, so that the guest need not be left.
     #[inline]
     pub fn set_due(&mut self, due: Due, moment: u64) {
-        self.deadlines.set(due.place(), moment);
+        self.expect(due, moment);
         if moment < self.armed {
             self.arm(moment);
         }

@@ -88,6 +88,13 @@ impl Turn {
         self.priority & LENT != 0
     }
 
+    /// Returns whether the vCPU runs in reserved time: its own, or what another one has lent it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_reserved(&self) -> bool {
+        self.priority & RESERVED as u32 != 0
+    }
+
     fn own_priority(&self) -> u8 {
         let shift = if self.priority & LENT == 0 { 0 } else { OWN_SHIFT };
         u8::try_from(self.priority >> shift & 63).unwrap_or(0)

@@ -58,6 +58,13 @@ impl RunQueue {
         if self.occupied == 0 { None } else { Some((63 - self.occupied.leading_zeros()) as u8) }
     }
 
+    /// Returns whether somebody is ready who has time of its own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_reserved(&self) -> bool {
+        self.occupied >> RESERVED != 0
+    }
+
     /// Returns who is ready beside somebody of level `priority` (at most 63) who is: 1 at most equals, more than that somebody higher.
     #[inline]
     #[must_use]

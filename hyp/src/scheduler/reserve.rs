@@ -8,6 +8,7 @@ use strato_abi::vcpu::SCHED_PER_CORE;
 use zerocopy::FromZeros;
 
 use super::{RunQueue, VcpuRef};
+use crate::timer::{Deadlines, Due};
 
 /// Reservations of a core.
 pub const PLACES: usize = SCHED_PER_CORE;
@@ -80,6 +81,10 @@ pub struct Reservations {
     // Who runs on the budget of another, plus one, and what that is charged to.
     borrower: u16,
     lender: u16,
+    // Places of the VMs that have a reservation, one bit each.
+    vms: u64,
+    // What is due for these, and of the reservations.
+    due: Deadlines,
 }
 
 impl Reservations {
@@ -92,6 +97,7 @@ impl Reservations {
         let place = self.places.get_mut(usize::from(number))?;
         *place = Reservation { vm, budget, period, ..Reservation::default() };
         self.count = number.wrapping_add(1);
+        self.vms |= 1 << (vm & 63);
         u8::try_from(number).ok()
     }
 
@@ -123,16 +129,31 @@ impl Reservations {
         }
     }
 
-    /// Returns how many reservations there are.
+    /// Returns whether `due` stands among the deadlines that are kept here: of the reservations, and of the VMs that have one. All of
+    /// such a VM's, since a port of a timer may be bound to any of its vCPUs.
+    #[inline(always)]
     #[must_use]
-    pub fn count(&self) -> u8 {
-        u8::try_from(self.count).unwrap_or(0)
+    pub const fn keeps(&self, due: Due) -> bool {
+        due.is_of(self.vms)
     }
 
-    /// Returns the place of the VM whose vCPUs run by the reservation, and which of them do.
+    /// Sets such a deadline in ticks, or [`NEVER`](crate::timer::NEVER). Returns the earliest of them all then.
+    pub fn set_due(&mut self, due: Due, moment: u64) -> u64 {
+        self.due.set(due.place(), moment);
+        self.due.earliest().0
+    }
+
+    /// Returns whether such a deadline is set.
     #[must_use]
-    pub fn members(&self, place: u8) -> (u8, u8) {
-        self.places.get(usize::from(place)).map_or((0, 0), |at| (at.vm, at.members))
+    pub fn is_set(&self, due: Due) -> bool {
+        self.due.is_set(due.place())
+    }
+
+    /// Returns the earliest of these deadlines and its place; [`NEVER`](crate::timer::NEVER) when nothing is due.
+    #[inline]
+    #[must_use]
+    pub fn earliest(&self) -> (u64, usize) {
+        self.due.earliest()
     }
 
     /// Lets `vcpu` run by it no more.

@@ -38,12 +38,6 @@ impl Deadlines {
         self.slot_of(place) != 0
     }
 
-    /// Returns the deadline of `place`, or [`NEVER`].
-    #[must_use]
-    pub fn of(&self, place: usize) -> u64 {
-        !self.urgency(self.slot_of(place).into())
-    }
-
     /// Returns the earliest deadline and its place; [`NEVER`] when nothing is due.
     #[inline]
     #[must_use]

@@ -16,9 +16,10 @@ const TIMERS_AT: u16 = LOCALS_AT + VCPUS;
 const RESERVATIONS_AT: u16 = TIMERS_AT + VMS * TIMERS;
 const BEAT_AT: u16 = RESERVATIONS_AT + RESERVATIONS;
 const LIMIT_AT: u16 = BEAT_AT + 1;
-/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core, of its beat, and of the
-/// whole system.
-pub(super) const PLACES: usize = LIMIT_AT as usize + 1;
+const SHARES_AT: u16 = LIMIT_AT + 1;
+/// Places for deadlines: of every wait, every local timer, every timer of every VM and every reservation of a core, of its beat, of the
+/// whole system, and one more.
+pub(super) const PLACES: usize = SHARES_AT as usize + 1;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Due {
     Beat,
     /// The end of the time in which a system of a series has to end.
     Limit,
+    /// The earliest of the deadlines that stand by themselves, since they concern who has a share of the core's time.
+    Shares,
 }
 
 impl Due {
@@ -54,7 +57,21 @@ impl Due {
             Self::Reservation(place) => (RESERVATIONS_AT + place as u16 % RESERVATIONS) as usize,
             Self::Beat => BEAT_AT as usize,
             Self::Limit => LIMIT_AT as usize,
+            Self::Shares => SHARES_AT as usize,
         }
+    }
+
+    /// Returns whether this is about one of the VMs of `vms`, a bit for each place, or about what no VM may put off: a reservation, the beat, or the end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(self, vms: u64) -> bool {
+        let vm = match self {
+            Self::Wait(vcpu) | Self::Local(vcpu) => vcpu / 8,
+            Self::Timer { vm, .. } => vm as u16,
+            Self::Reservation(_) | Self::Beat | Self::Limit => return true,
+            Self::Shares => return false,
+        };
+        vms >> (vm & 63) & 1 != 0
     }
 
     /// Returns what the deadline at `place`, below `PLACES`, is for.
@@ -70,6 +87,8 @@ impl Due {
             Self::Wait(place)
         } else if place < TIMERS_AT {
             Self::Local(place - LOCALS_AT)
+        } else if place >= SHARES_AT {
+            Self::Shares
         } else if place >= LIMIT_AT {
             Self::Limit
         } else if place >= BEAT_AT {
@@ -110,8 +129,23 @@ mod tests {
         assert_eq!(Due::at(511), Due::Wait(511));
         assert_eq!(Due::at(512), Due::Local(0));
         assert_eq!(Due::at(3071), Due::Timer { vm: 63, slot: 31 });
-        assert_eq!(Due::at(PLACES - 3), Due::Reservation(31));
-        assert_eq!(Due::at(PLACES - 2), Due::Beat);
-        assert_eq!(Due::at(PLACES - 1), Due::Limit);
+        assert_eq!(Due::at(PLACES - 4), Due::Reservation(31));
+        assert_eq!(Due::at(PLACES - 3), Due::Beat);
+        assert_eq!(Due::at(PLACES - 2), Due::Limit);
+        assert_eq!(Due::at(PLACES - 1), Due::Shares);
+    }
+
+    #[test]
+    fn a_deadline_is_of_the_vm_whose_wait_or_timer_it_is() {
+        for place in 0..PLACES {
+            for vm in [0, 1, 62, 63] {
+                let expected = match Due::at(place) {
+                    Due::Wait(vcpu) | Due::Local(vcpu) => vcpu / 8 == vm,
+                    Due::Timer { vm: of, .. } => u16::from(of) == vm,
+                    due @ (Due::Reservation(_) | Due::Beat | Due::Limit | Due::Shares) => due != Due::Shares,
+                };
+                assert_eq!(Due::at(place).is_of(1 << vm), expected);
+            }
+        }
     }
 }

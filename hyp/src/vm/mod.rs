@@ -10,6 +10,7 @@ mod entry;
 pub mod handles;
 mod index_set;
 pub mod info;
+mod line;
 pub mod making;
 mod manner;
 mod parts;
@@ -32,10 +33,10 @@ use strato_abi::vcpu::RunState;
 use strato_abi::{Call, Group, Ipa};
 
 use crate::allocator::{Account, Allocator};
+use crate::arch;
 use crate::arch::page_box::PageSlice;
 use crate::arch::page_row::PageRow;
 use crate::arch::shared::SharedPages;
-use crate::arch::{self, guest};
 use crate::console::LineBuffer;
 use crate::events::{EventArea, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
@@ -163,6 +164,23 @@ pub struct Inner {
     pub work: Option<work::Work>,
     /// Pages of its own that it left to others when it ended.
     pub left: u64,
+    /// What is still to be said of the fault that ended it.
+    pub last_words: LastWords,
+}
+
+/// What is still to be said of the fault that ended a VM.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastWords {
+    /// Syndrome, PC and address of the exception in whose vector it happened.
+    pub vectors: Option<[u64; 3]>,
+    /// The address space, and the guest-physical address from which the region beside that of the fault is looked for.
+    pub fault: Option<(u8, u64)>,
+    /// The guest-physical address of the fault.
+    pub at: u64,
+    /// The region below has been named.
+    pub is_above: bool,
+    /// Steps that are left to look for both.
+    pub steps: u8,
 }
 
 impl Inner {
@@ -254,35 +272,5 @@ impl Vm {
         self.area.kick(number, &vcpu.public.sink);
         fence(Ordering::SeqCst); // as in `post`
         matches!(vcpu.public.state_behind_fence(), RunState::Blocked | RunState::Running)
-    }
-
-    /// Sets the virtual interrupt of `vcpu`, which is resident on this core, to what its line says.
-    #[inline]
-    pub fn refresh_line(&self, vcpu: &Vcpu) {
-        let public = &vcpu.public;
-        if public.has_upcalls.load(Ordering::Relaxed) {
-            guest::set_line(public.sink.line().load(Ordering::Acquire));
-        } else {
-            guest::clear_line();
-        }
-    }
-
-    /// Sets the virtual interrupt of `vcpu`, which this core goes over to with none, to what its line says.
-    #[inline(always)]
-    pub fn raise_line(&self, vcpu: &Vcpu) {
-        debug_assert!(!guest::is_line_up(), "whoever gives the core up takes its own away");
-        let public = &vcpu.public;
-        if public.has_upcalls.load(Ordering::Relaxed) {
-            guest::set_line(public.sink.line().load(Ordering::Acquire));
-        }
-    }
-
-    /// Takes the virtual interrupt of `vcpu`, resident on this core, away after its selector was taken; an event that came
-    /// since raises it again.
-    #[inline]
-    pub fn lower_line(&self, vcpu: &Vcpu) {
-        if vcpu.public.has_upcalls.load(Ordering::Relaxed) {
-            self.refresh_line(vcpu);
-        }
     }
 }

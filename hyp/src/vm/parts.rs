@@ -8,7 +8,7 @@ use super::making::Making;
 use super::restart::Rule;
 use super::spaces::Spaces;
 use super::stop::Stage;
-use super::{Inner, Manner, Speculation, Vm};
+use super::{Inner, LastWords, Manner, Speculation, Vm};
 use crate::allocator::Account;
 use crate::arch::page_box::{PageBox, PageSlice};
 use crate::arch::page_row::PageRow;
@@ -53,6 +53,7 @@ impl Making {
                 stage: Stage::Ports(0),
                 work: None,
                 left: 0,
+                last_words: LastWords::default(),
             }),
             line: Lock::new(LineBuffer::new()),
             calls: record.calls,

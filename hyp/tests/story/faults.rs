@@ -1,21 +1,18 @@
 //! Faults: what stage 2 refuses reaches the guest's handler exactly, or ends the VM with a report; what traps is answered.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use strato_abi::Call;
-use strato_abi::plan::{VM_FAULT_HANDLER, VM_FP};
-use strato_hyp::arch::el1::{El1, FpState};
+use strato_abi::plan::VM_FAULT_HANDLER;
+use strato_hyp::arch::el1::El1;
 use strato_hyp::arch::frame::{Frame, RawExit};
 use strato_hyp::arch::{Deed, guest};
 
-use crate::plan::{CODE, DATA, Guest, SLICE, System};
+use crate::plan::{CODE, DATA, Guest, System};
 use crate::stage::{INTERRUPT, Story};
 use crate::talk::{A, B};
 
 const HOLE: u64 = 0x6000_0123;
 const VECTORS: u64 = CODE + 0x800;
-const PC: u64 = CODE + 0x20;
+pub(crate) const PC: u64 = CODE + 0x20;
 const NOT_MAPPED: u64 = 0x07;
 const PERMISSION: u64 = 0x0f;
 const WRITE: u64 = 1 << 6;
@@ -27,7 +24,7 @@ fn abort(class: u64, iss: u64, address: u64) -> RawExit {
     RawExit { vector: 0, esr: class << 26 | 1 << 25 | valid | iss, far: address, hpfar: address >> 12 << 4 }
 }
 
-fn exception(class: u64, iss: u64) -> RawExit {
+pub(crate) fn exception(class: u64, iss: u64) -> RawExit {
     RawExit { esr: class << 26 | 1 << 25 | iss, ..RawExit::default() }
 }
 
@@ -170,6 +167,26 @@ fn a_vector_that_faults_on_its_own_stack_stops_the_vm() {
 }
 
 #[test]
+fn a_report_is_said_a_line_in_a_turn() {
+    let mut s = pair(VM_FAULT_HANDLER);
+    s.step(A, |frame: &mut Frame| {
+        guest::change(|el1| *el1 = El1 { vbar: VECTORS, ..El1::RESET });
+        frame.pc = VECTORS + 0x204;
+        Deed::Exit(abort(0x24, NOT_MAPPED | WRITE, HOLE))
+    });
+    let mut lines = 0;
+    for _ in 0..400 {
+        let before = s.log().len();
+        s.turns(1);
+        let said = s.log()[before..].iter().filter(|line| line.starts_with("vm a: ")).count();
+        assert!(said <= 1, "{:?}", &s.log()[before..]);
+        lines += said;
+    }
+    assert_eq!(lines, 5, "the access, the exception before it, both neighbors, and the end: {:?}", s.log());
+    s.close();
+}
+
+#[test]
 fn a_report_of_one_fault_names_no_exception_before_it() {
     let mut s = pair(0);
     assert!(s.trap(A, PC, abort(0x24, NOT_MAPPED, HOLE)).is_none());
@@ -250,43 +267,5 @@ fn a_trapped_register_that_is_defined_answers_and_the_guest_goes_on_behind_it() 
     }
     let frame = read(&mut s, [3, 0, 0, 4, 0], 31);
     assert_eq!((frame.x, frame.pc), ([0x55; 31], PC + 4), "a read into the zero register is lost");
-    s.close();
-}
-
-/// Lets `who` use its FP registers, trapping as often as it must. Returns whether it trapped.
-fn use_fp(s: &mut Story, who: (u8, u8), with: fn(&mut FpState)) -> bool {
-    for round in 0..9 {
-        let is_done = Rc::new(Cell::new(false));
-        let done = Rc::clone(&is_done);
-        let step = move |frame: &mut Frame| {
-            frame.pc = PC;
-            if guest::fp_traps() {
-                return Deed::Exit(exception(0x07, 0));
-            }
-            guest::change_fp(with);
-            done.set(true);
-            Deed::Exit(INTERRUPT)
-        };
-        let frame = s.deed(who, step).expect("the guest goes on");
-        assert_eq!(frame.pc, PC, "the instruction is tried again");
-        if is_done.get() {
-            return round > 0;
-        }
-    }
-    panic!("FP never works");
-}
-
-#[test]
-fn fp_registers_are_loaded_at_the_first_use_and_kept_apart() {
-    let with = |label| Guest { flags: VM_FP, ..Guest::new(label) };
-    let mut s = Story::new(&System::pair(with("a"), with("b")));
-    s.pace = SLICE / 4;
-    assert!(use_fp(&mut s, A, |fp| fp.v[5] = [11; 2]));
-    assert!(use_fp(&mut s, B, |fp| {
-        assert_eq!(fp.v[5], [0; 2], "a new vCPU sees zeros");
-        fp.v[5] = [22; 2];
-    }));
-    assert!(use_fp(&mut s, A, |fp| assert_eq!(fp.v[5], [11; 2])));
-    assert!(use_fp(&mut s, B, |fp| assert_eq!(fp.v[5], [22; 2])));
     s.close();
 }

@@ -20,6 +20,7 @@ mod device_calls;
 mod event_calls;
 mod faults;
 mod filters;
+mod fp;
 mod handle_calls;
 mod irq_calls;
 mod kinds;

@@ -2,6 +2,8 @@
 
 use strato_abi::Call;
 use strato_abi::vcpu::RunState;
+use strato_hyp::arch::gic_cpu;
+use strato_hyp::machine::SGI_MAIL;
 use strato_hyp::scheduler::VcpuRef;
 use strato_hyp::vcpu::orders;
 
@@ -24,6 +26,25 @@ fn an_event_for_a_vcpu_that_sleeps_on_another_core_lies_in_the_box_there_while_t
     s.turn_on(1);
     assert_ne!(s.answer(B, Call::VcpuWait).unwrap()[1], 0);
     assert!(!s.machine.mail[1].is_full());
+    s.close();
+}
+
+/// The letter is put behind the core's last look at its box: all that is left of it as the core sleeps is its interrupt.
+#[test]
+fn an_interrupt_that_comes_before_a_core_sleeps_is_pending_as_it_does() {
+    let on_second = Guest { cores: [1; 8], ..Guest::new("b") };
+    let mut s = Story::on(&System::pair(Guest::new("a"), on_second), 2);
+    s.turns(1);
+    s.begin(B, Call::VcpuWait, &[u64::MAX]);
+    s.turns(2);
+    gic_cpu::pend(SGI_MAIL.into());
+    assert!(s.turn_on(1), "nobody is ready there");
+    assert_eq!(gic_cpu::highest_pending(), u32::from(SGI_MAIL), "it wakes the core");
+    s.vm(1, |vm| vm.vcpu(0).unwrap().public.orders.ask(orders::WAKE));
+    s.machine.mail[1].put(VcpuRef::new(1, 0).unwrap());
+    s.take_interrupts(1);
+    assert!(!s.turn_on(1), "and finds the letter");
+    assert_eq!(s.answer(B, Call::VcpuWait).unwrap()[1], 0);
     s.close();
 }
 

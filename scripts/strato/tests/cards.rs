@@ -38,11 +38,11 @@ fn patch(name: &'static str, at: usize, bytes: &'static [u8]) -> Change {
 }
 
 fn add(lines: &str) -> Change {
-    put(CONFIG, settings::text() + lines)
+    put(CONFIG, settings::text(false) + lines)
 }
 
 fn without(key: &str) -> Change {
-    let text = settings::text();
+    let text = settings::text(false);
     put(CONFIG, text.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n"))
 }
 
@@ -70,6 +70,8 @@ fn folders() -> Vec<(&'static str, Change)> {
         ("tree_cut_short", cut(TREE, 3000)),
         ("tree_of_another_board", put(TREE, tree("raspberrypi,3-model-b"))),
         ("config_missing", lose(CONFIG)),
+        // The flag of the mini UART in the header of the packed system.
+        ("config_without_core_clock", patch(KERNEL, 0x3000 + 52, &[16])),
         ("config_utf16", put(CONFIG, b"\xff\xfea\0r\0m\0".to_vec())),
         ("config_32_bit", add("arm_64bit=0\n")),
         ("config_32_bit_for_this_model", add("[pi3]\nkernel_old=1\n[pi4]\narm_64bit=0\n[pi3]\narm_64bit=1\n")),

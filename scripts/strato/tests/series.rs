@@ -1,4 +1,4 @@
-//! A series of systems on `raspi4b`, from its first boot to the printed report: every way in which a system can end. It needs QEMU and the
+//! A series of systems on `raspi4b`, and on `virt` with its own way to be reset, from its first boot to the printed report: every way in which a system can end. It needs QEMU and the
 //! bare-metal targets, so that it is built with the feature `qemu` alone.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -75,23 +75,34 @@ fn every_end_of_a_system_is_in_the_report_and_the_next_has_its_turn() {
     let image =
         selftest::image(&mut project, &paths, &last, (4, |_| 0), |hypervisor| hypervisor.overwrite(&elf, REPORT, BRK))
             .unwrap();
+    for (board, gic, says) in [
+        (Board::Rpi4, 2, "strato: board rpi4, 4 cores, 947 MiB, GICv2, no PSCI"),
+        (Board::QemuVirt, 3, "strato: board qemu-virt, 4 cores, 512 MiB, GICv3, PSCI 1.1"),
+    ] {
+        look(board, gic, &image, says);
+    }
+}
+
+/// Looks at what `image` says on a machine whose board says this of itself.
+fn look(board: Board, gic: u8, image: &[u8], says: &str) {
     let machine = Virt {
-        board: Board::Rpi4,
-        gic: 2,
+        board,
+        gic,
         cores: 4,
         cpu: "cortex-a72".into(),
         device_tree: Given::Nothing,
+        has_mini_uart: false,
         is_counted: false,
         is_traced: false,
         reset: None,
         gdb_port: None,
     };
-    let lines = run(&machine, &image);
+    let lines = run(&machine, image);
     let text = lines.join("\n");
     let begins = lines.iter().position(|line| line == "strato: self-test: report begins");
     let report: Vec<&str> = lines[begins.unwrap_or_else(|| panic!("{text}"))..].iter().map(String::as_str).collect();
     for line in [
-        "strato: board rpi4, 4 cores, 947 MiB, GICv2, no PSCI",
+        says,
         "strato: self-test: ABI 1.2, counter 62500000 Hz, firmware not told",
         "strato: self-test: core 0: MIDR 0x410fd083, REVIDR 0x0",
         "strato: self-test: core 3: MIDR 0x410fd083, REVIDR 0x0",

@@ -19,3 +19,13 @@ pub fn leave() {}
 
 /// Does nothing on a PC.
 pub fn blink(_code: u32) {}
+
+/// Returns `false`: there is no such UART.
+pub fn is_mini_uart() -> bool {
+    false
+}
+
+/// Returns a UART that a PC does not have; nothing there is refused before there is a console.
+pub(super) fn uart() -> usize {
+    0x0900_0000
+}

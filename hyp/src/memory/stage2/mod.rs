@@ -15,7 +15,7 @@
 //! | [`AddressSpace::protect`] | rewrites permissions, no break-before-make | holes, another memory type |
 //! | [`AddressSpace::unmap_later`], [`AddressSpace::protect_later`] | the same, without the invalidation | the same |
 //! | [`AddressSpace::sync`] | the invalidation | |
-//! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::nearest`] | read only | |
+//! | [`AddressSpace::query`], [`AddressSpace::permits`], [`AddressSpace::region_from`] | read only | |
 //! | [`AddressSpace::teardown_step`], [`AddressSpace::finish`] | the way back, stepwise | |
 
 mod map;
@@ -33,7 +33,7 @@ pub use map::Mapped;
 pub use part::Part;
 pub use short::Vacant;
 pub use teardown::Progress;
-pub use walk::{Access, Leaf, Region, Stretch};
+pub use walk::{Access, GoOn, Leaf, Region, Stretch};
 
 use strato_abi::addr::{IPA_BITS, Ipa, PAGE_SIZE};
 use strato_abi::address_space::Attributes;

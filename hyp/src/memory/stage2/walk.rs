@@ -8,8 +8,11 @@ use crate::arch::ram::Pa;
 use crate::arch::table::{ENTRIES, Look, VALID};
 use crate::memory::descriptor::{Attr, Level, decode};
 
-/// Leaves that [`AddressSpace::nearest`] joins to one region at most.
-const REGION_LEAVES: usize = 512;
+/// Leaves that are joined to one stretch at most.
+const STRETCH_LEAVES: usize = 512;
+/// Entries that are looked at in one go to find a region, and to follow it: both together take less than the longest call.
+const ENTRIES_TO_FIND: usize = 96;
+const ENTRIES_TO_FOLLOW: usize = 48;
 
 /// What one address translates to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +53,15 @@ pub enum Access {
 pub struct Region {
     /// First guest-physical address.
     pub start: Ipa,
-    /// Bytes: at least this many, since a region is followed over a bounded number of leaves.
+    /// Bytes: at least this many, since a region is followed over a bounded number of entries.
     pub bytes: u64,
     /// Rights and memory type.
     pub attr: Attr,
 }
+
+/// A region was not found among the entries that are looked at in one go: the address from which to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GoOn(pub Ipa);
 
 /// Mapped pages in a row with the same attributes, whose frames stand in a row too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,25 +93,33 @@ impl AddressSpace {
         self.query(ipa).is_some_and(|leaf| leaf.permits(access))
     }
 
-    /// Returns the regions that end at or below and start at or above `ipa`; the one that holds `ipa` is both. For
-    /// reports: it visits at most some thousands of entries.
-    #[must_use]
-    pub fn nearest(&self, ipa: Ipa) -> (Option<Region>, Option<Region>) {
-        let at = ipa.bytes();
-        (
-            self.leaf_up_to(at).and_then(|leaf| self.region(leaf, false)),
-            self.leaf_from(at).and_then(|leaf| self.region(leaf, true)),
-        )
+    /// Returns the region that holds `ipa`, or else the last one below it. For reports.
+    ///
+    /// # Errors
+    /// [`GoOn`].
+    pub fn region_up_to(&self, ipa: Ipa) -> Result<Option<Region>, GoOn> {
+        let leaf = self.leaf_up_to(ipa.bytes(), &mut { ENTRIES_TO_FIND });
+        self.region(leaf, false)
+    }
+
+    /// The same for the one that holds `ipa`, or else the first one above it.
+    ///
+    /// # Errors
+    /// [`GoOn`].
+    pub fn region_from(&self, ipa: Ipa) -> Result<Option<Region>, GoOn> {
+        let leaf = self.leaf_from(ipa.bytes(), &mut { ENTRIES_TO_FIND });
+        self.region(leaf, true)
     }
 
     /// Returns the stretch that holds `at`, a number of bytes, or the first one above it, from its first whole leaf on. For
     /// the report at boot.
     #[must_use]
     pub fn stretch_from(&self, at: u64) -> Option<Stretch> {
-        let leaf = self.leaf_from(at)?;
+        let from = |at| self.leaf_from(at, &mut { usize::MAX }).ok().flatten();
+        let leaf = from(at)?;
         let mut bytes = leaf.level.bytes();
-        for _ in 0..REGION_LEAVES {
-            let Some(next) = self.leaf_from(leaf.start.saturating_add(bytes)) else { break };
+        for _ in 0..STRETCH_LEAVES {
+            let Some(next) = from(leaf.start.saturating_add(bytes)) else { break };
             let in_row = next.start == leaf.start.saturating_add(bytes) && leaf.pa.checked_add(bytes) == Some(next.pa);
             if !in_row || next.attr != leaf.attr {
                 break;
@@ -115,12 +130,22 @@ impl AddressSpace {
     }
 
     /// Returns the region of `leaf`, followed upwards or downwards.
-    fn region(&self, leaf: Found, upwards: bool) -> Option<Region> {
+    fn region(&self, leaf: Search, upwards: bool) -> Result<Option<Region>, GoOn> {
+        let leaf = leaf.map_err(|at| Ipa::new(at).map(GoOn));
+        let leaf = match leaf {
+            Ok(Some(leaf)) => leaf,
+            Ok(None) | Err(None) => return Ok(None),
+            Err(Some(go_on)) => return Err(go_on),
+        };
         let (mut start, mut end) = (leaf.start, leaf.start.saturating_add(leaf.level.bytes()));
-        for _ in 0..REGION_LEAVES {
-            let next =
-                if upwards { self.leaf_from(end) } else { start.checked_sub(1).and_then(|at| self.leaf_up_to(at)) };
-            let Some(next) = next.filter(|next| next.attr.acts_like(leaf.attr)) else { break };
+        let mut left = ENTRIES_TO_FOLLOW;
+        while left != 0 {
+            let next = match start.checked_sub(1) {
+                _ if upwards => self.leaf_from(end, &mut left),
+                Some(at) => self.leaf_up_to(at, &mut left),
+                None => break,
+            };
+            let Some(next) = next.ok().flatten().filter(|next| next.attr.acts_like(leaf.attr)) else { break };
             let next_end = next.start.saturating_add(next.level.bytes());
             match upwards {
                 true if next.start == end => end = next_end,
@@ -128,19 +153,22 @@ impl AddressSpace {
                 _ => break,
             }
         }
-        Some(Region { start: Ipa::new(start)?, bytes: end.saturating_sub(start), attr: leaf.attr })
+        Ok(Ipa::new(start).map(|start| Region { start, bytes: end.saturating_sub(start.bytes()), attr: leaf.attr }))
     }
 
-    /// Returns the leaf that holds `at`, or the first one above it.
-    fn leaf_from(&self, at: u64) -> Option<Found> {
-        if at >> IPA_BITS != 0 { None } else { first_leaf(self.root.look(), Level::One, 0, at) }
+    /// Returns the leaf that holds `at`, or the first one above it. Takes the entries that are looked at off `left`.
+    fn leaf_from(&self, at: u64, left: &mut usize) -> Search {
+        if at >> IPA_BITS != 0 { Ok(None) } else { first_leaf(self.root.look(), Level::One, 0, at, left) }
     }
 
-    /// Returns the leaf that holds `at`, or the last one below it.
-    fn leaf_up_to(&self, at: u64) -> Option<Found> {
-        last_leaf(self.root.look(), Level::One, 0, at.min((1 << IPA_BITS) - PAGE_SIZE))
+    /// Returns the leaf that holds `at`, or the last one below it. Takes the entries that are looked at off `left`.
+    fn leaf_up_to(&self, at: u64, left: &mut usize) -> Search {
+        last_leaf(self.root.look(), Level::One, 0, at.min((1 << IPA_BITS) - PAGE_SIZE), left)
     }
 }
+
+/// A leaf, if there is one; or the address from which to go on, when no more entries may be looked at.
+type Search = Result<Option<Found>, u64>;
 
 /// A leaf and where it stands.
 #[derive(Clone, Copy)]
@@ -152,28 +180,39 @@ struct Found {
 }
 
 /// Returns the first leaf of `table`, which translates from `base` on, that ends above `at`.
-fn first_leaf(table: Look<'_>, level: Level, base: u64, at: u64) -> Option<Found> {
+fn first_leaf(table: Look<'_>, level: Level, base: u64, at: u64, left: &mut usize) -> Search {
     let from = if at > base { level.index(at) } else { 0 };
-    (from..ENTRIES).find_map(|index| {
+    for index in from..ENTRIES {
         let start = base.saturating_add((index as u64) << level.shift());
-        match (table.child(index), below(level)) {
-            (Some(child), Some(below)) => first_leaf(child, below, start, at),
+        *left = left.checked_sub(1).ok_or(start.max(at))?;
+        let leaf = match (table.child(index), below(level)) {
+            (Some(child), Some(below)) => first_leaf(child, below, start, at, left)?,
             _ => found(table.entry(index), level, start),
+        };
+        if leaf.is_some() {
+            return Ok(leaf);
         }
-    })
+    }
+    Ok(None)
 }
 
 /// Returns the last leaf of `table`, which translates from `base` on, that starts at or below `at`.
-fn last_leaf(table: Look<'_>, level: Level, base: u64, at: u64) -> Option<Found> {
+fn last_leaf(table: Look<'_>, level: Level, base: u64, at: u64, left: &mut usize) -> Search {
     let end = base.saturating_add((ENTRIES as u64) << level.shift());
     let to = if at < end { level.index(at) } else { ENTRIES - 1 };
-    (0..=to).rev().find_map(|index| {
+    for index in (0..=to).rev() {
         let start = base.saturating_add((index as u64) << level.shift());
-        match (table.child(index), below(level)) {
-            (Some(child), Some(below)) => last_leaf(child, below, start, at),
+        let last = start.saturating_add(1 << level.shift()).saturating_sub(1);
+        *left = left.checked_sub(1).ok_or(last.min(at))?;
+        let leaf = match (table.child(index), below(level)) {
+            (Some(child), Some(below)) => last_leaf(child, below, start, at, left)?,
             _ => found(table.entry(index), level, start),
+        };
+        if leaf.is_some() {
+            return Ok(leaf);
         }
-    })
+    }
+    Ok(None)
 }
 
 fn below(level: Level) -> Option<Level> {

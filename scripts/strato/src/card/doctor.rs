@@ -57,27 +57,17 @@ pub fn of_disk(disk: impl Read + Seek, name: &str) -> anyhow::Result<Report> {
 /// Returns what is wrong with the files of a card.
 pub fn examine(files: &mut dyn Files) -> Report {
     let mut findings = Vec::new();
-    let config = match text(files) {
-        Ok(text) => {
-            let config = Config::read(&text);
-            findings.extend(config.findings.clone());
-            findings.extend(settings::compare(&config));
-            findings.extend(astray(&config));
-            config
-        }
-        Err(finding) => {
-            findings.push(finding);
-            Config::default()
-        }
-    };
+    let config = text(files).map(|text| Config::read(&text)).map_err(|finding| findings.push(finding)).ok();
+    let is_read = config.is_some();
+    let config = config.unwrap_or_default();
+    let started = started(files, &config.file("kernel", KERNEL));
+    if is_read {
+        findings.extend(config.findings.clone());
+        findings.extend(settings::compare(&config, started.as_ref().is_ok_and(|packed| packed.has_mini_uart)));
+        findings.extend(astray(&config));
+    }
     findings.extend(firmware::check(files, &config));
-    let packed = match started(files, &config.file("kernel", KERNEL)) {
-        Ok(packed) => Some(packed),
-        Err(finding) => {
-            findings.push(finding);
-            None
-        }
-    };
+    let packed = started.map_err(|finding| findings.push(finding)).ok();
     Report { findings, packed }
 }
 

@@ -1,8 +1,8 @@
 //! The file that the firmware starts: its arm64 header, and the packed system behind the hypervisor. Called by `doctor`.
 
 use strato_abi::plan::{
-    CreateVm, GrantDevice, GrantInterrupt, HEADER_FOLLOWED, KIND_CREATE_VM, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT,
-    PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, RecordHeader, checksum,
+    CreateVm, GrantDevice, GrantInterrupt, HEADER_FOLLOWED, HEADER_MINI_UART, KIND_CREATE_VM, KIND_GRANT_DEVICE,
+    KIND_GRANT_INTERRUPT, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader, RecordHeader, checksum,
 };
 use strato_abi::watchdog::watchdog_seconds;
 use zerocopy::FromBytes;
@@ -24,6 +24,8 @@ pub struct Packed {
     pub boards: Vec<String>,
     /// Seconds of its watchdog, 0 for none.
     pub watchdog_s: u32,
+    /// Whether its console is the mini UART.
+    pub has_mini_uart: bool,
 }
 
 /// Returns whether a file of so many bytes is too long to be loaded.
@@ -112,7 +114,8 @@ fn payload(name: &str, bytes: &[u8], start: u64) -> Result<Packed, Finding> {
         let what = format!("the packed system of {name} is damaged: its checksum is {sum:#x}");
         return error(what, format!("{:#x}", header.checksum));
     }
-    let mut packed = Packed { watchdog_s: watchdog_seconds(header.flags), ..Packed::default() };
+    let has_mini_uart = header.flags & HEADER_MINI_UART != 0;
+    let mut packed = Packed { watchdog_s: watchdog_seconds(header.flags), has_mini_uart, ..Packed::default() };
     // One system, or a series: the next stands behind the records.
     let mut rest = whole;
     while let Ok((header, body)) = PayloadHeader::read_from_prefix(rest) {

@@ -106,7 +106,9 @@ impl Card {
     /// # Errors
     /// A file of the folder cannot be read. That one is missing is not an error here: [`doctor::examine`] says it.
     pub fn of(image: Vec<u8>, firmware: &mut dyn Files) -> anyhow::Result<Self> {
-        let mut files = BTreeMap::from([(KERNEL.into(), image), (CONFIG.into(), settings::text().into_bytes())]);
+        let has_mini_uart = kernel::check(KERNEL, &image).is_ok_and(|packed| packed.has_mini_uart);
+        let config = settings::text(has_mini_uart).into_bytes();
+        let mut files = BTreeMap::from([(KERNEL.into(), image), (CONFIG.into(), config)]);
         let overlays = firmware.names(OVERLAYS)?.into_iter().filter(|name| name.to_lowercase().ends_with(".dtbo"));
         let overlays = overlays.map(|name| format!("{OVERLAYS}/{name}"));
         for name in [START, FIXUP, TREE, LICENSE].map(String::from).into_iter().chain(overlays) {

@@ -18,8 +18,8 @@ pub struct Setting {
     pub otherwise: &'static str,
 }
 
-/// Every line, in the order of the file (Raspberry Pi documentation, "config.txt").
-pub const SETTINGS: [Setting; 8] = [
+/// Every line that each card has, in the order of the file (Raspberry Pi documentation, "config.txt").
+static SETTINGS: [Setting; 8] = [
     Setting {
         key: "arm_64bit",
         value: "1",
@@ -78,16 +78,39 @@ pub const SETTINGS: [Setting; 8] = [
     },
 ];
 
-/// Returns config.txt.
+/// What there is more for a console on the mini UART, whose speed is the core clock divided.
+static MINI_UART: [Setting; 2] = [
+    Setting {
+        key: "core_freq",
+        value: "500",
+        why: "The core clock in MHz, which Strato divides to 115200 baud for the mini UART.",
+        without: Some("the firmware may choose another core clock, and the console another speed"),
+        otherwise: "the console has another speed than 115200 baud",
+    },
+    Setting {
+        key: "core_freq_min",
+        value: "500",
+        why: "It is never less.",
+        without: Some("the core clock falls when there is little to do, and the console's speed with it"),
+        otherwise: "the core clock falls when there is little to do, and the console's speed with it",
+    },
+];
+
+/// Returns the lines of a card, in the order of the file.
+fn lines(has_mini_uart: bool) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(MINI_UART.iter().filter(move |_| has_mini_uart))
+}
+
+/// Returns config.txt, for a console on the PL011 or on the mini UART.
 #[must_use]
-pub fn text() -> String {
+pub fn text(has_mini_uart: bool) -> String {
     let mut text = String::from(
         "# Strato on a Raspberry Pi 4, written by `cargo strato sd`.\n\
          # `cargo strato doctor --board rpi4` says what is wrong with a card.\n\
          \n\
          [all]\n",
     );
-    for setting in SETTINGS {
+    for setting in lines(has_mini_uart) {
         text += &format!("# {}\n{}={}\n", setting.why, setting.key, setting.value);
     }
     text
@@ -95,8 +118,8 @@ pub fn text() -> String {
 
 /// Returns which of the lines are missing or say something else.
 #[must_use]
-pub fn compare(config: &Config) -> Vec<Finding> {
-    SETTINGS.iter().filter_map(|setting| compared(config, setting)).collect()
+pub fn compare(config: &Config, has_mini_uart: bool) -> Vec<Finding> {
+    lines(has_mini_uart).filter_map(|setting| compared(config, setting)).collect()
 }
 
 fn compared(config: &Config, setting: &Setting) -> Option<Finding> {
@@ -149,13 +172,13 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Vec<String> {
-        compare(&Config::read(text)).into_iter().map(|finding| finding.what).collect()
+        compare(&Config::read(text), true).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
     fn what_is_written_has_nothing_wrong_and_a_comment_above_each_line() {
-        assert_eq!(said(&text()), Vec::<String>::new());
-        let text = text();
+        assert_eq!(said(&text(true)), Vec::<String>::new());
+        let text = text(true);
         let lines: Vec<&str> = text.lines().collect();
         for pair in lines.windows(2).filter(|pair| pair[1].contains('=')) {
             assert!(pair[0].starts_with("# "), "{pair:?}");
@@ -164,17 +187,24 @@ mod tests {
 
     #[test]
     fn a_number_is_the_same_however_it_is_written() {
-        assert_eq!(said(&text().replace("0x80000", "524288")), Vec::<String>::new());
-        assert_eq!(said(&text().replace("0x80000", "0x200000")).len(), 1);
+        assert_eq!(said(&text(true).replace("0x80000", "524288")), Vec::<String>::new());
+        assert_eq!(said(&text(true).replace("0x80000", "0x200000")).len(), 1);
     }
 
     #[test]
     fn each_line_that_says_something_else_is_found() {
-        for setting in SETTINGS.iter().filter(|setting| !["kernel", "device_tree"].contains(&setting.key)) {
+        for setting in lines(true).filter(|setting| !["kernel", "device_tree"].contains(&setting.key)) {
             let line = format!("{}={}", setting.key, setting.value);
-            let found = said(&text().replace(&line, &format!("{}=7", setting.key)));
+            let found = said(&text(true).replace(&line, &format!("{}=7", setting.key)));
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains(&format!("`{}=7`", setting.key)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn the_core_clock_is_fixed_for_the_mini_uart_alone() {
+        assert!(!text(false).contains("core_freq"));
+        assert_eq!(compare(&Config::read(&text(false)), false), []);
+        assert_eq!(said(&text(false)).len(), 2);
     }
 }

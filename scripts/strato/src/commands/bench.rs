@@ -72,7 +72,7 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         };
         if !request.is_json {
             // The figure is the most of these; which call and which argument it is, no table has room for.
-            let (mut longest, board) = (bench::longest(&longest), machine.board());
+            let (mut longest, board) = (bench::longest(&longest).chain(bench::longest(&reserved)), machine.board());
             longest.try_for_each(|(ticks, what)| say(format_args!("{board} {ticks:>6} {what}")))?;
         }
         rows.extend(bench::rows(&machine.board(), &sources)?);
@@ -124,6 +124,7 @@ fn machine(gic: u8) -> Virt {
         cores: 1,
         cpu: "cortex-a72".into(),
         device_tree: Given::Nothing,
+        has_mini_uart: false,
         is_counted: true,
         is_traced: false,
         reset: None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use strato_abi::plan::HEADER_REPORT;
+use strato_abi::plan::{HEADER_MINI_UART, HEADER_REPORT};
 use strato_abi::trace::trace_flags;
 use strato_abi::watchdog::watchdog_flags;
 
@@ -131,6 +131,7 @@ fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -
     if let Some(refused) = cores.and_then(|cores| sched::admit(&ready.system, cores)) {
         anyhow::bail!("{}: {refused}", ready.system.name);
     }
+    let flags = flags | if ready.system.has_mini_uart { HEADER_MINI_UART } else { 0 };
     let images: Vec<Image> = ready.images.iter().map(|loaded| loaded.image.clone()).collect();
     Ok(pack::image(&hypervisor, &pack::payload(&ready.system, &images, cores, flags)?))
 }

@@ -158,10 +158,13 @@ pub fn doctor(board: Board, path: &Path) -> anyhow::Result<u8> {
             0 => "no watchdog".into(),
             seconds => format!("watchdog {seconds} s"),
         };
+        let console = if packed.has_mini_uart { ", mini UART" } else { "" };
         let vms = packed.vms.len();
         match packed.systems {
-            1 => say(format_args!("{}: {vms} VM(s), {watchdog}: {}", shown(path), packed.vms.join(", ")))?,
-            systems => say(format_args!("{}: a series of {systems} systems, {vms} VMs, {watchdog}", shown(path)))?,
+            1 => say(format_args!("{}: {vms} VM(s), {watchdog}{console}: {}", shown(path), packed.vms.join(", ")))?,
+            systems => {
+                say(format_args!("{}: a series of {systems} systems, {vms} VMs, {watchdog}{console}", shown(path)))?
+            }
         }
     }
     match (errors, warnings) {

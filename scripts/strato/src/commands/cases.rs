@@ -62,11 +62,23 @@ impl Request {
             Some(system) => (system.is_smp, system.cpu, system.board, system.reset),
             None => (false, "cortex-a72", Some(Board::QemuVirt), None),
         };
+        let has_mini_uart = system.is_some_and(|system| system.has_mini_uart);
         let machines = self.machines(is_smp).filter(|(board, ..)| only.is_none_or(|only| only == *board));
         let place = |(board, gic, cores)| {
             let (cpu, device_tree, is_counted) = (cpu.into(), self.device_tree.clone(), self.is_counted);
-            let virt =
-                Virt { board, gic, cores, cpu, device_tree, is_counted, is_traced: false, reset, gdb_port: None };
+            let is_traced = false;
+            let virt = Virt {
+                board,
+                gic,
+                cores,
+                cpu,
+                device_tree,
+                has_mini_uart,
+                is_counted,
+                is_traced,
+                reset,
+                gdb_port: None,
+            };
             Place::Qemu(qemu.clone(), virt)
         };
         machines.map(place).collect()

@@ -139,8 +139,8 @@ pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &Syst
     };
     let cpu = asked.cpu.clone().unwrap_or_else(|| system.cpu.into());
     let device_tree = given(board, asked.device_tree.as_ref())?;
-    let (is_counted, reset) = (asked.counted, system.reset);
-    Ok(Virt { board, gic, cores, cpu, device_tree, is_counted, is_traced: false, reset, gdb_port: None })
+    let (is_counted, reset, has_mini_uart) = (asked.counted, system.reset, system.has_mini_uart);
+    Ok(Virt { board, gic, cores, cpu, device_tree, has_mini_uart, is_counted, is_traced: false, reset, gdb_port: None })
 }
 
 /// Returns which device tree `--device-tree` asks for.

@@ -26,6 +26,7 @@ pub fn hindrance(system: &System) -> Option<&'static str> {
         (system.board == Some(Board::QemuVirt), "for qemu-virt"),
         (system.damage.is_some() || system.entered_at != Level::El2, "to be refused, or to panic"),
         (system.cpu == "max", "for later cores"),
+        (system.has_mini_uart, "on the mini UART"),
         (system.vms.iter().any(|vm| vm.has_console_input), "waiting for a keyboard"),
     ];
     reasons.iter().find(|(is_met, _)| *is_met).map(|(_, reason)| *reason)

@@ -131,6 +131,8 @@ pub struct Virt {
     pub cpu: String,
     /// Which device tree it is given.
     pub device_tree: tree::Given,
+    /// Whether the console is the mini UART of a Raspberry Pi 4, which is that machine's second serial line.
+    pub has_mini_uart: bool,
     /// Whether a tick is an instruction and every run is the same.
     pub is_counted: bool,
     /// Whether its memory is read at the end, by its monitor.
@@ -184,9 +186,10 @@ impl Virt {
         // Without -nodefaults QEMU stops on the missing ROM of a network card.
         // The standard input is the monitor's, if there is one.
         let serial = if self.has_monitor() { "file:/dev/stdout" } else { "stdio" };
-        arguments.extend(
-            ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", serial, "-no-reboot"].map(Into::into),
-        );
+        arguments.extend(["-nodefaults", "-display", "none", "-monitor", "none"].map(Into::into));
+        let is_second = self.has_mini_uart && self.board == Board::Rpi4;
+        arguments.extend(is_second.then_some(["-serial", "null"]).into_iter().flatten().map(Into::into));
+        arguments.extend(["-serial", serial, "-no-reboot"].map(Into::into));
         if self.has_monitor() {
             arguments.extend(monitor::ARGUMENTS.map(Into::into));
         }
@@ -207,91 +210,4 @@ impl Virt {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn virt() -> Virt {
-        Virt {
-            board: Board::QemuVirt,
-            gic: 2,
-            cores: 4,
-            cpu: "cortex-a72".into(),
-            device_tree: tree::Given::Nothing,
-            is_counted: false,
-            is_traced: false,
-            reset: None,
-            gdb_port: None,
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_the_one_that_is_known_to_work() {
-        let expected = "-M virt,virtualization=on,gic-version=2,dtb-randomness=off -cpu cortex-a72 -m 512 -smp 4 -nodefaults \
-                        -display none -monitor none -serial stdio -no-reboot";
-        assert_eq!(virt().arguments(Level::El2).join(" "), expected);
-        let line = virt().arguments(Level::El1).join(" ");
-        assert_eq!(line, expected.replace("virtualization=on,", ""));
-        assert!(virt().arguments(Level::El3).join(" ").contains("secure=on"));
-    }
-
-    #[test]
-    fn a_raspberry_pi_has_its_own_memory_and_cores() {
-        let machine = Virt { board: Board::Rpi4, is_counted: true, ..virt() };
-        let line = machine.arguments(Level::El2).join(" ");
-        assert!(line.starts_with("-M raspi4b -cpu cortex-a72,cntfrq=1000000000 -nodefaults "), "{line}");
-        assert!(!line.contains("-smp") && !line.contains("-m "));
-        assert_eq!(machine.board(), "rpi4");
-    }
-
-    #[test]
-    fn a_counted_machine_makes_a_tick_an_instruction() {
-        let line = Virt { is_counted: true, ..virt() }.arguments(Level::El2).join(" ");
-        assert!(
-            line.contains("-cpu cortex-a72,cntfrq=1000000000") && line.contains("-icount shift=0,align=off,sleep=off")
-        );
-        assert!(line.contains("-S -no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("-serial stdio"));
-    }
-
-    #[test]
-    fn a_traced_machine_has_a_monitor_and_its_own_time() {
-        let line = Virt { is_traced: true, ..virt() }.arguments(Level::El2).join(" ");
-        assert!(line.contains("-no-shutdown -chardev socket,id=monitor,fd=0 ") && !line.contains("icount"));
-    }
-
-    #[test]
-    fn a_machine_that_is_reset_has_a_monitor_for_it_and_its_memory_spoiled_if_that_is_asked_for() {
-        let line = |reset| Virt { reset: Some(reset), ..virt() }.arguments(Level::El2).join(" ");
-        assert!(line(Reset::Kept).contains("id=monitor,fd=0 "));
-        assert!(!line(Reset::Kept).contains("loader"));
-        assert!(line(Reset::Spoiled).contains("-device loader,addr=0x40070000,data=0,data-len=8"));
-    }
-
-    #[test]
-    fn a_machine_with_a_debugger_has_no_monitor() {
-        let line = Virt { is_counted: true, gdb_port: Some(1234), ..virt() }.arguments(Level::El2).join(" ");
-        assert!(!line.contains("-no-shutdown") && line.contains("-serial stdio"));
-    }
-
-    #[test]
-    fn semihosting_is_never_asked_for() {
-        for is_counted in [false, true] {
-            let line = Virt { is_counted, gdb_port: Some(1234), ..virt() }.arguments(Level::El2).join(" ");
-            assert!(!line.contains("semihosting") && line.contains("-gdb tcp:127.0.0.1:1234"));
-        }
-    }
-
-    #[test]
-    fn the_message_names_the_command_of_the_system() {
-        for (release, command) in [
-            ("ID=debian\nVERSION_CODENAME=bookworm", "apt-get install -t bookworm-backports"),
-            ("ID=debian\nVERSION_CODENAME=trixie", "apt-get install --no"),
-            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"", "apt-get install --no"),
-            ("ID=fedora", "dnf"),
-            ("ID=arch", "pacman"),
-            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"", "zypper"),
-            ("", "brew"),
-        ] {
-            assert!(install(release).starts_with(command), "{release}");
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use strato_abi::addr::{IPA_BITS, PAGE_SIZE};
 use strato_abi::board::{Map, share_a_page};
 
+use super::console;
 use super::device::{Device, Interrupt, Registers};
 use super::filters;
 use super::model::System;
@@ -156,7 +157,7 @@ fn place(
     problems: &Problems,
 ) {
     let (name, (start, end), span) = (&device.name.value, range(registers), &registers.address.span);
-    if let Some(kept) = device.board.keeps(start, end) {
+    if let Some(kept) = device.board.keeps(start, end).or_else(|| console::keeps(system, device.board, start, end)) {
         let why = format!("{:#x}..{:#x} is {}", kept.start, kept.end, kept.what);
         let title = format!("`{name}` is in a page that the hypervisor keeps");
         let fix = match device.board.shares(kept.start, kept.end) {
@@ -197,7 +198,7 @@ fn line(
     problems: &Problems,
 ) {
     let (spi, span) = (interrupt.intid.value - FIRST_SPI, &interrupt.intid.span);
-    if device.board.kept_interrupts.contains(&interrupt.intid.value) {
+    if console::keeps_interrupt(system, device.board, interrupt.intid.value) {
         let why = format!("it is that of the console, INTID {}", interrupt.intid.value);
         let title = format!("interrupt {spi} is the hypervisor's");
         problems.add(Problem::new(title, span, why, "no VM can have it: assign another device"));

@@ -8,7 +8,7 @@ use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, 
 use super::names::Names;
 use super::problem::{At, Problem};
 use super::reader::{Problems, Table};
-use super::{calls, devices, restart, sched};
+use super::{calls, console, devices, restart, sched};
 use crate::pack::damage::Damage;
 
 const LOG_LEVELS: [(&str, u32); 5] = [("error", 1), ("warning", 2), ("info", 3), ("debug", 4), ("trace", 5)];
@@ -61,6 +61,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         slice_us: 1000,
         has_cycle_counter: false,
         watchdog_s: None,
+        has_mini_uart: false,
         entered_at: Level::El2,
         damage: None,
         reset: None,
@@ -83,6 +84,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
     system.cpu = table.choice("cpu", &CPUS).unwrap_or(system.cpu);
     system.is_smp = table.boolean("smp").unwrap_or(false);
     system.board = table.choice("board", &[("qemu-virt", Board::QemuVirt), ("rpi4", Board::Rpi4)]);
+    system.has_mini_uart = console::read(&table, system.board);
     system.is_long = table.boolean("long").unwrap_or(false);
     system.is_test = table.boolean("test").unwrap_or(true);
     system.entered_at = table.choice("entered_at", &LEVELS).unwrap_or(system.entered_at);

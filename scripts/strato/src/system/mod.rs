@@ -9,6 +9,7 @@ use toml::de::DeTable;
 pub mod board;
 mod calls;
 pub mod check;
+pub mod console;
 pub mod device;
 pub mod devices;
 mod filters;

@@ -42,6 +42,8 @@ pub struct System {
     pub has_cycle_counter: bool,
     /// Seconds of the board's watchdog, 0 for none, if the file says; a card has one otherwise.
     pub watchdog_s: Option<u32>,
+    /// Whether the console of a Raspberry Pi 4 is its mini UART.
+    pub has_mini_uart: bool,
     /// The exception level that the image is entered at; boot refuses all but EL2.
     pub entered_at: Level,
     /// What is damaged in the packed image, and has to be noticed by this name.
