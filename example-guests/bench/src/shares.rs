@@ -31,10 +31,10 @@ pub(crate) fn accept<C: Clock>(clock: C, info: &Info, peer: PeerHandle, other: P
             let empty = (clock.now() - start).min(C::READ_MAX);
             let start = clock.now();
             let page = Borrowed::accept(peer, key)?.map(PLACE, READ_WRITE).map_err(without)?;
-            accepted += clock.now() - start - empty;
+            accepted += (clock.now() - start).saturating_sub(empty);
             let start = clock.now();
             drop(page);
-            relinquished += clock.now() - start - empty;
+            relinquished += (clock.now() - start).saturating_sub(empty);
             event::send(other)?;
         }
     }

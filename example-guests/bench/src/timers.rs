@@ -36,7 +36,7 @@ fn figure(name: &str, set: impl Fn(Instant) -> strato_guest::Result<()>) -> Resu
             set(Instant::from_ticks(deadline))?;
             while arch::line_taken() == 0 {}
             // The vector reads the counter with its second instruction.
-            ticks += arch::line_taken() - 1 - deadline;
+            ticks += arch::line_taken().saturating_sub(deadline + 1);
         }
     }
     report(Ticks, name, ticks);

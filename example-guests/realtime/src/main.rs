@@ -2,6 +2,8 @@
 //! calling, and have the highest priority. It prints how late it was at worst, and how often it was not done in its period.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+mod control;
+
 use strato_guest::abi::addr::PAGE_SIZE;
 use strato_guest::abi::address_space::{Attributes, UnmapFlags};
 use strato_guest::abi::mem::MemoryType;
@@ -24,7 +26,7 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
     let over = Window::new(address, shared.size).ok_or("\"over\" lies in the image")?;
     let goes_on = || over.load(0).is_ok_and(|word| word == 0);
     match info.option("role") {
-        Some("control") => control(info)?,
+        Some("control") => control::control(info)?,
         // Interrupts are masked from the first instruction on.
         Some("spin") => while goes_on() {},
         Some("wake") => {
@@ -91,28 +93,4 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
 /// Gives the first vCPU what it is given, until its VM ends.
 fn lend_on(_: usize) {
     while vcpu::yield_to(YieldHint::Vcpu, 0).is_ok() {}
-}
-
-/// Works for a quarter of the budget in each period, and prints how that went.
-fn control(info: &'static Info) -> Result<(), Failure> {
-    let share = info.sched("control")?;
-    let (work, period) = (share.budget_ticks / 4, share.period_ticks);
-    let periods: u64 = info.option("periods").and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let (mut due, mut misses, mut worst, mut least) = (time::counter() + period, 0, 0, period);
-    for _ in 0..periods {
-        vcpu::wait(due)?;
-        let begun = time::counter();
-        (worst, least) = (worst.max(begun - due), least.min(begun - due));
-        while time::counter() < begun + work {}
-        due += period;
-        if time::counter() > due {
-            misses += 1;
-            due = time::counter() + period; // what was missed is not made up for
-        }
-    }
-    let period_us = period * 1_000_000 / time::counter_hz();
-    println!("{periods} periods of {period_us} us: {misses} missed, at worst {worst} ticks late");
-    // What a switch takes when it waits for nothing is the least.
-    println!("longest {} trap: a turn of a core on which much is due, by how late a share is", worst - least);
-    Ok(())
 }

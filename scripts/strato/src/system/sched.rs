@@ -16,8 +16,8 @@ use crate::bench::LONGEST_BAR;
 /// each, as a core of 1 GHz and more does. `cargo strato bench` holds the longest of that to this bar: of calls, of traps, and of the turns of a
 /// core on which much is due at once. What concerns a share comes first in the next turn, so that this is all there is to wait for.
 pub const BLOCKED_NS: u64 = LONGEST_BAR;
-/// Nanoseconds that it takes to give a core to a share and to take it away again, its budget and its timer with that: twice what
-/// `cargo strato bench` counts at most for a switch (`preempt_to_first_instruction`, accepted up to 1,050 instructions), rounded up.
+/// Nanoseconds that it takes to give a core to a share and to take it away again, its budget and its timer with that: four times what
+/// `cargo strato bench` counts for two switches (`preempt_to_first_instruction`), since a core that is not simulated waits for its memory.
 pub const SWITCHES_NS: u64 = 3_000;
 /// Nanoseconds that it takes to make a vCPU ready that another core has sent an event, with the interrupt: `event_to_idle_core` and some. Who has
 /// no share is made ready once at most before it runs, which it does not while a share has something left.
@@ -139,7 +139,15 @@ pub fn admit(system: &System, cores: u8) -> Option<Refused> {
             let rivals =
                 here.iter().enumerate().filter(|(other, (_, rival))| *other != at && rival.priority >= share.priority);
             let rivals: Vec<_> = rivals.map(|(_, (_, rival))| *rival).collect();
-            let Some(worst) = worst_case(share, &rivals, beside(system, vm, core, cores)) else { continue };
+            let beside = beside(system, vm, core, cores);
+            let Some(worst) = worst_case(share, &rivals, beside) else { continue };
+            let timers = match beside.vms {
+                0 => String::new(),
+                vms => format!(
+                    ", and timers of {vms} other VM(s) with shares there may take {} %",
+                    vms * DEADLINES * DEADLINE_NS * 100 / DEADLINES_IN_NS
+                ),
+            };
             return Some(Refused {
                 title: format!("core {core} cannot give `{}` of `{}` its time", share.name.value, vm.label.value),
                 span: share.budget_us.span.clone(),
@@ -150,7 +158,7 @@ pub fn admit(system: &System, cores: u8) -> Option<Refused> {
                     share.period_us
                 ),
                 fix: format!(
-                    "the shares of core {core} are {}.{} % of it with what the hypervisor takes: give less or less often, move one to \
+                    "the shares of core {core} are {}.{} % of it with what the hypervisor takes{timers}: give less or less often, move one to \
                      another core, or let this one have a higher `priority`",
                     sum / 10,
                     sum % 10
