@@ -35,6 +35,16 @@ fn an_unknown_system_gives_status_2_and_a_suggestion() {
 }
 
 #[test]
+fn a_file_that_is_no_device_tree_gives_status_2_and_what_to_do() {
+    for (file, why) in [("/no/such.dtb", "cannot be read: No such file"), ("Cargo.toml", "is no device tree: ")] {
+        let output = strato(&["test", "hello", "--board", "rpi4", &format!("--device-tree={file}")]);
+        let (status, said) = (output.status.code(), said(&output.stderr));
+        assert!(status == Some(2) && said.starts_with(&format!("error: {file} {why}")), "{status:?} {said}");
+        assert!(said.contains("\nhelp: name a compiled device tree"), "{said}");
+    }
+}
+
+#[test]
 fn an_unknown_command_gives_status_2() {
     assert_eq!(strato(&["rnu"]).status.code(), Some(2));
     assert_eq!(strato(&["run", "--gic", "4"]).status.code(), Some(2));

@@ -1,11 +1,13 @@
 //! Where a system runs: on a machine that QEMU plays, or on a board. Called by the commands; `boot` runs it there.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{self, Machine};
 use crate::exit::Usage;
-use crate::qemu::tree::Given;
+use crate::qemu::tree::{self, Given};
 use crate::qemu::{Qemu, Virt};
 use crate::serial::{self, Line, deliver, fit, port::Port};
 use crate::system::{Board, System};
@@ -146,7 +148,7 @@ pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &Syst
 /// Returns which device tree `--device-tree` asks for.
 ///
 /// # Errors
-/// [`Usage`]: the board makes its own.
+/// [`Usage`]: the board makes its own, or the file is none.
 pub fn given(board: Board, asked: Option<&Option<PathBuf>>) -> Result<Given, Usage> {
     match asked {
         None => Ok(Given::Nothing),
@@ -155,6 +157,22 @@ pub fn given(board: Board, asked: Option<&Option<PathBuf>>) -> Result<Given, Usa
             Err(Usage { what, fix: "leave --device-tree out, or take --board rpi4".into() })
         }
         Some(None) => Ok(Given::Own),
-        Some(Some(file)) => Ok(Given::File(file.clone())),
+        Some(Some(file)) => {
+            let mut magic = [0; 4];
+            let read = File::open(file).and_then(|mut file| file.read_exact(&mut magic));
+            match read {
+                Ok(()) if magic == tree::MAGIC => Ok(Given::File(file.clone())),
+                Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                    Err(no_tree(file, &format!("cannot be read: {error}")))
+                }
+                _ => Err(no_tree(file, "is no device tree: it does not begin with 0xd00dfeed")),
+            }
+        }
     }
+}
+
+fn no_tree(file: &Path, why: &str) -> Usage {
+    let fix =
+        "name a compiled device tree, such as bcm2711-rpi-4-b.dtb, or take --device-tree alone for one of this tool's";
+    Usage { what: format!("{} {why}", file.display()), fix: fix.into() }
 }

@@ -6,6 +6,9 @@
 use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
+/// What every device tree begins with (devicetree specification 0.4, section 5.2).
+pub const MAGIC: [u8; 4] = 0xd00d_feed_u32.to_be_bytes();
+
 /// Which device tree a machine is booted with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Given {
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn the_tree_is_one_by_its_magic_and_length() {
         let blob = rpi4().unwrap();
-        assert_eq!(&blob[..4], &0xd00d_feed_u32.to_be_bytes());
+        assert_eq!(&blob[..4], &MAGIC);
         assert_eq!(&blob[4..8], &u32::try_from(blob.len()).unwrap().to_be_bytes());
     }
 }
