@@ -242,7 +242,7 @@ fn a_ring_that_went_round_tells_what_is_lost_and_trusts_the_oldest_no_more() {
     let core = Core::read(&ring(3, 10, &records)).unwrap();
     assert_eq!((core.core, core.lost, core.records.len(), core.records[0].start), (3, 16, 9, 1_600));
     let trace = Trace { system: "s".into(), vms: vec![], is_counted: true, cores: vec![core] };
-    assert_eq!(trace.summary(), "s: 9 crossings on 1 cores, 16 older ones are lost: a larger --ring keeps more");
+    assert_eq!(trace.summary(), "s: 9 crossings on 1 core, 16 older ones are lost: a larger --ring keeps more");
 }
 
 #[test]

@@ -43,13 +43,13 @@ fn note(trace: &Trace) -> String {
 }
 
 fn columns(rows: &[[String; 6]]) -> Vec<String> {
-    /// A cell that is longer than this moves those behind it.
-    const WIDEST: usize = 48;
-    let width = |n: usize| {
+    /// A cell that is longer than this moves those behind it; most functions of the guest library have room.
+    const WIDEST: [usize; 6] = [48, 64, 48, 48, 48, 48];
+    let width = |(n, widest): (usize, usize)| {
         let lengths = rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count());
-        lengths.filter(|length| *length <= WIDEST).max().unwrap_or(0)
+        lengths.filter(|length| *length <= widest).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = WIDEST.into_iter().enumerate().map(width).collect();
     let line = |row: &[String; 6]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()

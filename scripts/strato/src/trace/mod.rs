@@ -125,6 +125,7 @@ impl Trace {
             0 => "none is lost".to_owned(),
             lost => format!("{lost} older ones are lost: a larger --ring keeps more"),
         };
-        format!("{}: {count} crossings on {} cores, {lost}", self.system, self.cores.len())
+        let cores = self.cores.len();
+        format!("{}: {count} crossings on {cores} core{}, {lost}", self.system, if cores == 1 { "" } else { "s" })
     }
 }
