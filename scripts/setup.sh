@@ -13,6 +13,8 @@
 # scripts/test sets setup_wants_spin=yes and setup_wants_fat=yes: spin, the model checker, and what checks the cards that are written
 # are installed too where that is known how.
 
+setup_users_path=$PATH
+
 . scripts/setup/probe.sh
 . scripts/setup/plan.sh
 
@@ -51,6 +53,12 @@ setup_run() { # a step that fails is tried once more; the next look, not its sta
         setup_say "no backports to be had: taking $setup_source away again"
         sh -c "${setup_sudo}rm -f $setup_source" >&2
     fi
+}
+
+setup_tell_path() { # what was installed is in no shell profile, and a command that is not found says nothing of it
+    (PATH=$setup_users_path && command -v cargo >/dev/null 2>&1) && return
+    setup_path
+    setup_say "to type \`cargo\` in this terminal: export PATH=$(dirname "$(command -v cargo)"):\$PATH"
 }
 
 setup_locked() { # runs "$@" while no other set-up of this user does; a lock whose owner is gone does not count
@@ -109,6 +117,7 @@ setup_main() {
             setup_stop 'run these commands by hand, then start again; STRATO_SETUP=check lists what is left'
         fi
         setup_say 'done: nothing is missing now'
+        setup_tell_path
     fi
     if [ "${STRATO_SETUP:-}" = check ]; then
         setup_say 'nothing that Strato needs is missing'
