@@ -3,13 +3,33 @@
 //! on a board without such firmware it hangs the core or is undefined (platforms, "Boot").
 
 use smccc::psci::error::Error;
-use smccc::{Smc, psci};
+use smccc::{Call, arch, psci};
 
-use super::core_base::CoreIndex;
+use super::core_base::{CoreIndex, MAX_CORES};
 use super::install::Cores;
 use super::mmio::Device;
-use super::{entry, maintenance};
+use super::{entry, maintenance, workarounds};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+/// SMC with everything that a call may change: firmware of the convention's version 1.0 need not preserve x4 to x17 (Arm DEN 0028, which the
+/// crate's SMC32 takes to be of a later one).
+#[derive(Debug)]
+struct Smc;
+
+impl Call for Smc {
+    #[inline(never)]
+    #[allow(clippy::cast_possible_truncation, reason = "such a call answers in w0 to w7")]
+    fn call32(function: u32, args: [u32; 7]) -> [u32; 8] {
+        let mut words = [0; 17];
+        words.iter_mut().zip(args).for_each(|(word, arg)| *word = arg.into());
+        let [a, b, c, d, e, f, g, h, ..] = Self::call64(function, words);
+        [a, b, c, d, e, f, g, h].map(|word| word as u32)
+    }
+
+    fn call64(function: u32, args: [u64; 17]) -> [u64; 18] {
+        smccc::Smc::call64(function, args)
+    }
+}
 
 /// Why a core did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +143,40 @@ pub fn version() -> Option<(u16, u16)> {
         return None;
     }
     psci::version::<Smc>().ok().map(|version| (version.major, version.minor))
+}
+
+/// The call by which a core has its predictors cleared, 0 where it needs none. Relaxed: a core writes its own before boot lets any guest run.
+static CLEARS: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
+
+/// Asks the firmware, if it has PSCI, what it does against speculation on the calling core, and has done what is done once. Called on each
+/// core before a guest runs anywhere.
+pub fn settle_speculation(core: CoreIndex) {
+    #[allow(clippy::cast_possible_wrap, reason = "refusals are negative")]
+    let ask = |function, argument| Smc::call32(function, [argument, 0, 0, 0, 0, 0, 0])[0] as i32;
+    let found = workarounds::of(version(), &ask);
+    if found.orders_stores {
+        // It has no refusal where it is needed.
+        let _ = arch::arch_workaround_2::<Smc>(true);
+    }
+    if let Some(place) = CLEARS.get(core.index()) {
+        place.store(found.clears.unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// Returns whether a core needs that [`clear_predictors`] is called between two VMs.
+#[must_use]
+#[inline(never)]
+pub fn has_to_clear() -> bool {
+    CLEARS.iter().any(|call| call.load(Ordering::Relaxed) != 0)
+}
+
+/// Has the firmware clear what the calling core's branch predictors hold, if it needs that.
+pub fn clear_predictors() {
+    let call = CLEARS.get(super::this_core().index()).map_or(0, |call| call.load(Ordering::Relaxed));
+    if call != 0 {
+        // No result: it is there, or would not be in the table.
+        let _ = Smc::call32(call, [0; 7]);
+    }
 }
 
 /// Starts the core with the given affinity fields of MPIDR_EL1; it enters `strato_secondary` with its own record.

@@ -134,6 +134,7 @@ pub mod retained;
 pub mod shared;
 pub mod stage2;
 pub mod table;
+pub mod workarounds;
 
 pub use core_base::CoreIndex;
 #[cfg(not(target_os = "none"))]

@@ -93,6 +93,7 @@ pub fn cold(tree: u64, started_ticks: u64, console: &'static Console) -> Parts {
     if board.method == CoreMethod::PsciSmc {
         firmware::allow_psci();
     }
+    firmware::settle_speculation(CoreIndex::BOOT);
     let payload = payload_length(&entry::payload_header());
     let (devices, others) = own_devices(&board);
     let devices: Vec<Region, MAX_DEVICES> = devices.into_iter().chain(others.into_iter().flatten()).collect();

@@ -33,6 +33,7 @@ pub fn arrive(core: CoreIndex) {
     arch::panic::count_core();
     identify(core);
     errata::note(arch::midr());
+    firmware::settle_speculation(core);
     if entry::drain_serror() {
         say(
             Level::Warn,

@@ -25,6 +25,7 @@ use crate::scheduler::{Reservations, RunQueue};
 use crate::sync::{AtomicBool, AtomicU32};
 use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
+use crate::vm::Manner;
 
 /// Returns the plan behind the image, whole and undamaged, and shows as much log as it asks for: of a series the one whose turn it is. `cores` has
 /// a bit for each that runs.
@@ -137,7 +138,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             rebuild: None,
             departing: None,
             came: 0,
-            vectors: None,
+            manner: Manner::NOBODY,
             armed: NEVER,
             tracer,
             reply: [0; 15],

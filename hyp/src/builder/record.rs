@@ -8,7 +8,7 @@ use strato_abi::plan::{CreateVm, GrantRegion, HEADER_CYCLES, Load};
 use super::{Fault, assign, channel, start};
 use crate::allocator::MemId;
 use crate::arch::epoch::Stay;
-use crate::arch::timer;
+use crate::arch::{firmware, timer};
 use crate::lock::Held;
 use crate::machine::{Building, Doing, Machine, Pool, Region};
 use crate::plan::{PlanError, Record};
@@ -43,6 +43,7 @@ fn create(
         named: usize::from(work.named),
         counter_hz: timer::frequency(),
         has_cycles: machine.plan.header.flags & HEADER_CYCLES != 0,
+        has_to_clear: firmware::has_to_clear(),
         command_line: command_line?,
     };
     let Doing::Making(making, homes) = &mut *work.doing else {

@@ -1,8 +1,10 @@
 //! Enter: what must hold before a guest goes on: its registers are on the core, its line and the timer are set.
 
+use core::mem;
+
 use super::{leave, reserve, service, timers};
 use crate::arch::frame::Frame;
-use crate::arch::{self, guest, native, timer};
+use crate::arch::{self, firmware, guest, native, timer};
 use crate::machine::Cx;
 use crate::scheduler::{self, Turn};
 use crate::sync::{Ordering, fence};
@@ -46,8 +48,8 @@ pub fn tell_stolen(cx: &mut Cx<'_>) {
 /// Loads what EL1 has of `cx` besides the frame; nobody else's is on this core any more.
 #[inline(always)]
 pub fn load(cx: &mut Cx<'_>) {
-    if cx.cpu.vectors != Some(cx.vm.speculation) {
-        select_vectors(cx);
+    if !cx.cpu.manner.guesses_like(cx.vm.manner) {
+        change_guesses(cx);
     }
     timer::stop_local(); // what the last one left there, which cannot be trapped
     timer::set_offset(cx.vm.time_base());
@@ -62,11 +64,14 @@ pub fn load(cx: &mut Cx<'_>) {
     cx.cpu.resident = cx.resident();
 }
 
-/// Selects the vectors by which the guests of the VM enter EL2 on this core.
+/// Clears what the VM that was here left in this core's predictors, if that is to be done, and selects the vectors by which the guests of
+/// the one that comes enter EL2.
 #[cold]
 #[inline(never)]
-fn select_vectors(cx: &mut Cx<'_>) {
-    cx.cpu.vectors = Some(cx.vm.speculation);
+fn change_guesses(cx: &mut Cx<'_>) {
+    if mem::replace(&mut cx.cpu.manner, cx.vm.manner).is_apart() {
+        firmware::clear_predictors();
+    }
     arch::select_vectors(cx.vm.speculation.guard(arch::needed_guard()));
 }
 

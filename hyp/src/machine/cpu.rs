@@ -12,7 +12,7 @@ use crate::scheduler::{Reservations, RunQueue, Turn, VcpuRef};
 use crate::timer::{Deadlines, Due, NEVER};
 use crate::trace::Tracer;
 use crate::vm::remains::Remains;
-use crate::vm::{Speculation, Vm};
+use crate::vm::{Manner, Vm};
 
 /// What one core has to itself. In this order because what is used most has to be in reach of an instruction.
 #[repr(C)]
@@ -41,8 +41,8 @@ pub struct Cpu {
     pub departing: Option<(VcpuRef, u8)>,
     /// Interrupts of devices that have come and that nobody was told of, one bit for each [line](crate::gic::Lines).
     pub came: u64,
-    /// Which VMs the vectors of this core are right for, once they were chosen.
-    pub vectors: Option<Speculation>,
+    /// The manner of the VM that its vectors are right for, and that may have left something in its predictors.
+    pub manner: Manner,
     /// Deadline that the timer is armed for, in ticks.
     pub armed: u64,
     /// What is recorded of this core, if anything is.

@@ -65,6 +65,8 @@ pub struct Site<'a> {
     pub counter_hz: u64,
     /// Whether guests may read the cycle counter.
     pub has_cycles: bool,
+    /// Whether a core needs that its predictors are cleared between two VMs.
+    pub has_to_clear: bool,
     /// Command line.
     pub command_line: &'a [u8],
 }

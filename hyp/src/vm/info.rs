@@ -154,6 +154,7 @@ mod tests {
             named: 1,
             counter_hz: 62_500_000,
             has_cycles: true,
+            has_to_clear: false,
             command_line: b"a=b c",
         };
         assert!(write(pages.frames(), layout, &record, &site));

@@ -26,6 +26,7 @@ impl Making {
     pub(super) fn assemble(&mut self, record: &CreateVm, site: &Site<'_>) -> Option<PageBox<Vm>> {
         let (entry, named) = (Ipa::new(record.entry)?, u16::try_from(site.named).ok()?);
         let (is_open, speculation) = (is_open(&record.calls), Speculation::of(record.flags));
+        let apart = (site.has_to_clear && speculation != Speculation::Plain).then_some(site.place);
         let vcpus = core::mem::replace(&mut self.vcpus, PageRow::new());
         let ((space, window), info) = self.own.take().zip(self.info.take())?;
         let [records, area] = core::array::from_fn(|_| SharedPages::new(self.next_piece()));
@@ -33,7 +34,7 @@ impl Making {
         let ports = PageSlice::<Port>::zeroed(self.next_piece());
         ports.masked(0).close_first();
         let vm = Vm {
-            manner: Manner::new(is_open, record.flags & VM_NATIVE != 0, speculation, vcpus.len()),
+            manner: Manner::new(is_open, record.flags & VM_NATIVE != 0, speculation, vcpus.len()).apart(apart),
             vcpus,
             ports,
             place: site.place,

@@ -4,7 +4,7 @@ use strato_abi::Call;
 use strato_abi::plan::VM_PLAIN;
 use strato_hyp::arch::el1::El1;
 use strato_hyp::arch::errata::Guard;
-use strato_hyp::arch::{Deed, guest, selected_vectors};
+use strato_hyp::arch::{Deed, firmware, guest, selected_vectors};
 use strato_hyp::scheduler::VcpuRef;
 use strato_hyp::sync::Ordering;
 use strato_hyp::vcpu::orders;
@@ -75,6 +75,43 @@ fn each_vm_enters_the_hypervisor_by_the_vectors_that_its_manifest_chose_or_the_c
         assert_eq!(selected(&mut s, B), Guard::Short, "the core is a Cortex-A72");
         s.call(B, Call::VcpuYield, &[0, 0]);
     }
+    s.close();
+}
+
+#[test]
+fn predictors_are_cleared_behind_each_vm_that_is_not_trusted_whatever_call_the_core_is_lost_by() {
+    firmware::need_to_clear();
+    let trusted = |name| Guest { flags: VM_PLAIN, ..Guest::new(name) };
+    for (a, b, times) in [
+        (Guest::new("a"), Guest::new("b"), [1, 1]),
+        (trusted("a"), Guest::new("b"), [0, 1]),
+        (trusted("a"), trusted("b"), [0, 0]),
+    ] {
+        let mut s = Story::new(&System::pair(a, b));
+        s.begin(B, Call::VcpuWait, &[u64::MAX]);
+        s.turns(4);
+        s.pace = 1; // no slice ends from here on
+        for ((from, to), times) in [(A, B), (B, A)].into_iter().zip(times) {
+            s.deed(from, |_| Deed::Exit(INTERRUPT)).expect("it has the core");
+            let before = firmware::cleared();
+            s.begin(from, Call::VcpuSignalWait, &[handle(2), u64::MAX]);
+            s.until_seen(to).expect("its event woke the other one");
+            assert_eq!(firmware::cleared() - before, times, "from {from:?}");
+            s.vm(to.0, |vm| vm.area.pages().word(0).unwrap().store(0, Ordering::SeqCst)); // the guest takes it
+        }
+        s.close();
+    }
+}
+
+#[test]
+fn predictors_are_not_cleared_between_vcpus_of_one_vm() {
+    firmware::need_to_clear();
+    let mut s = Story::new(&System::one(2));
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    for who in [A, (0, 1), A, (0, 1)] {
+        s.call(who, Call::VcpuYield, &[0, 0]);
+    }
+    assert_eq!(firmware::cleared(), 0);
     s.close();
 }
 

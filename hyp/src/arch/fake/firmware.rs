@@ -33,6 +33,35 @@ pub fn version() -> Option<(u16, u16)> {
     None
 }
 
+/// Does nothing on a PC.
+pub fn settle_speculation(_core: CoreIndex) {}
+
+std::thread_local! {
+    static CLEARED: core::cell::Cell<Option<u32>> = const { core::cell::Cell::new(None) };
+}
+
+/// Makes the cores of this thread's machine need that predictors are cleared.
+pub fn need_to_clear() {
+    CLEARED.set(Some(0));
+}
+
+/// Returns whether [`need_to_clear`] was called.
+#[must_use]
+pub fn has_to_clear() -> bool {
+    CLEARED.get().is_some()
+}
+
+/// Counts.
+pub fn clear_predictors() {
+    CLEARED.set(CLEARED.get().map(|count| count + 1));
+}
+
+/// Returns how often this thread cleared predictors.
+#[must_use]
+pub fn cleared() -> u32 {
+    CLEARED.get().unwrap_or(0)
+}
+
 /// Refuses: there is no other core.
 ///
 /// # Errors
