@@ -56,7 +56,7 @@ limits! {
     BorrowedObjects = 12, crate::share::BORROWED_OBJECTS;
     /// Offers of a VM that nobody has accepted yet.
     OpenOffers = 13, crate::share::OPEN_OFFERS;
-    /// Timers that a VM can have set at once.
+    /// Timers that a VM can have set at once, whatever its manifest says.
     TimersPerVm = 14, crate::time::TIMERS_PER_VM;
     /// Nanoseconds of the shortest period of a timer.
     TimerPeriodNanoseconds = 15, crate::time::TIMER_PERIOD_MIN_NS;

@@ -127,8 +127,10 @@ records! {
         restart_limit: u8,
         /// With [`VM_RESTART`]: that span, in seconds.
         restart_window_s: u16,
+        /// Timers that it can have set at once, at most [`crate::time::TIMERS_PER_VM`].
+        timers: u8,
         /// Zero.
-        reserved: [u8; 4],
+        reserved: [u8; 3],
     }
     /// Copies bytes of the payload into a VM's `ram`, zeroes the rest and maps the pages.
     Load = 2, KIND_LOAD {

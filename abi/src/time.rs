@@ -17,7 +17,7 @@ pub enum ClockKind {
 
 crate::regs::argument_enum!(ClockKind { 0 => Monotonic, 1 => Wall, 2 => Run });
 
-/// Timers that a VM can have set at once; what CORE.LIMIT answers for `TimersPerVm`.
+/// Timers that a VM can have set at once, unless its manifest says less; what CORE.LIMIT answers for `TimersPerVm`.
 pub const TIMERS_PER_VM: u64 = 32;
 
 /// The shortest period of a timer in nanoseconds; what CORE.LIMIT answers for `TimerPeriodNanoseconds`. Shorter ones would

@@ -75,7 +75,7 @@ pub(crate) fn boot_plan() -> Vec<Layout> {
         plan::RecordHeader { kind, size, vm, reserved }
         plan::CreateVm {
             header, label, ram_size, entry, image_base, image_size, command_line, command_line_len, quota_pages, calls, cores,
-            flags, vcpus, handles, priority, restart_limit, restart_window_s, reserved,
+            flags, vcpus, handles, priority, restart_limit, restart_window_s, timers, reserved,
         }
         plan::Load { header, address, offset, file_len, mem_len, attributes }
         plan::CreateRegion { header, size }

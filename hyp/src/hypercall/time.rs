@@ -10,10 +10,11 @@ use strato_abi::time::{ClockKind, TIMER_PERIOD_MIN_NS};
 
 use super::{CallError, Handle, Outcome, decode};
 use crate::arch::timer;
+use crate::lock::{CONSOLE, Lock};
 use crate::machine::Cx;
 use crate::timer::{Due, Schedule, nanoseconds, ticks_of};
 use crate::vcpu::Extras;
-use crate::vcpu::timers::TIMERS;
+use crate::vcpu::timers::Timers;
 
 impl Handle for TimeTimerSet {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<TimeTimerSetReply>, CallError> {
@@ -24,8 +25,9 @@ impl Handle for TimeTimerSet {
         }
         let schedule = Schedule { deadline: cx.vm.moment_of(self.deadline), period: self.period, slack: self.slack };
         let PortHandle(port) = self.port;
-        let slot = cx.vm.timers().and_then(|timers| timers.lock_leaf().set(port, cx.cpu.number(), schedule));
-        let slot = slot.ok_or(CallError::of(Code::Full, 0, Reason::TableFull, TIMERS as u64))?;
+        let set = |timers: &Lock<Timers, CONSOLE>| timers.lock_leaf().set(port, cx.cpu.number(), schedule);
+        let slot = cx.vm.timers().map_or(Err(0), set);
+        let slot = slot.map_err(|most| CallError::of(Code::Full, 0, Reason::TableFull, most.into()))?;
         cx.cpu.set_due(Due::Timer { vm: cx.me.vm(), slot }, schedule.moment());
         Ok(Outcome::Reply(TimeTimerSetReply {}))
     }

@@ -35,6 +35,8 @@ impl Timer {
 #[derive(Debug)]
 pub struct Timers {
     slots: [Timer; TIMERS],
+    /// So many of them can be set at once.
+    limit: u8,
 }
 
 /// What a timer that is due raises, and when it is due again.
@@ -47,19 +49,28 @@ pub struct Expiry {
 }
 
 impl Timers {
-    /// Returns timers of which none is set.
+    /// Returns timers of which none is set, and none can be.
     #[must_use]
     pub const fn new() -> Self {
-        Self { slots: [Timer::FREE; TIMERS] }
+        Self { slots: [Timer::FREE; TIMERS], limit: 0 }
     }
 
-    /// Sets the timer of `port`, in place of one that it has, among the deadlines of `core`. Returns its slot, or `None` when all
-    /// are in use.
+    /// Lets so many be set at once from now on, or [`TIMERS`] if that is less.
+    pub const fn allow(&mut self, limit: u8) {
+        self.limit = limit;
+    }
+
+    /// Sets the timer of `port`, in place of one that it has, among the deadlines of `core`. Returns its slot.
+    ///
+    /// # Errors
+    /// As many as can be are set; returns how many that are.
     #[inline]
-    pub fn set(&mut self, port: Handle, core: u8, schedule: Schedule) -> Option<u8> {
-        let at = self.find(port).or_else(|| self.find(NOTHING))?;
-        *self.slots.get_mut(at)? = Timer { port, core, schedule };
-        u8::try_from(at).ok()
+    pub fn set(&mut self, port: Handle, core: u8, schedule: Schedule) -> Result<u8, u8> {
+        let full = self.limit;
+        // The first free one is taken, so that those beyond the limit never are.
+        let at = self.find(port).or_else(|| self.find(NOTHING).filter(|at| *at < usize::from(full))).ok_or(full)?;
+        *self.slots.get_mut(at).ok_or(full)? = Timer { port, core, schedule };
+        u8::try_from(at).map_err(|_| full)
     }
 
     /// Ends the timer of `port`. Returns whether there was one.
@@ -112,9 +123,27 @@ mod tests {
         Handle::new(index, 1)
     }
 
+    fn all() -> Timers {
+        let mut timers = Timers::new();
+        timers.allow(u8::try_from(TIMERS).unwrap());
+        timers
+    }
+
+    #[test]
+    fn no_more_are_set_than_are_allowed() {
+        let mut timers = Timers::new();
+        assert_eq!(timers.set(port(1), 0, at(1, 0)), Err(0));
+        timers.allow(2);
+        assert_eq!([1, 2].map(|index| timers.set(port(index), 0, at(1, 0))), [Ok(0), Ok(1)]);
+        assert_eq!(timers.set(port(3), 0, at(1, 0)), Err(2));
+        assert_eq!(timers.set(port(1), 0, at(2, 0)), Ok(0), "one that is there is replaced");
+        assert!(timers.cancel(port(1)));
+        assert_eq!(timers.set(port(3), 0, at(1, 0)), Ok(0));
+    }
+
     #[test]
     fn a_timer_is_due_once_and_a_periodic_one_again() {
-        let mut timers = Timers::new();
+        let mut timers = all();
         let slot = timers.set(port(3), 0, at(100, 0)).unwrap();
         assert_eq!(timers.expire(slot, 0, 100), Some(Expiry { port: port(3), next: NEVER }));
         assert_eq!(timers.expire(slot, 0, 200), None);
@@ -124,20 +153,20 @@ mod tests {
 
     #[test]
     fn a_deadline_of_a_core_that_no_longer_has_the_timer_is_an_old_one() {
-        let mut timers = Timers::new();
+        let mut timers = all();
         let slot = timers.set(port(3), 0, at(100, 0)).unwrap();
-        assert_eq!(timers.set(port(3), 1, at(50, 0)), Some(slot), "a port has one timer");
+        assert_eq!(timers.set(port(3), 1, at(50, 0)), Ok(slot), "a port has one timer");
         assert_eq!(timers.expire(slot, 0, 100), None);
         assert!(timers.expire(slot, 1, 100).is_some());
     }
 
     #[test]
     fn there_are_so_many_and_each_ends_once() {
-        let mut timers = Timers::new();
+        let mut timers = all();
         let all = 0..u16::try_from(TIMERS).unwrap();
-        assert!(all.clone().all(|index| timers.set(port(index), 0, at(1, 0)).is_some()));
-        assert_eq!(timers.set(port(99), 0, at(1, 0)), None);
-        assert!(timers.set(port(5), 0, at(2, 0)).is_some(), "one that is there is replaced");
+        assert!(all.clone().all(|index| timers.set(port(index), 0, at(1, 0)).is_ok()));
+        assert_eq!(timers.set(port(99), 0, at(1, 0)), Err(32));
+        assert!(timers.set(port(5), 0, at(2, 0)).is_ok(), "one that is there is replaced");
         assert!(all.clone().all(|index| timers.cancel(port(index))));
         assert!(all.clone().all(|index| !timers.cancel(port(index))));
         assert!(!timers.cancel(Handle::new(0, 2)), "another owner of the number");

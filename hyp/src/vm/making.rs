@@ -23,6 +23,7 @@ use crate::events::Port;
 use crate::memory::source::Charged;
 use crate::memory::stage2::{AddressSpace, Progress};
 use crate::vcpu::Vcpu;
+use crate::vcpu::timers::TIMERS;
 
 /// Entries of a table of handles: a port's number has ten bits.
 const HANDLES_MAX: u16 = 1024;
@@ -65,6 +66,9 @@ impl Making {
         if vcpus == 0 || vcpus > VCPUS_MAX || !is_size_good || record.handles == 0 || record.priority > 31 {
             return Err(BuildError::Record("expected number of vCPUs, ram, handles or priority"));
         }
+        if usize::from(record.timers) > TIMERS {
+            return Err(BuildError::Record("expected at most 32 timers"));
+        }
         let label = label(&record.label).ok_or(BuildError::Record("expected label"))?;
         let account = Account::new(Owner::Vm(u16::from(site.place)), u64::from(record.quota_pages));
         let (vcpus, pieces) = (PageRow::new(), Vec::new());
@@ -95,7 +99,10 @@ impl Making {
             let pages = allocator.take(order, kind, &mut self.account)?;
             // Each list has the room.
             if is_vcpu {
-                let _ = make_vcpu(pages, number, record.priority, site).map(|vcpu| self.vcpus.push(vcpu));
+                let _ = make_vcpu(pages, number, record.priority, site).map(|vcpu| {
+                    vcpu.timers.lock_leaf().allow(record.timers);
+                    self.vcpus.push(vcpu)
+                });
             } else {
                 self.pieces.extend([pages]);
             }

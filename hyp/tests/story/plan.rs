@@ -41,6 +41,8 @@ pub(crate) struct Guest {
     pub(crate) calls: [u32; 8],
     /// Restarts in ten seconds, with the flag.
     pub(crate) restart_limit: u8,
+    /// Timers that it can have set at once.
+    pub(crate) timers: u8,
 }
 
 impl Guest {
@@ -58,6 +60,7 @@ impl Guest {
             ram_pages: 16,
             calls,
             restart_limit: 5,
+            timers: 32,
         }
     }
 }
@@ -248,7 +251,8 @@ fn create(vm: u16, guest: &Guest) -> CreateVm {
         priority: guest.priority,
         restart_limit: guest.restart_limit,
         restart_window_s: 10,
-        reserved: [0; 4],
+        timers: guest.timers,
+        reserved: [0; 3],
     }
 }
 

@@ -191,6 +191,19 @@ fn a_vm_has_so_many_timers_and_a_closed_port_gives_its_one_back() {
 }
 
 #[test]
+fn a_vm_has_no_more_timers_than_its_manifest_says() {
+    let mut s = slow(&System::new([Guest { timers: 1, ..Guest::new("a") }]));
+    let [first, second] = [s.own_port(A), s.own_port(A)];
+    let far = shown() + 1_000_000;
+    s.call(A, Call::TimeTimerSet, &[first, far, 0, 0]);
+    let refused = s.refused(A, Call::TimeTimerSet, &[second, far, 0, 0]);
+    assert_eq!(refused, (Code::Full, 0, Reason::TableFull));
+    s.call(A, Call::TimeTimerCancel, &[first]);
+    s.call(A, Call::TimeTimerSet, &[second, far, 0, 0]);
+    s.close();
+}
+
+#[test]
 fn a_later_owner_of_a_ports_number_gets_nothing_of_its_timer() {
     let mut s = slow(&System::one(1));
     let port = s.own_port(A);

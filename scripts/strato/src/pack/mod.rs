@@ -124,7 +124,8 @@ fn create_vm(
         priority: vm.priority,
         restart_limit: 0,
         restart_window_s: 0,
-        reserved: [0; 4],
+        timers: vm.timers,
+        reserved: [0; 3],
     };
     vm.restart.write(&mut record);
     Ok(record)

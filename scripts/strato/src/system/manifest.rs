@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use strato_abi::time::TIMERS_PER_VM;
+
 use super::board::Board;
 use super::model::{Channel, End, Expect, Grant, ImageRef, Level, Outcome, Peer, Region, Reset, System, Vm};
 use super::names::Names;
@@ -111,6 +113,7 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
     let vcpus = table.integer("vcpus", 1..=8).map_or(1, |at| at.value);
     let priority = table.integer("priority", 0..=31).map_or(8, |at| at.value);
     let cores = table.integers("cores", &(0..=7)).unwrap_or_default();
+    let timers = table.integer("timers", 0..=TIMERS_PER_VM).map_or(TIMERS_PER_VM, |at| at.value);
     let vm = label.map(|label| Vm {
         label,
         image,
@@ -126,6 +129,7 @@ fn vm(table: Table<'_>, folder: &Path) -> Option<Vm> {
         handles: table
             .integer("handles", 1..=1024)
             .unwrap_or(At { value: DEFAULT_HANDLES, span: table.span().clone() }),
+        timers: u8::try_from(timers).unwrap_or(0),
         quota: table.size("quota").map_or(DEFAULT_QUOTA, |at| at.value),
         calls: calls::allowed(&table.texts("calls_denied"), table.problems()),
         has_console_input: table.boolean("console_input").unwrap_or(false),

@@ -136,6 +136,8 @@ pub struct Vm {
     pub is_guarded: Option<bool>,
     /// Entries of the handle table.
     pub handles: At<u64>,
+    /// Timers that it can have set at once, 0 to 32.
+    pub timers: u8,
     /// Bytes that the VM may own beyond `ram` and its regions: tables and bookkeeping.
     pub quota: u64,
     /// One bitmap of allowed calls for each of groups 0 to 7.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use strato_abi::time::{TIMER_PERIOD_MIN_NS, TIMERS_PER_VM};
+use strato_abi::time::TIMER_PERIOD_MIN_NS;
 use strato_abi::vcpu::SCHED_PER_CORE;
 
 use super::model::{Sched, System, Vm};
@@ -22,11 +22,9 @@ pub const SWITCHES_NS: u64 = 3_000;
 /// Nanoseconds that it takes to make a vCPU ready that another core has sent an event, with the interrupt: `event_to_idle_core` and some. Who has
 /// no share is made ready once at most before it runs, which it does not while a share has something left.
 pub const WAKE_NS: u64 = 1_000;
-/// Nanoseconds that a deadline of a VM with a share takes when it interrupts another one.
+/// Nanoseconds that a deadline of a VM with a share takes when it interrupts another one: each of its `timers` in its shortest period. Those of
+/// VMs without interrupt no share.
 pub const DEADLINE_NS: u64 = 1_000;
-/// Deadlines that each of these VMs can have in so many nanoseconds: its timers in their shortest period. Those of other VMs interrupt no share.
-const DEADLINES: u64 = TIMERS_PER_VM;
-const DEADLINES_IN_NS: u64 = TIMER_PERIOD_MIN_NS;
 
 const MAX: u64 = 1_000_000;
 
@@ -117,7 +115,7 @@ impl std::fmt::Display for Refused {
 ///
 /// A share `i` gets its budget `Q` in each period `T` if `R <= T` for the least `R` with
 /// `R = BLOCKED + Q + SWITCHES + sum over the others of its core of no lower priority: (ceil(R / T) + 1) * (Q + SWITCHES)`
-/// `+ WAKE for each vCPU at home there + sum over the other VMs with shares there: (ceil(R / PERIOD) + 1) * TIMERS * DEADLINE`:
+/// `+ WAKE for each vCPU at home there + sum over the timers of other VMs with shares there: (ceil(R / PERIOD) + 1) * DEADLINE`:
 /// a rival supplies its own at most so often in any window `R`, and timers have a shortest period.
 #[must_use]
 pub fn admit(system: &System, cores: u8) -> Option<Refused> {
@@ -141,11 +139,11 @@ pub fn admit(system: &System, cores: u8) -> Option<Refused> {
             let rivals: Vec<_> = rivals.map(|(_, (_, rival))| *rival).collect();
             let beside = beside(system, vm, core, cores);
             let Some(worst) = worst_case(share, &rivals, beside) else { continue };
-            let timers = match beside.vms {
+            let timers = match beside.timers {
                 0 => String::new(),
-                vms => format!(
-                    ", and timers of {vms} other VM(s) with shares there may take {} %",
-                    vms * DEADLINES * DEADLINE_NS * 100 / DEADLINES_IN_NS
+                timers => format!(
+                    ", and up to {} % goes to the timers of other VMs with shares there, which may have fewer (`timers = 4`)",
+                    timers * DEADLINE_NS * 100 / TIMER_PERIOD_MIN_NS
                 ),
             };
             return Some(Refused {
@@ -169,11 +167,12 @@ pub fn admit(system: &System, cores: u8) -> Option<Refused> {
     None
 }
 
-/// Who else can have the hypervisor do something on the core of a share: vCPUs that are at home there, and other VMs that have shares of it.
+/// Who else can have the hypervisor do something on the core of a share: vCPUs that are at home there, and timers of other VMs that have shares
+/// of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Beside {
     vcpus: u64,
-    vms: u64,
+    timers: u64,
 }
 
 fn beside(system: &System, of: &Vm, core: u8, cores: u8) -> Beside {
@@ -185,8 +184,9 @@ fn beside(system: &System, of: &Vm, core: u8, cores: u8) -> Beside {
         if vm.cores.is_empty() { all } else { homes.filter(|&&home| is_here(home)).count() }
     };
     let has_share = |vm: &&Vm| vm.scheds.iter().any(|share| is_here(share.core));
-    let vms = system.vms.iter().filter(has_share).filter(|vm| vm.label.value != of.label.value).count();
-    Beside { vcpus: system.vms.iter().map(at_home).sum::<usize>() as u64, vms: vms as u64 }
+    let others = system.vms.iter().filter(has_share).filter(|vm| vm.label.value != of.label.value);
+    let timers = others.map(|vm| u64::from(vm.timers)).sum();
+    Beside { vcpus: system.vms.iter().map(at_home).sum::<usize>() as u64, timers }
 }
 
 /// Returns the nanoseconds that a share may take for its budget, as far as they were counted, when that is more than its period.
@@ -196,7 +196,7 @@ fn worst_case(share: &Sched, rivals: &[&Sched], beside: Beside) -> Option<u64> {
     let mut time = BLOCKED_NS + cost(share);
     loop {
         let taken = |rival: &&Sched| (time.div_ceil(rival.period_us * 1000) + 1) * cost(rival);
-        let timers = beside.vms * (time.div_ceil(DEADLINES_IN_NS) + 1) * DEADLINES * DEADLINE_NS;
+        let timers = beside.timers * (time.div_ceil(TIMER_PERIOD_MIN_NS) + 1) * DEADLINE_NS;
         let others = beside.vcpus * WAKE_NS + timers;
         let next = BLOCKED_NS + cost(share) + others + rivals.iter().map(taken).sum::<u64>();
         if next > period {
@@ -214,15 +214,16 @@ mod tests {
     use super::super::problem::At;
     use super::*;
 
-    const ALONE: Beside = Beside { vcpus: 0, vms: 0 };
+    const ALONE: Beside = Beside { vcpus: 0, timers: 0 };
 
     #[test]
     fn what_others_have_the_hypervisor_do_is_counted() {
-        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 7, vms: 0 }), None);
-        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 8, vms: 0 }), Some(101_000));
+        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 7, timers: 0 }), None);
+        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 8, timers: 0 }), Some(101_000));
         // 32 timers of another VM that has a share, in each 100 us, and once more.
-        assert_eq!(worst_case(&share(23, 100, 5), &[], Beside { vcpus: 0, vms: 1 }), None);
-        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { vcpus: 0, vms: 1 }), Some(101_000));
+        assert_eq!(worst_case(&share(23, 100, 5), &[], Beside { vcpus: 0, timers: 32 }), None);
+        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { vcpus: 0, timers: 32 }), Some(101_000));
+        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { vcpus: 0, timers: 31 }), None);
     }
 
     fn share(budget_us: u64, period_us: u64, priority: u8) -> Sched {
