@@ -18,7 +18,7 @@ pub struct ImageKind {
 /// The machine that QEMU plays.
 #[derive(Clone, Debug, Args)]
 pub struct Machine {
-    /// Board [default: qemu-virt]
+    /// Board [default: as the system says, else qemu-virt]
     #[arg(long, value_enum)]
     pub board: Option<Board>,
     /// Version of the interrupt controller of `qemu-virt` [default: 3]

@@ -125,7 +125,7 @@ pub fn line(asked: &cli::Serial, board: Option<Board>) -> Result<Option<Line>, U
 pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &System) -> anyhow::Result<Virt> {
     let wrong =
         |what: &str| Usage { what: what.to_owned(), fix: "leave the option out, or take --board qemu-virt".into() };
-    let board = asked.board.unwrap_or(Board::QemuVirt);
+    let board = board_of(asked.board, system);
     let (gic, cores) = match board {
         Board::QemuVirt => (asked.gic.unwrap_or(3), cores.unwrap_or(system.cores)),
         Board::Rpi4 => {
@@ -143,6 +143,11 @@ pub fn machine_of(qemu: &Qemu, asked: &Machine, cores: Option<u8>, system: &Syst
     let device_tree = given(board, asked.device_tree.as_ref())?;
     let (is_counted, reset, has_mini_uart) = (asked.counted, system.reset, system.has_mini_uart);
     Ok(Virt { board, gic, cores, cpu, device_tree, has_mini_uart, is_counted, is_traced: false, reset, gdb_port: None })
+}
+
+// A system for one board alone needs no option to get there.
+fn board_of(asked: Option<Board>, system: &System) -> Board {
+    asked.or(system.board).unwrap_or(Board::QemuVirt)
 }
 
 /// Returns which device tree `--device-tree` asks for.
@@ -175,4 +180,23 @@ fn no_tree(file: &Path, why: &str) -> Usage {
     let fix =
         "name a compiled device tree, such as bcm2711-rpi-4-b.dtb, or take --device-tree alone for one of this tool's";
     Usage { what: format!("{} {why}", file.display()), fix: fix.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{self, Source};
+
+    #[test]
+    fn a_system_for_one_board_alone_runs_there_unless_another_is_asked_for() {
+        let board = |asked, key: &str| {
+            let text = format!("[system]\n{key}\n[[vm]]\nname = \"a\"\nimage = \"hello\"\nmemory = \"1MiB\"\n");
+            let source = Source { path: "a.toml".into(), text };
+            board_of(asked, &system::parse(&source, Path::new("."), "a").unwrap())
+        };
+        assert_eq!(board(None, ""), Board::QemuVirt);
+        assert_eq!(board(None, "board = \"rpi4\""), Board::Rpi4);
+        assert_eq!(board(Some(Board::QemuVirt), "board = \"rpi4\""), Board::QemuVirt);
+        assert_eq!(board(Some(Board::Rpi4), "board = \"qemu-virt\""), Board::Rpi4);
+    }
 }
