@@ -27,7 +27,7 @@ pub(crate) fn deadline() -> Result<(), Failure> {
     timer.wait()?;
     ensure(Instant::now() >= due, "a timer with slack came early")?;
     timer.once(Instant::now().after(Duration::from_secs(3600)))?;
-    ensure(timer.cancel()? && !timer.cancel()?, "a timer is cancelled once")
+    ensure(timer.cancel()? && !timer.cancel()?, "a timer is canceled once")
 }
 
 /// Takes events as upcalls: between instructions of a loop that makes no call, out of WFI, and not while they are masked.

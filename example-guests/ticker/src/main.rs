@@ -38,7 +38,7 @@ fn ticker(_: &'static Info) -> Result<(), Failure> {
         }
         due = due.after(PERIOD);
     }
-    ensure(timer.cancel()?, "a periodic timer goes on until it is cancelled")?;
+    ensure(timer.cancel()?, "a periodic timer goes on until it is canceled")?;
     ensure(start.elapsed() >= PERIOD * TICKS, "so many periods have passed")?;
     show(&rows, events);
 

@@ -54,7 +54,7 @@ pub fn end(intid: u32) {
     deactivate(intid);
 }
 
-/// Drops the running priority; the interrupt stays active and is not signalled again.
+/// Drops the running priority; the interrupt stays active and is not signaled again.
 #[inline]
 pub fn drop_priority(intid: u32) {
     sysreg::write_icc_eoir1(intid.into());

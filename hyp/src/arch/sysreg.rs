@@ -76,7 +76,7 @@ write!(
     write_icc_ap1r3, "icc_ap1r3_el1"
 );
 write!(
-    /// Priority mask: lower values are signalled.
+    /// Priority mask: lower values are signaled.
     write_icc_pmr, "icc_pmr_el1"
 );
 write!(

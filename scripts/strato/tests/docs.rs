@@ -55,6 +55,61 @@ fn the_file_that_keeps_a_rule_of_silicon_exists_and_has_what_is_named() {
     assert!(seen > 50, "{seen}");
 }
 
+/// Returns what a heading is called in links: as GitHub has it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_of_a_text_leads_to_a_file_and_a_heading() {
+    let tops = ["abi", "docs", "example-guests", "guest-sdk", "hyp", "scripts"].map(|top| files(&root().join(top)));
+    let mut texts: Vec<PathBuf> = tops.concat();
+    texts.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    texts.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let mut seen = 0;
+    for path in &texts {
+        let text = fs::read_to_string(path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            if file.starts_with("https:") {
+                continue;
+            }
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link} leads nowhere", path.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let is_there = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+                assert!(is_there, "{}: {link} names no heading", path.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 150, "{seen}");
+}
+
+#[test]
+fn every_rule_of_the_specification_that_is_cited_exists() {
+    let spec = fs::read_to_string(root().join("abi/SPEC.md")).unwrap();
+    let mut seen = 0;
+    for folder in ["abi", "docs", "example-guests", "guest-sdk", "hyp/src", "hyp/tests", "scripts"] {
+        for path in files(&root().join(folder)) {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            for rest in text.split("SPEC ").skip(1).chain(text.split("SPEC.md ").skip(1)) {
+                let rule = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap().trim_end_matches('.');
+                let is_rule =
+                    rule.split_once('.').is_some_and(|(chapter, rule)| !chapter.is_empty() && !rule.is_empty());
+                if is_rule {
+                    assert!(spec.contains(&format!("- **{rule}**")), "{}: SPEC has no {rule}", path.display());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
 #[test]
 fn every_file_with_attacks_is_in_the_readme_of_the_attacker() {
     let hostile = root().join("example-guests/hostile");
