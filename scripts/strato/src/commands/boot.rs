@@ -15,7 +15,7 @@ use crate::pack::hypervisor;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::process::Process;
 use crate::qemu::tree::{self, Given};
-use crate::qemu::{Qemu, Virt};
+use crate::qemu::{Qemu, Virt, led};
 use crate::report::follow::Follower;
 use crate::scenario;
 use crate::serial::board::Board;
@@ -158,6 +158,11 @@ fn in_qemu(
     let rings = if machine.is_traced { usize::from(machine.cores) } else { 0 };
     let is_reset = machine.reset.is_some();
     let has_led = is_reset && machine.board == system::Board::Rpi4;
+    let blinks = scenario::blinks(ear.system).filter(|_| machine.board == system::Board::Rpi4);
+    let writes = blinks.map(|_| Scratch::new(&[])).transpose()?;
+    if let Some(writes) = &writes {
+        led::trace(&mut command, writes.path());
+    }
     let attach = || Monitor::attach(&mut command, rings, is_reset, has_led);
     let monitor = machine.has_monitor().then(attach).transpose()?;
     let mut process = Process::start(command, monitor.as_ref())?;
@@ -167,6 +172,10 @@ fn in_qemu(
     let (instructions, led) = monitor.map(Monitor::last_words).unwrap_or_default();
     if has_led {
         ear.lost.extend(scenario::judge_led(ear.system, &led));
+    }
+    if let (Some(blinks), Some(writes)) = (blinks, writes) {
+        let log = std::fs::read(writes.path()).context("cannot read what QEMU traced")?;
+        ear.lost.extend(scenario::judge_blinks(blinks, &led::turned(&String::from_utf8_lossy(&log))));
     }
     Ok((end, instructions))
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::exit::Missing;
 use crate::system::{Board, Level, Reset};
 
+pub mod led;
 pub mod monitor;
 pub mod process;
 pub mod tree;

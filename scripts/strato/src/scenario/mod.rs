@@ -152,6 +152,34 @@ pub fn judge_led(system: &System, led: &[bool]) -> Option<String> {
     (led != expected).then(|| format!("the LED was to be {expected:?} when the board stopped, and was {led:?}"))
 }
 
+/// Returns how often the LED of a Raspberry Pi 4 is turned on as `system` comes to its end: once by each boot, and twice over as often as the code of
+/// a panic or of a refusal says (`hyp/src/arch/sign.rs`). `None` where there is no code.
+#[must_use]
+pub fn blinks(system: &System) -> Option<usize> {
+    const PANIC: usize = 3;
+    const REFUSED: usize = 2;
+    let code = if death(system.damage?).is_empty() { REFUSED } else { PANIC };
+    let boots = match system.reset {
+        None => 1,
+        Some(Reset::Kept | Reset::Spoiled) => 2,
+        Some(Reset::Armed | Reset::Done) => return None, // the watchdog stops it in the midst; it ends well
+    };
+    Some(boots * (1 + 2 * code))
+}
+
+/// Returns what is wrong with an LED that is to be turned on `blinks` times, and off in the end.
+#[must_use]
+pub fn judge_blinks(blinks: usize, turned: &[bool]) -> Option<String> {
+    let count = turned.iter().filter(|is_on| **is_on).count();
+    let is_off = turned.last() == Some(&false);
+    (count != blinks || !is_off).then(|| {
+        format!(
+            "the LED was to be turned on {blinks} times, and off in the end; it was {count} times, last {}",
+            if is_off { "off" } else { "on" }
+        )
+    })
+}
+
 // Why a machine that was reset did not say what it had said before, or did; if it was not as expected.
 fn again(reset: Reset, expected: &[String], transcript: &Transcript) -> Option<String> {
     const NOTE: &str = "warm reset: the last * lines before it follow";

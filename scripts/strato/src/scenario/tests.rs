@@ -55,6 +55,24 @@ fn lines_out_of_order_are_a_reason() {
 }
 
 #[test]
+fn the_led_blinks_a_code_twice_over_behind_each_boot_that_ends_in_one() {
+    let blinks = |damage, reset| {
+        let (mut system, _) = parsed("", "");
+        (system.damage, system.reset) = (damage, reset);
+        blinks(&system)
+    };
+    assert_eq!(blinks(Some(Damage::Panic), None), Some(7));
+    assert_eq!(blinks(Some(Damage::Checksum), None), Some(5));
+    assert_eq!(blinks(Some(Damage::Lock), Some(Reset::Kept)), Some(14));
+    assert_eq!(blinks(Some(Damage::Panic), Some(Reset::Armed)), None);
+    assert_eq!(blinks(None, None), None);
+    assert_eq!(judge_blinks(2, &[true, true, false]), None);
+    for turned in [&[true, false][..], &[true, false, true], &[]] {
+        assert!(judge_blinks(2, turned).is_some(), "{turned:?}");
+    }
+}
+
+#[test]
 fn what_is_expected_of_counted_runs_is_not_asked_of_others() {
     let expect = "[expect]\ncounted = [\"[a] one\", \"[a] three 34\"]";
     assert_eq!(reasons(expect, GOOD, off()), Vec::<String>::new());
