@@ -12,7 +12,7 @@ use strato_abi::{mini_uart, plan};
 use super::core_base::CoreBase;
 use super::layout::Image;
 use super::region::{Region, native};
-use super::{el2, maintenance};
+use super::{el2, maintenance, sign};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Level 2 tables of the boot map: one for each GiB that holds a part of the image, the payload, the device tree, the
@@ -30,6 +30,7 @@ global_asm!(
     UART_VIRT = const 0x0900_0000,
     UART_PI = const 0xfe20_1000_u64,
     GPIO_PI = const 0xfe20_0000_u64,
+    REFUSED = const sign::REFUSED,
     MINI_PI = const mini_uart::PAGE.start + 1, // the mark by which refuse.S tells it from a PL011
     PAYLOAD_MAGIC = const plan::PAYLOAD_MAGIC,
     PAYLOAD_VERSION = const plan::PAYLOAD_VERSION,
