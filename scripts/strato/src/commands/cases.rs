@@ -167,21 +167,28 @@ fn case(id: &str, place: Place, what: What) -> Case {
 
 fn cases_of(project: &mut Project, places: Vec<Place>, id: &str, path: &Path) -> anyhow::Result<Vec<Case>> {
     // The file may be broken: then every configuration fails with its message, which counts as one case.
-    let ready = match ready_path(project, path) {
-        Ok(ready) => Ok(Arc::new(ready)),
-        Err(error) if error.is::<Missing>() => return Err(error),
-        Err(error) => Err(format!("{error:#}")),
-    };
+    let ready = told(ready_path(project, path))?.map(Arc::new);
     let mut cases = Vec::new();
     for place in places {
         let what = match &ready {
             Ok(ready) => {
-                let image = build::image_to_run(project, ready, Some(place.cores()))?;
-                What::Image(ready.clone(), project.hypervisor_of(&ready.system)?, image)
+                let file = project.hypervisor_of(&ready.system)?;
+                // Its shares may be too much for so few cores.
+                let image = told(build::image_to_run(project, ready, Some(place.cores())))?;
+                image.map_or_else(What::Broken, |image| What::Image(ready.clone(), file, image))
             }
             Err(why) => What::Broken(why.clone()),
         };
         cases.push(case(id, place, what));
     }
     Ok(cases)
+}
+
+/// Returns what came of a case, or why nothing did: what is missing alone, which every case would miss, is an error of them all.
+fn told<T>(what: anyhow::Result<T>) -> anyhow::Result<Result<T, String>> {
+    match what {
+        Ok(what) => Ok(Ok(what)),
+        Err(error) if error.is::<Missing>() => Err(error),
+        Err(error) => Ok(Err(format!("{error:#}"))),
+    }
 }
