@@ -2,10 +2,12 @@
 
 use strato_abi::Call;
 use strato_abi::error::Code;
+use strato_hyp::arch::Deed;
+use strato_hyp::scheduler::VcpuRef;
 
 use crate::plan::{CODE, Guest, SHARED, System};
 use crate::stage::{Story, shown};
-use crate::talk::{A, B, handle};
+use crate::talk::{A, B, fill, handle};
 
 const READ_WRITE: u16 = 3;
 const OWNER: u16 = 8;
@@ -157,4 +159,28 @@ fn an_entry_that_closed_while_another_core_may_send_takes_no_connection_yet() {
     s.turns(2);
     s.call(A, Call::EvtConnect, &[handle(1), key]);
     s.close();
+}
+
+/// 24 letters lie before the one by which the VM asks its own vCPU to stop, and no more than eight are read in a turn.
+#[test]
+fn a_vcpu_that_ends_its_vm_never_goes_on_whatever_letters_lie_before_its_own() {
+    const LAST: (u8, u8) = (3, 0);
+    let others = ["a", "b", "c"].map(|label| Guest { vcpus: 8, priority: 1, ..Guest::new(label) });
+    for id in [Call::CoreExit, Call::CorePanic] {
+        let guests: Vec<_> = others.iter().cloned().chain([Guest::new("d")]).collect();
+        let mut s = Story::new(&System::new(guests));
+        s.turns(4);
+        let machine = s.machine;
+        s.step(LAST, move |frame| {
+            (0..3).flat_map(|vm| (0..8).map(move |vcpu| (vm, vcpu))).for_each(|(vm, vcpu)| {
+                machine.mail[0].put(VcpuRef::new(vm, vcpu).unwrap());
+            });
+            fill(frame, u64::from(id.function_id()), &[0; 4]);
+            Deed::Hvc
+        });
+        s.ran();
+        until_gone(&mut s, 3);
+        assert_eq!(s.ran().iter().filter(|&&who| who == LAST).count(), 1, "{}", id.name());
+        s.close();
+    }
 }
