@@ -22,6 +22,12 @@ impl LineBuffer {
         Self { bytes: [0; LINE_BYTES], length: 0, begun: 0 }
     }
 
+    /// Returns whether nothing waits in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0 && self.begun == 0
+    }
+
     /// Returns what is shown of the line, without its prefix.
     pub(super) fn shown(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)

@@ -1,17 +1,14 @@
 //! Deadlines: what time asks of this core, served a bounded amount in a turn, and that of VMs with a share of the core first.
 
-use log::Level;
-
-use super::service::{UNITS_OF_LINE, UNITS_PER_TURN, end_vm, find, make_ready};
+use super::service::{UNITS_PER_TURN, end_vm, find, make_ready};
 use super::{beat, reaper, reserve, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::timer;
-use crate::console::say;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::VcpuRef;
 use crate::sync::Ordering;
 use crate::timer::{Due, NEVER};
-use crate::vm::{Ending, Vm};
+use crate::vm::Ending;
 
 /// Makes those ready whose deadline has come, a bounded number of them.
 #[inline]
@@ -21,34 +18,28 @@ pub fn serve(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
 }
 
-/// Stops the VM of a vCPU whose watchdog has run out.
-#[cold]
-#[inline(never)]
-fn bark(machine: &Machine, vm: &Vm, who: VcpuRef) {
-    say(Level::Error, format_args!("vm {}: vcpu {}: its watchdog ran out: stopped", vm.label, who.vcpu()));
-    end_vm(machine, vm, Ending::Stopped);
-}
-
 #[inline(never)]
 fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
     let mut units = core::mem::replace(&mut cpu.units, UNITS_PER_TURN);
     while cpu.reserved.earliest().0 <= now && units != 0 {
-        units = units.saturating_sub(serve_due(machine, cpu, stay, cpu.reserved.earliest().1, now));
+        serve_due(machine, cpu, stay, cpu.reserved.earliest().1, now);
+        units = units.wrapping_sub(1);
     }
     let is_reserved = cpu.queue.has_reserved() || cpu.reserved.earliest().0 <= now;
     if is_reserved || cpu.turn.is_some() && now < cpu.rests_until {
         return; // what is due for the others would have to wait all the same, or rests
     }
     while cpu.deadlines.earliest().0 <= now && units != 0 {
-        units = units.saturating_sub(serve_due(machine, cpu, stay, cpu.deadlines.earliest().1, now));
+        serve_due(machine, cpu, stay, cpu.deadlines.earliest().1, now);
+        units = units.wrapping_sub(1);
     }
     let end = timer::now();
     cpu.rests_until = end.saturating_add(end.saturating_sub(now));
 }
 
-/// Serves the deadline in `place`, which has come. Returns what that counts as.
-fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, now: u64) -> u32 {
+/// Serves the deadline in `place`, which has come.
+fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, now: u64) {
     match Due::at(place) {
         Due::Timer { vm, slot } => timers::expire(machine, cpu, stay, (vm, slot), now),
         Due::Local(number) => timers::expire_local(machine, cpu, stay, number),
@@ -57,23 +48,20 @@ fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, no
         Due::Limit => reaper::give_up(machine),
         Due::Wait(number) => {
             cpu.expect(Due::Wait(number), NEVER);
-            return wake(machine, cpu, stay, number, now);
+            wake(machine, cpu, stay, number, now);
         }
         Due::Shares => {} // it stands for others, and goes with them
     }
-    1
 }
 
-/// Serves the deadline of vCPU `number`, which has come: of its wait, or of its watchdog. Returns what that counts as.
-fn wake(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16, now: u64) -> u32 {
-    let Some(who) = VcpuRef::from_number(number) else { return 1 };
-    let Some((vm, vcpu)) = find(machine, stay, who) else { return 1 };
+/// Serves the deadline of vCPU `number`, which has come: of its wait, or of its watchdog, which stops its VM.
+fn wake(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16, now: u64) {
+    let Some(who) = VcpuRef::from_number(number) else { return };
+    let Some((vm, vcpu)) = find(machine, stay, who) else { return };
     if now >= vcpu.public.watchdog.load(Ordering::Relaxed) {
-        bark(machine, vm, who);
-        return UNITS_OF_LINE;
-    }
-    if vcpu.public.wake() {
+        // Said as the VM is given back: a line takes longer than all else that is done in a turn.
+        end_vm(machine, vm, Ending::Watchdog(who.vcpu()));
+    } else if vcpu.public.wake() {
         make_ready(machine, cpu, vm, vcpu, who);
     }
-    1
 }

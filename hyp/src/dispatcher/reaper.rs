@@ -12,7 +12,7 @@ use super::service;
 use crate::allocator::AllocError;
 use crate::arch::epoch::{Retired, Stay};
 use crate::arch::{self, firmware, timer};
-use crate::console::say;
+use crate::console::{LineBuffer, say};
 use crate::gic::{IntId, Owner};
 use crate::interpreter::report;
 use crate::lock::{Held, lock_pair};
@@ -45,7 +45,7 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         return;
     };
     let mut none = Held::mint();
-    if report::go_on(vm, &mut none) || take_interrupt(machine, vm, &mut none) {
+    if say_rest(machine, vm, &mut none) || report::go_on(vm, &mut none) || take_interrupt(machine, vm, &mut none) {
         return;
     }
     let peer = |place: u8| machine.vms.get(usize::from(place)).and_then(|slot| slot.get(stay));
@@ -82,6 +82,19 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
         }
         Err(_) => panic!("vm {}: the ledger contradicts what the VM holds", vm.label),
     }
+}
+
+/// Says what a VM that ends has written of a line that it did not end. Returns whether there was something.
+fn say_rest(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> bool {
+    let (mut line, _held) = vm.line.lock(none);
+    if line.is_empty() {
+        return false;
+    }
+    if !machine.console.guest_flush(&vm.label, &mut line, false) {
+        log::warn!("vm {}: its unfinished last line was lost, the console is full", vm.label);
+        *line = LineBuffer::new();
+    }
+    true
 }
 
 /// Takes one interrupt of a device from a VM that ends, before anything else is taken from it. Returns whether there was one.
@@ -187,6 +200,7 @@ impl fmt::Display for How {
                 f,
                 "stopped: it reported a crash: reason {reason}, pc {pc:#x}, syndrome {esr:#x}, address {far:#x}"
             ),
+            Ending::Watchdog(vcpu) => write!(f, "stopped: the watchdog of its vcpu {} ran out", u64::from(vcpu)),
             Ending::Stopped | Ending::Unmade => f.write_str("stopped: see its report"),
             Ending::Reboot => f.write_str("stopped: it asked for a restart"),
         }

@@ -10,7 +10,6 @@ use super::{irq, reserve};
 use crate::arch::epoch::Stay;
 use crate::arch::{entry, guest, native, stage2, timer};
 use crate::console::say;
-use crate::lock::Held;
 use crate::machine::{Cpu, Machine};
 use crate::scheduler::{RESERVED, Turn, VcpuRef};
 use crate::sync::Ordering;
@@ -20,8 +19,6 @@ use crate::vm::{Ending, Vm};
 
 /// Letters and deadlines served in one turn. The core interrupts itself when there are more.
 pub const UNITS_PER_TURN: u32 = 16;
-/// As what a line on the console counts beside these.
-pub const UNITS_OF_LINE: u32 = 14;
 const LETTERS_PER_TURN: u32 = 8;
 
 /// Returns the VM and the vCPU that `vcpu` names.
@@ -181,19 +178,13 @@ fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) 
     if cpu.resident.is_some_and(|(resident, _)| resident == who) {
         leave_core(machine, cpu, vm);
     }
-    let_go(machine, cpu, vm);
+    let_go(cpu, vm);
 }
 
 /// Takes note that this core, for one vCPU of a VM or for having made it again, touches it no more. The last one that does makes its core
 /// give the VM back.
-pub fn let_go(machine: &Machine, cpu: &mut Cpu, vm: &Vm) {
+pub fn let_go(cpu: &mut Cpu, vm: &Vm) {
     if vm.attached.fetch_sub(1, Ordering::AcqRel) == 1 {
-        let mut none = Held::mint();
-        let (mut line, _held) = vm.line.lock(&mut none);
-        cpu.units = cpu.units.saturating_sub(UNITS_OF_LINE);
-        if !machine.console.guest_flush(&vm.label, &mut line, false) {
-            log::warn!("vm {}: its unfinished last line was lost, the console is full", vm.label);
-        }
         cpu.reaping |= 1 << vm.place;
     }
 }

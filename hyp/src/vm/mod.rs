@@ -71,6 +71,8 @@ pub enum Ending {
     },
     /// It was stopped because of what it did; the report is out.
     Stopped,
+    /// It was stopped because the watchdog of this vCPU ran out.
+    Watchdog(u8),
     /// It asked for a restart.
     Reboot,
     /// It could not be made again; the report is out.

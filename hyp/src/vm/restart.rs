@@ -90,7 +90,7 @@ impl Life {
         let (is_wanted, reason, last_exit) = match ending {
             Ending::Exit(0) | Ending::Unmade => (false, BOOT_FIRST, 0),
             Ending::Exit(code) => (rule.after_failure, BOOT_FAILURE, code),
-            Ending::Panic { .. } | Ending::Stopped => (rule.after_failure, BOOT_FAILURE, 0),
+            Ending::Panic { .. } | Ending::Stopped | Ending::Watchdog(_) => (rule.after_failure, BOOT_FAILURE, 0),
             Ending::Reboot => (rule.on_request, BOOT_REQUEST, 0),
         };
         let Some(number) = self.number.checked_add(1).filter(|number| is_wanted && *number < NUMBERS) else {

@@ -5,6 +5,8 @@ use strato_abi::plan::VM_FAULT_HANDLER;
 use strato_hyp::arch::el1::El1;
 use strato_hyp::arch::frame::{Frame, RawExit};
 use strato_hyp::arch::{Deed, guest};
+use strato_hyp::lock::Held;
+use strato_hyp::vm::Vm;
 
 use crate::plan::{CODE, DATA, Guest, System};
 use crate::stage::{INTERRUPT, Story};
@@ -103,9 +105,26 @@ fn an_access_that_is_allowed_by_now_is_tried_again() {
     s.close();
 }
 
+/// Either takes as long as a call.
+#[test]
+fn what_a_vm_has_written_of_a_line_is_said_in_another_turn_than_what_it_did() {
+    let mut s = pair(0);
+    s.call(A, Call::ConWrite, &[5, 0x61_6161_6161]);
+    s.step(A, |_| Deed::Exit(abort(0x24, NOT_MAPPED, HOLE)));
+    let said = s.log().len();
+    while s.log().len() == said {
+        s.turns(1);
+    }
+    let has_more = |vm: &Vm| !vm.line.lock(&mut Held::for_example()).0.is_empty();
+    assert!(s.vm(0, has_more));
+    s.turns(2);
+    assert!(!s.vm(0, has_more));
+    is_stopped(s, "read of an unmapped address");
+}
+
 /// Checks that `A` is gone with a report that says `words`, and that `B` goes on.
 fn is_stopped(mut s: Story, words: &str) {
-    for _ in 0..30 {
+    for _ in 0..100 {
         s.turns(1);
     }
     assert!(s.try_vm(0, |_| ()).is_none(), "the VM is gone");

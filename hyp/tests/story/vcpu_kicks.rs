@@ -66,8 +66,29 @@ fn a_vm_whose_watchdog_runs_out_is_stopped_with_a_report() {
     s.begin(A, Call::VcpuWait, &[u64::MAX]);
     s.turns(400);
     assert!(s.try_vm(0, |_| ()).is_none(), "it is stopped and given back");
-    assert!(s.log().iter().any(|line| line.contains("vm a: vcpu 0: its watchdog ran out: stopped")), "{:?}", s.log());
+    assert!(s.log().iter().any(|line| line == "vm a: stopped: the watchdog of its vcpu 0 ran out"), "{:?}", s.log());
     s.call(B, Call::CoreNop, &[]);
+    s.close();
+}
+
+/// A line takes longer than all else that is done in a turn.
+#[test]
+fn of_watchdogs_that_run_out_together_one_line_is_said_in_a_turn() {
+    let mut s = Story::new(&System::new(["a", "b", "c", "d"].map(Guest::new)));
+    s.pace = 1;
+    for vm in 0..4 {
+        s.call((vm, 0), Call::VcpuWatchdog, &[SLICE]);
+        s.begin((vm, 0), Call::VcpuWait, &[u64::MAX]);
+    }
+    s.turns(20);
+    s.pace = 2 * SLICE;
+    let mut said = s.log().len();
+    for _ in 0..400 {
+        s.turns(1);
+        let before = std::mem::replace(&mut said, s.log().len());
+        assert!(said <= before + 1, "{:?}", &s.log()[before..]);
+    }
+    assert_eq!(s.log().iter().filter(|line| line.ends_with("ran out")).count(), 4);
     s.close();
 }
 

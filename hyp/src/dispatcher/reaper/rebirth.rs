@@ -75,6 +75,6 @@ pub(super) fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     }
     // Who ended it meanwhile left it to this core, or this core has it no more.
     if let Some(vm) = vm {
-        service::let_go(machine, cpu, vm);
+        service::let_go(cpu, vm);
     }
 }
