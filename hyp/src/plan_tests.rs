@@ -3,7 +3,7 @@
 use super::*;
 use std::vec::Vec;
 use strato_abi::plan::*;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 fn payload(records: &[&[u8]]) -> Vec<u8> {
     let body = records.concat();
@@ -96,6 +96,23 @@ fn a_device_is_for_the_board_that_it_names_and_has_no_unknown_flag() {
     assert_eq!((plan.named_handles(0, "rpi4"), plan.named_handles(1, "rpi4"), plan.named_handles(0, "x")), (1, 0, 0));
     let bytes = payload(&[GrantDevice { flags: 4, ..device }.as_bytes()]);
     assert_eq!(Plan::check(&bytes).unwrap().records().next().unwrap().unwrap_err(), PlanError::Record(0));
+}
+
+#[test]
+fn a_vm_that_is_made_again_has_a_span_of_time_for_its_limit() {
+    let take = |flags, restart_window_s| {
+        let record = CreateVm {
+            header: CreateVm::header(0),
+            flags,
+            restart_limit: 5,
+            restart_window_s,
+            ..CreateVm::new_zeroed()
+        };
+        let bytes = payload(&[record.as_bytes()]);
+        Plan::check(&bytes).unwrap().records().next().unwrap().map(|_| ())
+    };
+    assert_eq!((take(0, 0), take(VM_RESTART, 1)), (Ok(()), Ok(())));
+    assert_eq!(take(VM_RESTART, 0), Err(PlanError::Record(0)));
 }
 
 #[test]

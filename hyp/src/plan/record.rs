@@ -4,7 +4,7 @@ use strato_abi::plan::{
     AllowRegister, BOARD_NAME_LEN, Channel, CreateRegion, CreateVm, DEVICE_FLAGS, Expect, GrantDevice, GrantInterrupt,
     GrantRegion, GrantSched, INTERRUPT_FLAGS, KIND_ALLOW_REGISTER, KIND_CHANNEL, KIND_CREATE_REGION, KIND_CREATE_VM,
     KIND_EXPECT, KIND_GRANT_DEVICE, KIND_GRANT_INTERRUPT, KIND_GRANT_REGION, KIND_GRANT_SCHED, KIND_LOAD, KIND_PEER,
-    KIND_SCENARIO, KIND_START, Load, Peer, RecordHeader, Scenario, Start, VM_FLAGS,
+    KIND_SCENARIO, KIND_START, Load, Peer, RecordHeader, Scenario, Start, VM_FLAGS, VM_RESTART,
 };
 use zerocopy::FromBytes;
 
@@ -85,7 +85,9 @@ pub(super) fn take<'p>(rest: &mut &'p [u8]) -> Option<Record<'p>> {
     let record = match header.kind {
         KIND_CREATE_VM => {
             let record = CreateVm::ref_from_bytes(record).ok()?;
-            (record.flags & !VM_FLAGS == 0).then_some(Record::CreateVm(record))?
+            // In a span of nothing any number of restarts would be none too many.
+            let is_bounded = record.flags & VM_RESTART == 0 || record.restart_window_s != 0;
+            (record.flags & !VM_FLAGS == 0 && is_bounded).then_some(Record::CreateVm(record))?
         }
         KIND_LOAD => Record::Load(Load::ref_from_bytes(record).ok()?),
         KIND_CREATE_REGION => Record::CreateRegion(CreateRegion::ref_from_bytes(record).ok()?),
