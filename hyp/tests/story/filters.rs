@@ -164,6 +164,37 @@ fn the_bits_of_a_vm_that_ended_are_the_next_ones_and_what_it_wrote_stays() {
     s.close();
 }
 
+/// The VM ends on one core while a vCPU of it is on another, which has not read its letter.
+#[test]
+fn an_access_that_races_with_the_end_of_its_vm_is_done_before_the_bits_are_anothers() {
+    let cores = [0, 1, 0, 0, 0, 0, 0, 0];
+    let mut system = System::pair(Guest { vcpus: 2, cores, ..Guest::new("a") }, Guest::new("b"));
+    system.filtered(0, &[(DATA0, 1), (DIRECTION, 1)]).filtered(1, &[(DATA1, 2), (DIRECTION, 2)]);
+    let mut s = Story::on(&system, 2);
+    s.call(A, Call::AsMap, &[0, PLACE, handle(3), 0, 1, 3]);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.turns(4);
+    s.begin(A, Call::CoreExit, &[0, 0]);
+    (0..60).for_each(|_| assert!(!s.turn_on(0)));
+    let direction = |s: &Story, place| {
+        let mut none = Held::for_example();
+        let (mut devices, _held) = s.machine.devices.lock(&mut none);
+        let _ = devices.claim(5, GPIO, 0x1000, false, true);
+        (devices.access(place, GPIO + DIRECTION, None), devices.allow(5, GPIO + DIRECTION, 1))
+    };
+    assert_eq!(direction(&s, 0), (Ok(0), Err(AllowError::Taken)), "a core may still touch it");
+    s.step((0, 1), |frame| {
+        (frame.pc, frame.pstate) = (PC, 0x3c5);
+        frame.write(7, 1);
+        Deed::Exit(abort(WORD | WRITE, DIRECTION))
+    });
+    s.turn_on(1);
+    assert_eq!(direction(&s, 0), (Ok(1), Err(AllowError::Taken)));
+    s.until_gone(0);
+    assert_eq!(direction(&s, 0), (Err(Broken::Register), Ok(())));
+    s.close();
+}
+
 #[test]
 fn a_filter_of_another_board_is_passed_over() {
     let mut system = System::new([Guest::new("a")]);
