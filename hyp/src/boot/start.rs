@@ -133,6 +133,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             resident: None,
             vmid_generation: 0,
             reaping: 0,
+            reaped: 0,
             retired: None,
             remains: None,
             rebuild: None,

@@ -38,10 +38,12 @@ pub fn step(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if cpu.rebuild.is_some() {
         return rebirth::step(machine, cpu, stay);
     }
-    let place = cpu.reaping.trailing_zeros();
-    let slot = usize::try_from(place).ok().and_then(|place| machine.vms.get(place));
+    // In turn, so that one that fails again and again does not keep the others from their end.
+    let behind = cpu.reaping & (u64::MAX - 1) << (cpu.reaped & 63);
+    cpu.reaped = if behind == 0 { cpu.reaping } else { behind }.trailing_zeros();
+    let slot = usize::try_from(cpu.reaped).ok().and_then(|place| machine.vms.get(place));
     let Some((slot, vm)) = slot.and_then(|slot| Some((slot, slot.get(stay)?))) else {
-        cpu.reaping &= cpu.reaping.wrapping_sub(1);
+        cpu.reaping &= !(1 << (cpu.reaped & 63));
         return;
     };
     let mut none = Held::mint();

@@ -33,6 +33,8 @@ pub struct Cpu {
     pub vmid_generation: u64,
     /// Places of VMs that this core gives back, one bit each.
     pub reaping: u64,
+    /// Which of them the last step was for.
+    pub reaped: u32,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
     /// The VM that this core makes again; its place is among those that it gives back.

@@ -142,3 +142,25 @@ fn what_it_leaves_to_others_is_bounded_over_all_its_lives() {
     assert!(s.try_vm(0, |_| ()).is_none());
     s.close();
 }
+
+/// The first one fails again as soon as it has begun, as often as it may.
+#[test]
+fn one_that_fails_again_and_again_does_not_keep_another_from_its_end() {
+    let a = Guest { priority: 20, restart_limit: 255, ..restarting("a", VM_RESTART) };
+    let mut s = Story::new(&System::new([a, Guest::new("b"), Guest::new("c")]));
+    for _ in 0..10 {
+        s.begin(A, Call::CorePanic, &CRASH);
+    }
+    s.begin(B, Call::CoreExit, &[0, 0]);
+    s.turns(1);
+    s.until_gone(0);
+    let lives = |s: &Story| s.log().iter().filter(|line| line.starts_with("vm a: restarted")).count();
+    while !s.said("vm b: ended") {
+        s.turns(1);
+        assert!(lives(&s) < 4, "{:?}", s.log());
+    }
+    while lives(&s) < 10 {
+        s.turns(1);
+    }
+    s.close();
+}
