@@ -223,6 +223,28 @@ fn the_picture_is_well_formed_and_names_lanes_vms_and_reasons() {
 }
 
 #[test]
+fn the_axis_of_a_picture_is_right_for_any_frequency_and_its_numbers_are_short() {
+    let (a, b) = ((0, 0), (1, 0));
+    let axis = |hz: u64, ticks: u64| {
+        let records =
+            [record(7, a, b, Crossing::Wake, Decision::Stay), record(7 + ticks, b, a, Crossing::Wake, Decision::Stay)];
+        let mut core = Core::read(&ring(0, 200, &records)).unwrap();
+        core.counter_hz = hz;
+        let cores = vec![core];
+        svg::picture(&Trace { system: "s".into(), vms: vec!["a".into(), "b".into()], is_counted: false, cores })
+    };
+    // A second is not a whole number of ticks in each of its microseconds.
+    let second = axis(62_500_000, 62_500_000);
+    assert!(
+        second.contains("<text x=\"1400.0\" y=\"146.0\" text-anchor=\"middle\">1000</text>")
+            && second.contains(">milliseconds</text>"),
+        "{second}"
+    );
+    assert!(axis(54_000_000, 54_000_000 * 40).contains(">seconds</text>"));
+    assert!(axis(54_000_000, 5_400).contains(">microseconds</text>"));
+}
+
+#[test]
 fn runs_that_no_eye_tells_apart_are_drawn_as_one() {
     let (a, b) = ((0, 0), (1, 0));
     let turn = |n: u64, from, to| record(1_000_000 + n * 200, from, to, Crossing::Interrupt, Decision::Resume);

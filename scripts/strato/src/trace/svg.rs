@@ -119,19 +119,26 @@ fn mark(out: &mut String, x: f64, y: f64, why: Why) {
 
 fn axis_at(out: &mut String, trace: &Trace, scale: &Scale, y: f64) {
     let hz = trace.cores.first().map_or(1, |core| core.counter_hz.max(1));
+    let count = |per_second: u64| u128::from(scale.ticks) * u128::from(per_second) / u128::from(hz);
+    let (unit, per_second) = if trace.is_counted {
+        ("instructions", hz)
+    } else {
+        let times = [("seconds", 1), ("milliseconds", 1_000), ("microseconds", 1_000_000)];
+        times.into_iter().find(|(_, per_second)| count(*per_second) >= 10).unwrap_or(("microseconds", 1_000_000))
+    };
     // A step of 1, 2 or 5 times a power of ten, so that there are at most ten.
-    let unit = if trace.is_counted { 1 } else { (hz / 1_000_000).max(1) };
-    let units = scale.ticks / unit;
+    let units = u64::try_from(count(per_second)).unwrap_or(u64::MAX);
     let steps = (0..18).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
     let step = steps.into_iter().find(|step| units / step <= 10).unwrap_or(units.max(1));
     let (right, top) = (LEFT + WIDTH, y + 4.0);
     line(out, format_args!("<path d=\"M{LEFT} {top}H{right}\" stroke=\"#444444\"/>"));
     for n in 0..=units / step {
-        let x = scale.x(scale.first + n * step * unit);
+        let ticks = u128::from(n * step) * u128::from(hz) / u128::from(per_second);
+        let x = scale.x(scale.first.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)));
         line(out, format_args!("<path d=\"M{x:.1} {top}v6\" stroke=\"#444444\"/>"));
         text(out, x, y + 24.0, "middle", &(n * step).to_string());
     }
-    text(out, right + 34.0, y + 40.0, "end", if trace.is_counted { "instructions" } else { "microseconds" });
+    text(out, right + 34.0, y + 40.0, "end", unit);
 }
 
 fn legend(out: &mut String, trace: &Trace, y: f64) {
