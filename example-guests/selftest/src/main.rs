@@ -7,6 +7,7 @@ mod faults;
 mod pages;
 mod shares;
 mod trouble;
+mod typed;
 
 use strato_guest::{Failure, Info, Needs, println};
 
@@ -34,6 +35,7 @@ fn selftest(info: &'static Info) -> Result<(), Failure> {
         Some("told") => faults::told(info)?,
         Some("in_the_handler") => faults::in_the_handler()?,
         Some("on_the_handlers_stack") => faults::on_the_handlers_stack()?,
+        Some("echo") => typed::echo()?,
         Some("error") => return Err("I was told to".into()),
         _ => return Err("the command line names no case".into()),
     }

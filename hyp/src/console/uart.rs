@@ -7,7 +7,7 @@ use super::ring::Ring;
 use crate::arch;
 use crate::arch::mmio::Device;
 
-/// Most characters taken at once: the depth of the deepest PL011 FIFO.
+/// Most characters taken at once: the depth of the deepest PL011 FIFO. Behind more the interrupt comes again.
 const FIFO_BYTES: usize = 32;
 /// Most characters sent at once. Every FIFO is full before that but QEMU's, which asks for more at once: fewer and longer turns cost a guest
 /// less altogether.
@@ -39,7 +39,7 @@ pub(super) trait Driver {
     fn write(&mut self, byte: u8);
     /// Has the transmit FIFO ask for more, or not. The receive interrupts are on.
     fn ask(&mut self, is_sending: bool);
-    /// Acknowledges all interrupts.
+    /// Acknowledges the interrupts that do not end by themselves as characters are taken.
     fn acknowledge(&mut self);
     /// Takes a character: `None` when none is there, `Some(None)` for a broken one.
     fn read(&mut self) -> Option<Option<u8>>;

@@ -46,10 +46,10 @@ impl Board {
         });
         thread::spawn(move || hand_on(&far, &near, |_| {}));
         let program = std::env::var("STRATO_QEMU").unwrap_or_else(|_| PROGRAM.into());
-        // $1 is the image, $2 what else QEMU is to be told.
+        // $1 is the image, $2 what else QEMU is to be told; with a $3 the line is the mini UART's, which is the machine's second.
         let script = format!(
             "cd '{}'\n[ ! -e pid ] || kill \"$(cat pid)\" 2>/dev/null\n'{program}' -M raspi4b -nodefaults -display none -monitor none \
-             -no-reboot -serial '{}' -kernel \"$1\" $2 </dev/null >/dev/null 2>&1 &\necho $! >pid\n",
+             -no-reboot ${{3:+-serial null}} -serial '{}' -kernel \"$1\" $2 </dev/null >/dev/null 2>&1 &\necho $! >pid\n",
             folder.display(),
             qemu.display()
         );
@@ -128,6 +128,23 @@ fn a_system_runs_on_a_board_and_what_is_typed_gets_there() {
     assert!(lines.trim_end().lines().next_back().unwrap().starts_with("strato: all guests ended, 1 ok, 0 failed, at "));
     assert!(board.folder.join("kernel8.img").is_file(), "it was delivered");
     assert_eq!(said(&board.typed.lock().unwrap()), "a word\n");
+}
+
+#[test]
+fn a_guest_reads_what_is_typed_on_either_uart() {
+    let Some(board) = Board::new("echo") else { return };
+    let system = board.folder.join("echo.toml");
+    let vm = "[[vm]]\nname = \"echo\"\nimage = \"selftest\"\nmemory = \"1MiB\"\ncommand_line = \"case=echo\"\nconsole_input = true\n";
+    for (console, reset) in [("pl011", "reset \"$1\""), ("mini-uart", "reset \"$1\" '' second")] {
+        fs::write(&system, format!("[system]\nconsole = \"{console}\"\n{vm}")).unwrap();
+        let arguments = ["run", system.to_str().unwrap(), "--board", "rpi4"];
+        let Some(output) = board.strato(&arguments, reset, "more than a FIFO of sixteen has room for\n") else {
+            return;
+        };
+        let (lines, errors) = (said(&output.stdout), said(&output.stderr));
+        assert!(output.status.success(), "{console}: {lines}\n{errors}");
+        assert!(lines.contains("\n[echo] typed: more than a FIFO of sixteen has room for\n"), "{console}: {lines}");
+    }
 }
 
 #[test]
