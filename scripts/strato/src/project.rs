@@ -112,10 +112,21 @@ impl Project {
         if let Some(path) = candidates.iter().find(|path| path.is_file()) {
             return Ok(path.clone());
         }
+        if is_path {
+            let fix = "give the path of a system file, or of a folder with a `system.toml` in it".into();
+            return Err(Usage { what: format!("there is no system file {name}"), fix }.into());
+        }
         let known: Vec<String> = self.systems().iter().map(|path| short_name(path)).collect();
         let fix = match nearest(name, known.iter().map(String::as_str)) {
             Some(close) => format!("did you mean `{close}`?"),
-            None => format!("give the path of a system file, or one of: {}", known.join(", ")),
+            None => {
+                let (systems, is_example) = (self.systems(), |path: &&PathBuf| path.ends_with("system.toml"));
+                let examples: Vec<String> = systems.iter().filter(is_example).map(|path| short_name(path)).collect();
+                let examples = examples.join(", ");
+                format!(
+                    "give the path of a system file, a name out of scripts/systems, such as demo, or an example: {examples}"
+                )
+            }
         };
         Err(Usage { what: format!("there is no system `{name}`"), fix }.into())
     }

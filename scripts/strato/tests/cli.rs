@@ -32,6 +32,21 @@ fn an_unknown_system_gives_status_2_and_a_suggestion() {
     let output = strato(&["check", "dmeo"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(said(&output.stderr), "error: there is no system `dmeo`\nhelp: did you mean `demo`?\n");
+    let far = said(&strato(&["check", "nosuchthing"]).stderr);
+    assert!(far.contains("such as demo, or an example: address_spaces, ") && far.ends_with("yielder\n"), "{far}");
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_called_a_file_and_gives_status_2() {
+    for path in ["/no/such/system.toml", "src"] {
+        let output = strato(&["check", &format!("./{path}")]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = said(&output.stderr);
+        assert!(
+            said.starts_with(&format!("error: there is no system file ./{path}\nhelp: give the path of")),
+            "{said}"
+        );
+    }
 }
 
 #[test]
