@@ -15,9 +15,15 @@ use crate::cli::Machine;
 use crate::exit::{FAILED, PASSED};
 use crate::project::Project;
 use crate::qemu::{Qemu, Virt, on_path};
+use crate::system::Board;
 
-/// Where QEMU's `virt` loads the image (its RAM, and the offset in the image's header).
-const LOAD_ADDRESS: u64 = 0x4008_0000;
+/// Where a machine loads the image: where its RAM begins, and the offset in the image's header.
+fn load_address(board: Board) -> u64 {
+    match board {
+        Board::QemuVirt => 0x4008_0000,
+        Board::Rpi4 => 0x8_0000,
+    }
+}
 
 /// Starts the machine and the debugger; without a debugger on this system it says which command to give elsewhere.
 ///
@@ -31,11 +37,14 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let image = Scratch::new(&build::image(project, &ready, Some(virt.cores))?)?;
     let mut guests: Vec<PathBuf> = ready.images.iter().map(|loaded| loaded.file.clone()).collect();
     guests.dedup();
-    let arguments = arguments(port, &project.hypervisor()?, &guests);
+    let arguments = arguments(port, virt.board, &project.hypervisor()?, &guests);
     let tree = DeviceTree::of(&virt.device_tree)?;
     let mut command = qemu.command(&virt, ready.system.entered_at, image.path(), tree.path());
-    let Some(debugger) = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().find_map(on_path) else {
-        eprintln!("no gdb here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n");
+    let debuggers = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().filter_map(on_path);
+    let Some(debugger) = debuggers.into_iter().find(knows_aarch64) else {
+        eprintln!(
+            "no gdb for AArch64 here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n"
+        );
         eprintln!("  {}\n\nCtrl-C ends it.", shell("gdb-multiarch", &arguments));
         let status = command.status().context("cannot start QEMU")?;
         return Ok(if status.success() { PASSED } else { FAILED });
@@ -46,6 +55,13 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let _qemu = Ended(command.stdout(Stdio::from(output)).spawn().context("cannot start QEMU")?);
     let status = Command::new(debugger).args(arguments).status().context("cannot start gdb")?;
     Ok(if status.success() { PASSED } else { FAILED })
+}
+
+/// Returns whether a debugger does: one that a distribution has for its own machine alone starts, and fails at the first registers.
+fn knows_aarch64(debugger: &PathBuf) -> bool {
+    let asked = ["-nx", "-batch", "-ex", "set architecture aarch64", "-ex", "show architecture"];
+    let answer = Command::new(debugger).args(asked).output();
+    answer.is_ok_and(|answer| String::from_utf8_lossy(&answer.stdout).contains("aarch64"))
 }
 
 /// A process that ends with the value.
@@ -64,10 +80,10 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-fn arguments(port: u16, hypervisor: &Path, guests: &[PathBuf]) -> Vec<OsString> {
+fn arguments(port: u16, board: Board, hypervisor: &Path, guests: &[PathBuf]) -> Vec<OsString> {
     let mut commands = vec![
         "set architecture aarch64".to_owned(),
-        format!("add-symbol-file {} -o {LOAD_ADDRESS:#x}", hypervisor.display()),
+        format!("add-symbol-file {} -o {:#x}", hypervisor.display(), load_address(board)),
     ];
     // A guest's addresses are its own; its symbols are right while it runs.
     commands.extend(guests.iter().map(|guest| format!("add-symbol-file {}", guest.display())));
@@ -91,9 +107,10 @@ mod tests {
 
     #[test]
     fn the_debugger_gets_both_kinds_of_symbols_and_the_port() {
-        let line = shell("gdb", &arguments(1234, Path::new("hyp"), &[PathBuf::from("hello")]));
+        let line = |board| shell("gdb", &arguments(1234, board, Path::new("hyp"), &[PathBuf::from("hello")]));
         let expected = "gdb -q -ex 'set confirm off' -ex 'set architecture aarch64' -ex 'add-symbol-file hyp -o 0x40080000' \
                         -ex 'add-symbol-file hello' -ex 'target remote 127.0.0.1:1234'";
-        assert_eq!(line, expected);
+        assert_eq!(line(Board::QemuVirt), expected);
+        assert_eq!(line(Board::Rpi4), expected.replace("0x40080000", "0x80000"));
     }
 }
