@@ -161,14 +161,16 @@ impl Handle for ShareAccept {
         let wanted = if self.rights.is_empty() { share.rights() } else { self.rights };
         let rights = Rights::from_bits_truncate(u16::try_from(wanted.bits()).unwrap_or(0));
         let (pages, tag, verb) = (share.pages(), share.tag(), share.verb());
-        let (mut owner, mut borrower) = (Side { vm: peer, inner: &mut theirs }, Side { vm: cx.vm, inner: &mut inner });
+        let mut borrower = Side { vm: cx.vm, inner: &mut inner };
         let accepted = if verb == Verb::Donate {
             let (mut pool, _held) = cx.machine.memory.lock(&mut held);
+            let mut owner = Side { vm: peer, inner: &mut theirs };
             sharing::take_over(&mut owner, &mut borrower, index, &mut pool.allocator)
         } else {
-            sharing::accept(&mut owner, &mut borrower, index, rights)
+            sharing::accept(share, peer.far(index), &mut borrower, rights)
         };
-        let (handle, told) = accepted.map_err(|error| refusal(error, 2))?;
+        let handle = accepted.map_err(|error| refusal(error, 2))?;
+        let told = Side { vm: peer, inner: &mut theirs }.raise(index, Steps::ACCEPTED);
         cx.wakes.set(peer.place, told);
         Ok(Outcome::Reply(ShareAcceptReply { mem: MemHandle(handle), pages, tag }))
     }

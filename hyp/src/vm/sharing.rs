@@ -120,28 +120,21 @@ pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -
     Ok(handle)
 }
 
-/// Lets the borrower have what the share of entry `index` shares or lends. Returns its handle, and whom to tell at the owner.
+/// Lets the borrower have what `share`, whose owner calls it `far`, shares or lends. Returns its handle.
 ///
 /// # Errors
 /// [`ShareError`]; nothing changed then.
 #[inline(always)]
-pub fn accept(
-    owner: &mut Side<'_>,
-    borrower: &mut Side<'_>,
-    index: u16,
-    rights: Rights,
-) -> Result<(Handle, u8), ShareError> {
-    let far = owner.far(index);
-    let mut share = owner.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
+pub fn accept(mut share: Share<'_>, far: Far, borrower: &mut Side<'_>, rights: Rights) -> Result<Handle, ShareError> {
     let state = state_after(&share, Move::Accept(Verb::Share))?;
     let object = Object::Borrowed(share.mem(rights, Flags::BORROWED), far);
     let handle = borrower.inner.handles.insert(object, borrower.vm.handle_limit)?;
     share.set_state(state);
     share.set_far(borrower.far(handle.index()));
-    Ok((handle, owner.raise(index, Steps::ACCEPTED)))
+    Ok(handle)
 }
 
-/// Gives the taker what the share of entry `index` donates. Returns its handle, and whom to tell at the giver.
+/// Gives the taker what the share of entry `index` donates. Returns its handle.
 ///
 /// # Errors
 /// [`ShareError`]; nothing changed then.
@@ -151,7 +144,7 @@ pub fn take_over(
     taker: &mut Side<'_>,
     index: u16,
     allocator: &mut Allocator,
-) -> Result<(Handle, u8), ShareError> {
+) -> Result<Handle, ShareError> {
     let share = giver.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
     let (state, own, id) = (state_after(&share, Move::Accept(Verb::Donate))?, share.own(), share.id());
     let mem = share.mem(Rights::empty(), Flags::empty());
@@ -168,7 +161,7 @@ pub fn take_over(
     let mut share = giver.inner.handles.share_mut(index).ok_or(ShareError::Broken)?;
     share.set_state(state);
     share.set_far(taker.far(handle.index()));
-    Ok((handle, giver.raise(index, Steps::ACCEPTED)))
+    Ok(handle)
 }
 
 /// What a revoke came to.
