@@ -186,6 +186,46 @@ inline take_mail() {
     fi
 }
 
+/* service::wake_only: a core that has nobody takes the only letter, if nothing but a wake is asked for; else it puts it back. */
+inline wake_only() {
+    if
+    :: isFull[me] ->
+#ifdef REQUEST_FIRST
+        v = (letters[me] & 1 -> 0 : (letters[me] & 2 -> 1 : 2));
+        take_wake(v);
+#endif
+        isFull[me] = false;
+        d_step { taken = letters[me]; letters[me] = 0 } /* one swap */
+        v = (taken & 1 -> 0 : (taken & 2 -> 1 : 2));
+#ifndef REQUEST_FIRST
+        if
+        :: taken == 1 << v && state[v] == Blocked -> take_wake(v)
+        :: else
+        fi;
+#endif
+        if
+        :: asked -> state[v] = Runnable; make_ready(v)
+#ifdef NOT_PUT_BACK
+        :: else
+#else
+        :: else -> letters[me] = letters[me] | taken; isFull[me] = true
+#endif
+        fi;
+        v = 0; asked = 0; taken = 0
+    :: else
+    fi
+}
+
+/* Orders::take_wake, one exchange. */
+inline take_wake(v) {
+    d_step {
+        if
+        :: requests[v] == WAKE && state[v] == Blocked -> requests[v] = 0; asked = WAKE
+        :: else
+        fi
+    }
+}
+
 /* scheduler::pick: who had the turn goes behind its equals. Nobody else sees any of it. */
 inline pick() {
     d_step {
@@ -218,7 +258,11 @@ end_idle:
         goto choose
 #else
         sgi[me] = false; /* acknowledged before the letters are looked at */
-        goto again
+        wake_only();
+        if
+        :: queued[0] && me == 0 || me == 1 && (queued[1] || queued[2]) -> goto choose
+        :: else -> goto again
+        fi
 #endif
     :: else
     fi;

@@ -38,13 +38,21 @@ impl CoreIndex {
     /// The core that booted.
     pub const BOOT: Self = Self::First;
 
-    const ALL: [Self; MAX_CORES] =
-        [Self::First, Self::Second, Self::Third, Self::Fourth, Self::Fifth, Self::Sixth, Self::Seventh, Self::Eighth];
-
     /// Returns core number `index`, or `None` at [`MAX_CORES`] and above.
     #[must_use]
-    pub fn new(index: usize) -> Option<Self> {
-        Self::ALL.get(index).copied()
+    #[inline]
+    pub const fn new(index: usize) -> Option<Self> {
+        Some(match index {
+            0 => Self::First,
+            1 => Self::Second,
+            2 => Self::Third,
+            3 => Self::Fourth,
+            4 => Self::Fifth,
+            5 => Self::Sixth,
+            6 => Self::Seventh,
+            7 => Self::Eighth,
+            _ => return None,
+        })
     }
 
     /// Returns the number, below [`MAX_CORES`].

@@ -80,7 +80,8 @@ fn change_guesses(cx: &mut Cx<'_>) {
 pub fn finish(cx: &mut Cx<'_>, frame: &mut Frame, turn: &Turn, now: u64) {
     if cx.context.extras.contains(Extras::WAITING) {
         cx.context.extras.remove(Extras::WAITING);
-        let selector = cx.vm.area.take(cx.me.vcpu(), &cx.vcpu.public.sink);
+        let (area, number, sink) = (&cx.vm.area, cx.me.vcpu(), &cx.vcpu.public.sink);
+        let selector = area.take_once(number, sink).unwrap_or_else(|| area.take(number, sink));
         let shown = cx.vm.ticks_at(now);
         frame.write(1, selector);
         frame.write(2, shown);

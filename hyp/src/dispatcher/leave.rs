@@ -54,6 +54,14 @@ pub fn end(cx: &mut Cx<'_>, now: u64) {
 /// Chooses who has this core when nobody had it.
 #[inline(never)]
 pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
+    if !service::wake_only(machine, cpu, stay) {
+        begin_anew(machine, cpu, stay);
+    }
+}
+
+/// The same with whatever there is to do.
+#[inline(never)]
+fn begin_anew(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     reserve::depart(machine, cpu, stay);
     choose(machine, cpu, stay);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {

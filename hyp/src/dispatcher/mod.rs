@@ -113,7 +113,7 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
         }
         return is_idle;
     };
-    let Some((vm, vcpu)) = service::find(machine, stay, turn.vcpu) else {
+    let Some((vm, vcpu)) = service::find_queued(machine, stay, turn.vcpu) else {
         cpu.queue.remove(turn.vcpu);
         cpu.turn = None;
         return false;
@@ -201,6 +201,7 @@ const fn cause(trap: Trap) -> Cause {
 }
 
 /// Sleeps until an interrupt comes, then takes it.
+#[inline(never)]
 fn idle(machine: &Machine, cpu: &mut Cpu) {
     let (deadline, _) = cpu.deadlines.earliest();
     cpu.arm(deadline);

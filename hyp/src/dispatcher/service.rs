@@ -48,12 +48,44 @@ pub fn tell(machine: &Machine, cpu: &mut Cpu, vm: &Vm, who: VcpuRef) {
         }
         return;
     }
-    let home = public.orders.ask(orders::WAKE);
+    tell_home(machine, cpu, vm, vcpu, who);
+}
+
+/// Does the same for one of which more is asked, or that is at home elsewhere.
+#[inline(never)]
+fn tell_home(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+    let home = vcpu.public.orders.ask(orders::WAKE);
     if home == cpu.number() {
         serve(machine, cpu, vm, vcpu, who);
     } else {
         machine.send_mail(home, who);
     }
+}
+
+/// Gives this core, where nobody is ready, to the vCPU that its only letter wakes and that waits for an event alone, when there is
+/// nothing else to do. Returns whether it did; if not, nothing has changed.
+#[inline(always)]
+pub fn wake_only(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
+    let (mail, now) = (machine.mail_of(cpu), timer::now());
+    let is_busy = cpu.queue.highest().is_some() || cpu.departing.is_some() || cpu.reaping != 0;
+    if is_busy || cpu.deadlines.earliest().0 <= now {
+        return false;
+    }
+    let Some(who) = mail.take_only().map(VcpuRef::from_masked) else { return false };
+    // Behind the letter: who asks for more from here on, be it that it stops, puts another one.
+    let is_woken = |vcpu: &Vcpu| vcpu.public.is_blocked_plain() && vcpu.public.orders.take_wake(cpu.number());
+    let found = find_queued(machine, stay, who).filter(|(_, vcpu)| is_woken(vcpu));
+    let Some((vm, vcpu)) = found else {
+        mail.put(who);
+        return false;
+    };
+    let level = vcpu.public.level.load(Ordering::Relaxed);
+    debug_assert!(level < RESERVED, "who is charged waits at length");
+    vcpu.public.wake_plain();
+    cpu.queue.push_alone(who, level);
+    cpu.turn = Some(Turn::new(who, level, now, machine.slice_ticks));
+    vm.note_ready(who.vcpu(), &vcpu.public, now, true);
+    true
 }
 
 /// Does what stands in this core's letter box.

@@ -223,9 +223,9 @@ impl EventArea {
     }
 
     /// Takes the selector of `vcpu`: what it held is returned, and it is zero. Lowers the line.
-    ///
     /// When a sibling vCPU hammers the word, all of it is reported and nothing is lost.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub fn take(&self, vcpu: u8, sink: &Sink) -> u64 {
         // Before anything is read, and never after it: see `raise_line`. A sender that we miss raises the line again.
         sink.line().swap(false, Ordering::AcqRel);

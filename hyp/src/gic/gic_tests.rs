@@ -92,6 +92,21 @@ fn version_2_gives_the_sender_of_an_sgi_back_when_it_ends() {
     assert_eq!(irq, Irq::Sgi(0));
     gic.end(token);
     assert_eq!((read(0x10010), read(0x11000)), (1 << 10, 1 << 10));
+    write(0x1000c, 2 << 10 | 3);
+    assert!(gic.take_sgi(3).is_ok());
+    assert_eq!((read(0x10010), read(0x11000)), (2 << 10 | 3, 2 << 10 | 3));
+}
+
+#[test]
+fn an_interrupt_that_is_not_the_wanted_sgi_is_left_to_be_ended() {
+    let (distributor, interface, read, write) = frames();
+    let gic = v2(distributor, interface).unwrap();
+    for other in [1023, 33, 1 << 10 | 3] {
+        write(0x1000c, other);
+        let token = gic.take_sgi(0).unwrap_err();
+        assert_eq!(gic.irq(&token), gic.classify(other));
+        assert_eq!((read(0x10010), read(0x11000)), (0, 0));
+    }
 }
 
 #[test]
@@ -177,6 +192,10 @@ fn version_3_ends_what_it_acknowledged() {
     assert_eq!(gic.classify(8192 + 26), Irq::Other(IntId(8218)), "an LPI is not the timer");
     assert_eq!(gic.classify(8192 + 1023), Irq::Other(IntId(9215)), "and is to be ended");
     assert_eq!(crate::arch::gic_cpu::take_ended(), [33]);
+    crate::arch::gic_cpu::pend(8192);
+    crate::arch::gic_cpu::pend(0);
+    assert!(gic.take_sgi(0).is_err() && gic.take_sgi(0).is_ok() && gic.take_sgi(0).is_err());
+    assert_eq!(crate::arch::gic_cpu::take_ended(), [0]);
     gic.send_sgi(CoreIndex::new(1).unwrap(), RESCHEDULE_SGI);
     assert_eq!(crate::arch::gic_cpu::take_sent(), [1 << 1]);
 }

@@ -112,6 +112,8 @@ pub struct Gic {
     uart: u32,
     /// Affinity fields by core.
     affinities: [u64; MAX_CORES],
+    /// How GICv3 sends SGI 0 to each core.
+    calls: [u64; MAX_CORES],
 }
 
 #[derive(Debug)]
@@ -129,14 +131,15 @@ impl Gic {
     /// [`GicError::Registers`].
     pub fn new(board: &BoardInfo, first: Device, second: Device) -> Result<Self, GicError> {
         let (version, numbers) = match board.gic {
-            GicInfo::V2 { .. } => (Version::V2(v2::GicV2::new(first, second).ok_or(GicError::Registers)?), 0x3ff),
+            GicInfo::V2 { .. } => (Version::V2(v2::GicV2::new(first, second).ok_or(GicError::Registers)?), v2::NUMBERS),
             GicInfo::V3 { .. } => (Version::V3(v3::GicV3::new(first, second).ok_or(GicError::Registers)?), u32::MAX),
         };
         let mut affinities = [0; MAX_CORES];
         for (place, affinity) in affinities.iter_mut().zip(&board.cores) {
             *place = *affinity;
         }
-        Ok(Self { version, numbers, uart: board.uart.intid, affinities })
+        let calls = affinities.map(v3::call_of);
+        Ok(Self { version, numbers, uart: board.uart.intid, affinities, calls })
     }
 
     /// Returns whether core `core` can receive interrupts: GICv3 has an interface for each core, GICv2 one at the same address for all.
@@ -166,6 +169,32 @@ impl Gic {
             Version::V2(gic) => gic.acknowledge(),
             Version::V3(_) => v3::acknowledge(),
         })
+    }
+
+    /// Acknowledges and ends the interrupt that came, if it is SGI `id` (0 to 15).
+    ///
+    /// # Errors
+    /// The token of another one.
+    #[inline(always)]
+    pub fn take_sgi(&self, id: u8) -> Result<(), Token> {
+        let id = u32::from(id);
+        match &self.version {
+            Version::V2(gic) => {
+                let raw = gic.acknowledge();
+                if raw & v2::NUMBERS != id {
+                    return Err(Token(raw));
+                }
+                gic.end(raw);
+            }
+            Version::V3(_) => {
+                let raw = v3::acknowledge();
+                if raw != id {
+                    return Err(Token(raw));
+                }
+                v3::end(raw);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the token of the interrupt that came, and which one it is.
@@ -234,7 +263,7 @@ impl Gic {
     pub fn send_sgi(&self, to: CoreIndex, id: u8) {
         match &self.version {
             Version::V2(gic) => gic.send_sgi(to, id),
-            Version::V3(_) => v3::send_sgi(self.affinity(to), id),
+            Version::V3(_) => v3::send_sgi(self.calls.get(to.index()).copied().unwrap_or(0), id),
         }
     }
 

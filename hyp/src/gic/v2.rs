@@ -20,6 +20,9 @@ const INTERFACE_ON: u32 = 1 << 9 | 1;
 /// The middle of the priorities, in every byte; all interrupts have it.
 const PRIORITIES: u32 = 0x8080_8080;
 
+/// The bits of GICC_IAR that are the interrupt's number; above them an SGI has its sender.
+pub(super) const NUMBERS: u32 = 0x3ff;
+
 /// A GICv2.
 #[derive(Debug)]
 pub(super) struct GicV2 {

@@ -162,12 +162,12 @@ fn stop_messages(frame: &mut UniqueMmioPointer<'static, GicrSgi>) -> Result<(), 
     if is_done && !control.read().contains(GicrCtlr::EnableLPIs) { Ok(()) } else { Err(GicError::MessagesOn) }
 }
 
-/// Returns ICC_SGI1R_EL1 for one core: the affinity above Aff0, and Aff0 as a range of sixteen with a bit in it.
-fn sgi_value(affinity: u64, id: u8) -> u64 {
+/// Returns what ICC_SGI1R_EL1 takes for SGI 0 to one core: the affinity above Aff0, and Aff0 as a range of sixteen with a bit in it.
+pub(super) fn call_of(affinity: u64) -> u64 {
     // As MPIDR_EL1 has them.
     let [aff0, aff1, aff2, aff3] =
         [affinity & 0xff, affinity >> 8 & 0xff, affinity >> 16 & 0xff, affinity >> 32 & 0xff];
-    aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | u64::from(id & 15) << 24 | aff1 << 16 | 1 << (aff0 & 15)
+    aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | aff1 << 16 | 1 << (aff0 & 15)
 }
 
 #[inline]
@@ -186,8 +186,8 @@ pub(super) fn drop_priority(intid: u32) {
 }
 
 #[inline]
-pub(super) fn send_sgi(affinity: u64, id: u8) {
-    gic_cpu::send_sgi(sgi_value(affinity, id));
+pub(super) fn send_sgi(call: u64, id: u8) {
+    gic_cpu::send_sgi(call | u64::from(id & 15) << 24);
 }
 
 #[cfg(test)]
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn an_sgi_names_its_core_by_affinity() {
-        assert_eq!(sgi_value(0, 0), 1);
-        assert_eq!(sgi_value(3, 15), 15 << 24 | 1 << 3);
-        assert_eq!(sgi_value(0x12_0034_5617, 2), 0x12 << 48 | 1 << 44 | 0x34 << 32 | 2 << 24 | 0x56 << 16 | 1 << 7);
+        assert_eq!(call_of(0), 1);
+        assert_eq!(call_of(3), 1 << 3);
+        assert_eq!(call_of(0x12_0034_5617), 0x12 << 48 | 1 << 44 | 0x34 << 32 | 0x56 << 16 | 1 << 7);
     }
 }

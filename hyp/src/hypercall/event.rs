@@ -65,6 +65,7 @@ pub(super) fn tell_self(cx: &Cx<'_>, vcpu: &Vcpu) -> bool {
 
 /// Tells the receiver of an event otherwise: its own core by a letter, or the dispatcher, for which it stands in `cx.wakes`. Returns whether it was a
 /// letter, and nothing is left to be done.
+#[inline(always)]
 pub(super) fn tell_elsewhere(cx: &mut Cx<'_>, vcpu: &Vcpu) -> bool {
     let is_told = cx.tell_other_core(vcpu);
     if !is_told {

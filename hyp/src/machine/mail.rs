@@ -74,6 +74,26 @@ impl Mail {
         u16::try_from(number).ok()
     }
 
+    /// Takes the only letter out, as [`Mail::next`] does. `None` when there is none, or another one, or the core is to look for something else;
+    /// the box is as it was then.
+    #[inline(always)]
+    pub fn take_only(&self) -> Option<u16> {
+        let full = self.full.load(Ordering::Acquire);
+        if full & full.wrapping_sub(1) != 0 || self.taken.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let number = full.trailing_zeros();
+        let word = self.vcpus.get(number as usize)?; // there is none of an empty box, or of a reminder
+        self.full.fetch_and(!full, Ordering::Relaxed);
+        let letters = word.swap(0, Ordering::AcqRel); // as in `take`
+        if !letters.is_power_of_two() {
+            word.fetch_or(letters, Ordering::AcqRel); // as in `put`
+            self.full.fetch_or(full, Ordering::Release);
+            return None;
+        }
+        u16::try_from(number << 6 | letters.trailing_zeros()).ok()
+    }
+
     /// Takes the letters of the first word behind the last one that has some. Returns a bit for each of its vCPUs.
     #[inline(always)]
     fn take(&self) -> Option<u64> {
@@ -92,5 +112,51 @@ impl Mail {
     #[must_use]
     pub fn has_letters(&self) -> bool {
         self.taken.load(Ordering::Relaxed) != 0 || self.full.load(Ordering::Relaxed) & !REMINDER != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn with(numbers: &[u16]) -> Mail {
+        let mail = Mail::default();
+        for number in numbers {
+            mail.put(VcpuRef::from_number(*number).unwrap());
+        }
+        mail
+    }
+
+    fn rest(mail: &Mail) -> Vec<u16> {
+        let mut numbers: Vec<u16> = core::iter::from_fn(|| mail.next()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[test]
+    fn the_only_letter_is_taken_and_none_beside_another_one_or_a_reminder() {
+        let mail = with(&[70]);
+        assert_eq!((mail.take_only(), mail.is_full(), mail.take_only()), (Some(70), false, None));
+        for numbers in [[3, 5], [3, 70]] {
+            let mail = with(&numbers);
+            assert_eq!(mail.take_only(), None);
+            assert_eq!(rest(&mail), numbers);
+        }
+        let mail = with(&[3]);
+        mail.remind();
+        assert_eq!((mail.take_only(), mail.forget(), mail.take_only()), (None, true, Some(3)));
+        mail.remind();
+        assert_eq!(mail.take_only(), None);
+    }
+
+    #[test]
+    fn a_letter_that_was_taken_out_and_not_read_is_another_one() {
+        let mail = with(&[3, 5]);
+        assert_eq!(mail.next(), Some(3));
+        mail.put(VcpuRef::from_number(9).unwrap());
+        assert_eq!(mail.take_only(), None);
+        assert_eq!(rest(&mail), [5, 9]);
     }
 }

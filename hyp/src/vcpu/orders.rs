@@ -59,6 +59,13 @@ impl Orders {
         Some(self.0.fetch_and(!REQUESTS, Ordering::AcqRel) & REQUESTS)
     }
 
+    /// Takes the wake that is all that is asked of the vCPU, at home on `core`. Returns whether that was so; if not, nothing has changed.
+    #[inline(always)]
+    pub fn take_wake(&self, core: u8) -> bool {
+        let home = u32::from(core) << HOME_SHIFT;
+        self.0.compare_exchange(home | WAKE, home, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Gives the vCPU, at home on `from`, to core `to`, which must be told. From here on it is that core's.
     pub fn move_to(&self, from: u8, to: u8) {
         // MOVE is not set: the home core alone sets it, and takes it before it can give the vCPU away again. Release: all that this
@@ -86,10 +93,13 @@ mod tests {
         assert_eq!(orders.take(1), None);
         assert_eq!(orders.ask(STOP), 2);
         assert!(!orders.is_quiet_at(2));
+        assert!(!orders.take_wake(2), "more than that is asked");
         assert_eq!(orders.take(2), Some(WAKE | STOP | MOVE));
         assert_eq!((orders.take(2), orders.home()), (Some(0), 2));
         orders.move_to(2, 1);
         assert_eq!(orders.take(1), Some(MOVE));
-        assert!(orders.is_quiet_at(1));
+        assert!(orders.is_quiet_at(1) && !orders.take_wake(1));
+        orders.ask(WAKE);
+        assert!(!orders.take_wake(0) && orders.take_wake(1) && orders.is_quiet_at(1));
     }
 }

@@ -2,13 +2,13 @@
 
 use strato_abi::Call;
 use strato_abi::vcpu::RunState;
-use strato_hyp::arch::gic_cpu;
+use strato_hyp::arch::{gic_cpu, timer};
 use strato_hyp::machine::SGI_MAIL;
 use strato_hyp::scheduler::VcpuRef;
 use strato_hyp::vcpu::orders;
 
-use crate::plan::{CODE, Guest, System};
-use crate::stage::Story;
+use crate::plan::{CODE, Guest, SLICE, System};
+use crate::stage::{Story, shown};
 use crate::talk::{A, B, handle};
 
 #[test]
@@ -80,5 +80,51 @@ fn a_full_box_is_read_in_parts_and_to_its_end() {
     // A turn reads twice when nobody had the core: before a guest runs, and behind it.
     assert_eq!(parts, [16, 8]);
     assert_eq!(blocked(&mut s), 0);
+    s.close();
+}
+
+/// Three VMs: the first on a core of its own, and two on the second one, of which the last comes first.
+fn one_beside_two() -> Story {
+    let on_second = |label, priority| Guest { cores: [1; 8], priority, ..Guest::new(label) };
+    let mut system = System::new([Guest::new("a"), on_second("b", 3), on_second("c", 9)]);
+    system.peer(0, 1).peer(1, 0).channel(0, 1);
+    Story::on(&system, 2)
+}
+
+#[test]
+fn a_deadline_that_has_come_is_served_beside_the_only_letter_of_a_core_that_has_slept() {
+    let mut s = one_beside_two();
+    s.turns(1);
+    s.begin(B, Call::VcpuWait, &[u64::MAX]);
+    s.begin((2, 0), Call::VcpuWait, &[shown() + 20 * SLICE]);
+    s.turns(8);
+    s.begin(A, Call::EvtSend, &[handle(2)]);
+    s.turn_on(0);
+    assert!(s.machine.mail[1].is_full());
+    timer::set_now(timer::now() + 20 * SLICE);
+    s.ran();
+    s.turn_on(1);
+    assert_eq!(s.ran(), [(2, 0)], "who comes first has the core first");
+    s.begin((2, 0), Call::VcpuWait, &[u64::MAX]);
+    s.turns(4);
+    assert_ne!(s.answer(B, Call::VcpuWait).unwrap()[1], 0);
+    s.close();
+}
+
+#[test]
+fn an_only_letter_that_is_about_more_than_a_wake_is_obeyed() {
+    let mut s = one_beside_two();
+    s.turns(1);
+    for who in [B, (2, 0)] {
+        s.begin(who, Call::VcpuWait, &[u64::MAX]);
+    }
+    s.turns(8);
+    s.vm(1, |vm| vm.vcpu(0).unwrap().public.orders.ask(orders::WAKE | orders::STOP));
+    s.machine.mail[1].put(VcpuRef::new(1, 0).unwrap());
+    s.ran();
+    s.turn_on(1);
+    assert_eq!(s.ran(), []);
+    assert_eq!(s.vm(1, |vm| vm.vcpu(0).unwrap().public.state()), RunState::Stopped);
+    assert!(!s.machine.mail[1].is_full());
     s.close();
 }
