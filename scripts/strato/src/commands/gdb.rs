@@ -43,7 +43,7 @@ pub fn gdb(project: &mut Project, system: &str, machine: &Machine, cores: Option
     let debuggers = ["gdb-multiarch", "aarch64-none-elf-gdb", "gdb"].into_iter().filter_map(on_path);
     let Some(debugger) = debuggers.into_iter().find(knows_aarch64) else {
         eprintln!(
-            "no gdb for AArch64 here (Debian: apt-get install gdb-multiarch); the machine waits on port {port} for:\n"
+            "no gdb for AArch64 here (Debian: apt-get install gdb-multiarch, on Debian 12 with -t bookworm-backports); the machine waits on port {port} for:\n"
         );
         eprintln!("  {}\n\nCtrl-C ends it.", shell("gdb-multiarch", &arguments));
         let status = command.status().context("cannot start QEMU")?;
