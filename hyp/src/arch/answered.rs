@@ -26,14 +26,15 @@ pub struct Answered<'r> {
 pub(super) union Value<'r> {
     pub(super) x1: u64,
     pub(super) results: &'r Results,
+    nothing: (),
 }
 
 /// [`Answered::way`]: x0 is zero, and x1 is the value.
 pub(super) const SUCCESS: u64 = 0;
 /// [`Answered::way`]: x0 to x3 stand where the value says.
 pub(super) const STORED: u64 = 1;
-/// [`Answered::way`]: the call leaves, and the value says where in [`Answers`] the passer stands.
-pub(super) const LEAVE: u64 = 2;
+// Every other [`Answered::way`] is that of a call that leaves: where in [`Answers`] the passer stands. Not in the value: that is what a guest
+// chose of a call that succeeds, and a core that guesses the way wrongly would jump by it.
 
 /// What a call leaves for: each has a passer of its own, so that nobody asks again what a handler knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,9 @@ impl Leave {
             Self::Wait => offset_of!(Passers<'static, u8, u8>, waits),
             Self::Signal => offset_of!(Passers<'static, u8, u8>, signals),
         };
-        (offset_of!(Answers<'static, u8, u8>, pass) + place) as u64
+        let place = offset_of!(Answers<'static, u8, u8>, pass) + place;
+        assert!(place.is_multiple_of(2) && place != 0, "the vector tells it from the other ways by bit 0");
+        place as u64
     }
 }
 
@@ -69,19 +72,13 @@ impl<'r> Answered<'r> {
     #[inline(always)]
     #[must_use]
     pub const fn leave(to: Leave) -> Self {
-        Self { way: LEAVE, value: Value { x1: to.place() } }
+        Self { way: to.place(), value: Value { nothing: () } }
     }
 
     /// Returns what the call leaves for, if it does.
     #[must_use]
     pub fn leaves(self) -> Option<Leave> {
-        if self.way != LEAVE {
-            return None;
-        }
-        // SAFETY: of this way the value is a number.
-        let at = unsafe { self.value.x1 };
-        let to = [Leave::Yield, Leave::Wait, Leave::Signal].into_iter().find(|to| to.place() == at);
-        Some(to.unwrap_or(Leave::Told))
+        [Leave::Told, Leave::Yield, Leave::Wait, Leave::Signal].into_iter().find(|to| to.place() == self.way)
     }
 
     /// Returns success with `x1` as the result: back to the guest, which finds zero in every other register that is not

@@ -132,7 +132,7 @@ arch_guest_sync:
 .balign 64
 .type arch_answered, %function
 arch_answered:
-    tbnz    x0, #1, arch_leave_answered
+    tbz     x0, #0, arch_leave_answered
     ldp     x2, x3, [x1, #16]
     ldp     x0, x1, [x1]
     zero_rest
@@ -218,13 +218,13 @@ arch_leave_irq:
 
 // A call was answered with Leave. x19-x28 hold the guest's values again (AAPCS64), x0-x17 are dead and leave as zero. The
 // frame is saved, those of EL1 with it while the lease is here, and the lease handed to the passer, who says which one goes on,
-// or that this run is over. Registers of EL1 are loaded when that is another one. In: x1 where in the table of handlers the passer stands.
+// or that this run is over. Registers of EL1 are loaded when that is another one. In: x0 where in the table of handlers the passer stands.
 // At arch_scratch_is_kept x0 to x17 stand in the frame in x1, x18, x29 and x30 on the stack, and the passer is in x4.
 .balign 64
 .type arch_leave_answered, %function
 arch_leave_answered:
     ldr     x4, [sp, #SCRATCH + RUN_TABLE]
-    ldr     x4, [x4, x1]
+    ldr     x4, [x4, x0]                    // no value of the guest's, under misprediction either
     ldr     x1, [sp, #SCRATCH + RUN_FRAME]
     ldr     x2, [x1, #FRAME_USED]
     stp     xzr, xzr, [x1, #0]
