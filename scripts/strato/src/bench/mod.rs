@@ -151,25 +151,32 @@ impl Row {
     }
 }
 
-/// What the figures of one board are read from.
+/// Counted runs of systems on a board.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs<'r> {
+    /// Of the system `bench`.
+    pub bench: &'r Transcript,
+    /// Of `bench_guarded`: the same, with entries guarded against branch history.
+    pub guarded: &'r Transcript,
+    /// Of `bench_wide`.
+    pub wide: &'r Transcript,
+    /// Of `reserved`.
+    pub reserved: &'r Transcript,
+    /// Of `hello`.
+    pub hello: &'r Transcript,
+}
+
+/// What the figures of QEMU's `virt` are read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'s> {
-    /// Counted run of the system `bench`.
-    pub bench: &'s Transcript,
-    /// Counted run of the system `bench_guarded`: the same, with entries guarded against branch history.
-    pub guarded: &'s Transcript,
+    /// The runs that other boards have too.
+    pub runs: Runs<'s>,
     /// Counted run of the system `bench_cores`, on two cores.
     pub cores: &'s Transcript,
     /// Counted run of the system `bench_cores_guarded`.
     pub cores_guarded: &'s Transcript,
-    /// Counted run of the system `bench_wide`.
-    pub wide: &'s Transcript,
-    /// Counted run of the system `reserved`.
-    pub reserved: &'s Transcript,
     /// Counted run of the system `longest`.
     pub longest: &'s Transcript,
-    /// Counted run of `hello`.
-    pub hello: &'s Transcript,
     /// What a boot of `hello` reports of memory.
     pub memory: &'s Facts,
     /// Bytes of executable sections.
@@ -195,7 +202,7 @@ pub fn rows(board: &str, sources: &Sources<'_>) -> anyhow::Result<Vec<Row>> {
     }
     for figure in GUARDED {
         let is_of_cores = FIGURES.iter().any(|plain| plain.name == figure.plain && plain.from == From::Cores);
-        let value = guest(if is_of_cores { sources.cores_guarded } else { sources.guarded }, figure.plain);
+        let value = guest(if is_of_cores { sources.cores_guarded } else { sources.runs.guarded }, figure.plain);
         let value = value.with_context(|| format!("{board} gave no figure `{}`", figure.name))?;
         let plain = rows.iter().find(|row| row.name == figure.plain).map_or(0, |row| row.value);
         let (unit, bar) = (Unit::Instructions, Some(figure.bar(plain)));
@@ -204,24 +211,42 @@ pub fn rows(board: &str, sources: &Sources<'_>) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+impl Runs<'_> {
+    /// Returns the value of a figure that guests or boot tell in these runs, if it is there.
+    fn value(&self, figure: &Figure) -> Option<u64> {
+        match figure.from {
+            From::Guest => guest(self.bench, figure.name),
+            From::Wide => guest(self.wide, "event_send"),
+            From::WideYield => guest(self.wide, "yield_round_trip_two_vms_one_core"),
+            From::Lateness => said(self.reserved, " missed, at worst ", " ticks late"),
+            From::Misses => said(self.reserved, " us: ", " missed, at worst "),
+            From::Boot => self.hello.number("first guest instruction at ", " ticks"),
+            From::Vm => self.hello.number(" bytes of ram, ", " bytes of overhead"),
+            From::LargeVm => self.bench.number(" 67108864 bytes of ram, ", " bytes of overhead"),
+            From::Cores | From::LongestMemory | From::Longest | From::Ledger | From::Text | From::Image => None,
+        }
+    }
+}
+
 fn value(figure: &Figure, sources: &Sources<'_>) -> Option<u64> {
+    let runs = &sources.runs;
     match figure.from {
-        From::Guest => guest(sources.bench, figure.name),
-        From::Wide => guest(sources.wide, "event_send"),
-        From::WideYield => guest(sources.wide, "yield_round_trip_two_vms_one_core"),
         From::Cores => guest(sources.cores, figure.name),
-        From::Lateness => said(sources.reserved, " missed, at worst ", " ticks late"),
-        From::Misses => said(sources.reserved, " us: ", " missed, at worst "),
-        From::Boot => sources.hello.number("first guest instruction at ", " ticks"),
-        From::Vm => sources.hello.number(" bytes of ram, ", " bytes of overhead"),
-        From::LargeVm => sources.bench.number(" 67108864 bytes of ram, ", " bytes of overhead"),
         From::LongestMemory => {
             longest(sources.longest).filter(|(_, what)| is_of_memory(what)).map(|(ticks, _)| ticks).max()
         }
-        From::Longest => longest(sources.longest).chain(longest(sources.reserved)).map(|(ticks, _)| ticks).max(),
+        From::Longest => longest(sources.longest).chain(longest(runs.reserved)).map(|(ticks, _)| ticks).max(),
         From::Ledger => sources.memory.ledger_bytes(),
         From::Text => Some(sources.text_bytes),
         From::Image => Some(sources.image_bytes),
+        From::Guest
+        | From::Wide
+        | From::WideYield
+        | From::Lateness
+        | From::Misses
+        | From::Boot
+        | From::Vm
+        | From::LargeVm => runs.value(figure),
     }
 }
 

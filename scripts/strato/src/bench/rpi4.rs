@@ -2,26 +2,10 @@
 
 use anyhow::Context;
 
-use super::{FIGURES, From, GUARDED, Row, Unit, guest, said};
-use crate::transcript::Transcript;
+use super::{FIGURES, From, GUARDED, Row, Runs, Unit, guest};
 
 /// Most instructions from the first one to the first of a guest.
 const BOOT_BAR: u64 = 400_000;
-
-/// Counted runs on the board.
-#[derive(Clone, Copy, Debug)]
-pub struct Runs<'r> {
-    /// Of the system `bench`.
-    pub bench: &'r Transcript,
-    /// Of `bench_guarded`.
-    pub guarded: &'r Transcript,
-    /// Of `bench_wide`.
-    pub wide: &'r Transcript,
-    /// Of `reserved`.
-    pub reserved: &'r Transcript,
-    /// Of `hello`.
-    pub hello: &'r Transcript,
-}
 
 /// Returns the figures of counted runs on board `rpi4`; `virt` are those of `virt` with GICv2. Not taken are the sizes, which are the same,
 /// what `longest` takes its time for, and the events between cores: the two VMs would have to compare their clocks by the date, which the
@@ -38,24 +22,21 @@ pub fn rows(virt: &[Row], runs: Runs<'_>) -> anyhow::Result<Vec<Row>> {
         anyhow::Ok(())
     };
     for figure in FIGURES {
-        let value = match figure.from {
-            From::Guest => guest(runs.bench, figure.name),
-            From::Wide => guest(runs.wide, "event_send"),
-            From::WideYield => guest(runs.wide, "yield_round_trip_two_vms_one_core"),
-            From::Lateness => said(runs.reserved, " missed, at worst ", " ticks late"),
-            From::Misses => said(runs.reserved, " us: ", " missed, at worst "),
-            From::Boot => runs.hello.number("first guest instruction at ", " ticks"),
+        if matches!(
+            figure.from,
             From::Cores
-            | From::Vm
-            | From::LargeVm
-            | From::LongestMemory
-            | From::Longest
-            | From::Ledger
-            | From::Text
-            | From::Image => continue,
-        };
+                | From::Vm
+                | From::LargeVm
+                | From::LongestMemory
+                | From::Longest
+                | From::Ledger
+                | From::Text
+                | From::Image
+        ) {
+            continue;
+        }
         let bar = if figure.from == From::Boot { Some(BOOT_BAR) } else { twin(figure.name) };
-        add(figure.name, figure.unit, value, bar)?;
+        add(figure.name, figure.unit, runs.value(figure), bar)?;
     }
     let of_cores = |plain: &str| FIGURES.iter().any(|figure| figure.name == plain && figure.from == From::Cores);
     for figure in GUARDED.iter().filter(|figure| !of_cores(figure.plain)) {
@@ -67,6 +48,7 @@ pub fn rows(virt: &[Row], runs: Runs<'_>) -> anyhow::Result<Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::Transcript;
 
     #[test]
     fn a_figure_may_be_a_tenth_more_than_that_of_virt_and_no_miss_is_accepted() {

@@ -17,14 +17,10 @@ fn all_rows(bench: &str) -> anyhow::Result<Vec<Row>> {
     );
     let memory = facts::read(["report: ledger 1000 9000", facts::END]).unwrap();
     let sources = Sources {
-        bench: &bench,
-        guarded: &bench,
+        runs: Runs { bench: &bench, guarded: &bench, wide: &bench, reserved: &reserved, hello: &hello },
         cores: &bench,
         cores_guarded: &bench,
-        wide: &bench,
-        reserved: &reserved,
         longest: &longest,
-        hello: &hello,
         memory: &memory,
         text_bytes: 70_000,
         image_bytes: 100_000,

@@ -8,8 +8,7 @@ use object::{LittleEndian, Object, ObjectSymbol};
 
 use super::place::Place;
 use super::{boot, build, ready, report};
-use crate::bench::rpi4::Runs;
-use crate::bench::{self, Row, Sources, TEXT_BAR, miss, sections, text_bytes};
+use crate::bench::{self, Row, Runs, Sources, TEXT_BAR, miss, sections, text_bytes};
 use crate::exit::{FAILED, PASSED, say};
 use crate::pack::hypervisor;
 use crate::project::Project;
@@ -58,14 +57,10 @@ pub fn bench(project: &mut Project, request: Request) -> anyhow::Result<u8> {
         let hello_system = ready(project, "hello")?;
         let memory = report::facts(project, &qemu, &hello_system, &machine)?;
         let sources = Sources {
-            bench: &bench,
-            guarded: &guarded,
+            runs: Runs { bench: &bench, guarded: &guarded, wide: &wide, reserved: &reserved, hello: &hello },
             cores: &cores,
             cores_guarded: &cores_guarded,
-            wide: &wide,
-            reserved: &reserved,
             longest: &longest,
-            hello: &hello,
             memory: &memory,
             text_bytes,
             image_bytes,
