@@ -275,7 +275,7 @@ pub fn longest(transcript: &Transcript) -> impl Iterator<Item = (u64, &str)> {
 /// Returns the table of all boards.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let mut table = format!("{:<36} {:<11} {:>9} {:>9}  {}\n", "figure", "board", "value", "bar", "unit");
+    let mut table = format!("{:<41} {:<11} {:>9} {:>9}  {}\n", "figure", "board", "value", "bar", "unit");
     for row in rows {
         let bar = row.bar.map_or("-".into(), |bar| bar.to_string());
         let unit = match row.unit {
@@ -284,7 +284,7 @@ pub fn table(rows: &[Row]) -> String {
             Unit::Periods => "periods",
         };
         let missed = if row.is_within() { "" } else { "  MISSED" };
-        table += &format!("{:<36} {:<11} {:>9} {bar:>9}  {unit}{missed}\n", row.name, row.board, row.value);
+        table += &format!("{:<41} {:<11} {:>9} {bar:>9}  {unit}{missed}\n", row.name, row.board, row.value);
     }
     table
 }
