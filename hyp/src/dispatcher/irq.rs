@@ -88,11 +88,11 @@ fn finish(cx: &mut Cx<'_>, token: Token, left: Left) -> Answer {
     if goes_on { Answer::Stay } else { Answer::Leave }
 }
 
-/// Takes what is pending at this core.
+/// Takes what is pending at this core, until reserved time waits for something that is due: what is left pending comes again behind that.
 #[inline(never)]
 pub fn take(machine: &Machine, cpu: &mut Cpu) {
     for _ in 0..AT_ONCE {
-        if !take_one(machine, cpu) {
+        if cpu.is_reserved_due() || !take_one(machine, cpu) {
             return;
         }
     }

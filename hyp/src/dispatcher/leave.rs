@@ -7,7 +7,6 @@ use crate::arch::{self, guest, native, timer};
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
 use crate::sync::Ordering;
-use crate::timer::Due;
 use crate::vcpu::{Context, Extras};
 use crate::vm::Vm;
 
@@ -87,10 +86,8 @@ pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
 #[cold]
 #[inline(never)]
 fn reaps(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
-    let now = timer::now();
-    let (first, place) = cpu.reserved.earliest();
-    let is_reserved = cpu.queue.has_reserved() || first <= now && place != Due::Beat.place();
-    let is_asked = machine.mail_of(cpu).is_full() || cpu.deadlines.earliest().0 <= now;
+    let is_reserved = cpu.queue.has_reserved() || cpu.is_reserved_due();
+    let is_asked = machine.mail_of(cpu).is_full() || cpu.deadlines.earliest().0 <= timer::now();
     let ends = |turn: scheduler::Turn| service::find(machine, stay, turn.vcpu).is_none_or(|(vm, _)| vm.is_ending());
     let is_others_turn = cpu.has_reaped && is_asked;
     cpu.has_reaped = !(is_others_turn || is_reserved || cpu.turn.is_some_and(ends));

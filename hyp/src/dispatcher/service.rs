@@ -88,10 +88,15 @@ pub fn wake_only(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bool {
     true
 }
 
-/// Does what stands in this core's letter box.
+/// Does what stands in this core's letter box, unless reserved time waits for something that is due: then the letters come behind that.
 #[inline]
 pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    if machine.mail_of(cpu).is_full() {
+    if !machine.mail_of(cpu).is_full() {
+        return;
+    }
+    if cpu.is_reserved_due() {
+        machine.nudge(1 << cpu.index.index()); // its interrupt was taken already
+    } else {
         empty_box(machine, cpu, stay);
     }
 }

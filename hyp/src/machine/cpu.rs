@@ -96,6 +96,15 @@ impl Cpu {
         if self.reserved.keeps(due) { self.reserved.is_set(due) } else { self.deadlines.is_set(due.place()) }
     }
 
+    /// Returns whether something is due that concerns those with reserved time: it comes before everything that others ask for. The beat
+    /// does not, though it stands there.
+    #[inline]
+    #[must_use]
+    pub fn is_reserved_due(&self) -> bool {
+        let (first, place) = self.reserved.earliest();
+        first != NEVER && first <= timer::now() && place != Due::Beat.place()
+    }
+
     /// Arms the core's timer for the turn that goes on at `now`: for `slice`, its end, and for `first`, the first deadline, in ticks. Who
     /// runs in reserved time is not interrupted for what is due for others, who would have to wait all the same; and these rest.
     #[inline(never)]

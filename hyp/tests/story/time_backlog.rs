@@ -1,10 +1,12 @@
 //! Backlog: much is due at once, and who has a share of the core's time is not late by that.
 
 use strato_abi::Call;
-use strato_hyp::arch::timer;
+use strato_hyp::arch::{Deed, timer};
+use strato_hyp::scheduler::VcpuRef;
+use strato_hyp::vcpu::orders;
 
-use crate::plan::{Guest, SLICE, System};
-use crate::stage::{BORN, shown};
+use crate::plan::{CODE, Guest, SLICE, System};
+use crate::stage::{BORN, INTERRUPT, shown};
 use crate::talk::{A, B};
 use crate::time_calls::{NEVER, slow};
 
@@ -41,6 +43,39 @@ fn who_has_a_share_runs_before_the_timers_of_others_are_served() {
         assert_eq!(s.ran().first(), Some(&A), "by a timer: {waits_by_timer}");
         s.close();
     }
+}
+
+/// All vCPUs of the second VM are told something by another core as the first one's deadline comes.
+#[test]
+fn who_has_a_share_runs_before_the_letters_of_others_are_read() {
+    let b = Guest { vcpus: 8, priority: 31, ..Guest::new("b") };
+    let mut system = System::new([Guest { priority: 0, ..Guest::new("a") }, b]);
+    system.sched(0, 0, 1000, 4000, 1);
+    let mut s = slow(&system);
+    let at = shown() + 2000;
+    s.begin(A, Call::VcpuWait, &[at]);
+    for vcpu in 1..8 {
+        s.call(B, Call::VcpuStart, &[vcpu, CODE, 0]);
+    }
+    (0..8).for_each(|vcpu| s.begin((1, vcpu), Call::VcpuWait, &[NEVER]));
+    s.turns(20);
+    assert!(shown() < at, "nothing is due yet");
+    for vcpu in 0..8 {
+        s.vm(1, |vm| vm.vcpu(vcpu).unwrap().public.orders.ask(orders::WAKE));
+        s.machine.mail[0].put(VcpuRef::new(1, vcpu).unwrap());
+    }
+    timer::set_now(BORN + at);
+    let machine = s.machine;
+    s.step(A, move |_| {
+        assert!(machine.mail[0].is_full(), "they are read later");
+        Deed::Exit(INTERRUPT)
+    });
+    s.ran();
+    s.turns(1);
+    assert_eq!(s.ran(), [A]);
+    s.turns(1);
+    assert!(!s.machine.mail[0].is_full(), "and nothing is lost");
+    s.close();
 }
 
 /// The first VM has a quarter of the core, and the core at `at`; a timer of the second is due a little later.

@@ -40,8 +40,8 @@ pub enum Progress {
 const END: u64 = (ENTRIES as u64) << Level::One.shift();
 
 /// What one step may cost, in looks at an entry that is not used: about ten instructions each. Most of the entries of most
-/// address spaces are not used.
-const BUDGET: usize = 700;
+/// address spaces are not used. An interrupt of the console may be served in the same visit.
+const BUDGET: usize = 520;
 /// What a used entry costs besides.
 const CHANGE: usize = 12;
 /// What a table costs besides that goes back to the pool.

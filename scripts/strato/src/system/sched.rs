@@ -25,6 +25,10 @@ pub const WAKE_NS: u64 = 1_000;
 /// Nanoseconds that a deadline of a VM with a share takes when it interrupts another one: each of its `timers` in its shortest period. Those of
 /// VMs without interrupt no share.
 pub const DEADLINE_NS: u64 = 1_000;
+/// Nanoseconds that an interrupt of the console takes, with the bytes that its FIFO has room for. The first core gets it.
+const CONSOLE_NS: u64 = 3_000;
+/// Nanoseconds between two of them at least: four bytes that arrive at 115,200 baud; what is sent takes longer.
+const CONSOLE_PERIOD_NS: u64 = 4 * 100_000_000 / 1152;
 
 const MAX: u64 = 1_000_000;
 
@@ -115,7 +119,7 @@ impl std::fmt::Display for Refused {
 ///
 /// A share `i` gets its budget `Q` in each period `T` if `R <= T` for the least `R` with
 /// `R = BLOCKED + Q + SWITCHES + sum over the others of its core of no lower priority: (ceil(R / T) + 1) * (Q + SWITCHES)`
-/// `+ WAKE for each vCPU at home there + sum over the timers of other VMs with shares there: (ceil(R / PERIOD) + 1) * DEADLINE`:
+/// `+ WAKE for each vCPU at home there + sum over the timers of other VMs with shares there: (ceil(R / PERIOD) + 1) * DEADLINE + on core 0: (ceil(R / CONSOLE_PERIOD) + 1) * CONSOLE`:
 /// a rival supplies its own at most so often in any window `R`, and timers have a shortest period.
 #[must_use]
 pub fn admit(system: &System, cores: u8) -> Option<Refused> {
@@ -173,6 +177,7 @@ pub fn admit(system: &System, cores: u8) -> Option<Refused> {
 struct Beside {
     vcpus: u64,
     timers: u64,
+    has_console: bool,
 }
 
 fn beside(system: &System, of: &Vm, core: u8, cores: u8) -> Beside {
@@ -186,7 +191,7 @@ fn beside(system: &System, of: &Vm, core: u8, cores: u8) -> Beside {
     let has_share = |vm: &&Vm| vm.scheds.iter().any(|share| is_here(share.core));
     let others = system.vms.iter().filter(has_share).filter(|vm| vm.label.value != of.label.value);
     let timers = others.map(|vm| u64::from(vm.timers)).sum();
-    Beside { vcpus: system.vms.iter().map(at_home).sum::<usize>() as u64, timers }
+    Beside { vcpus: system.vms.iter().map(at_home).sum::<usize>() as u64, timers, has_console: core == 0 }
 }
 
 /// Returns the nanoseconds that a share may take for its budget, as far as they were counted, when that is more than its period.
@@ -197,7 +202,8 @@ fn worst_case(share: &Sched, rivals: &[&Sched], beside: Beside) -> Option<u64> {
     loop {
         let taken = |rival: &&Sched| (time.div_ceil(rival.period_us * 1000) + 1) * cost(rival);
         let timers = beside.timers * (time.div_ceil(TIMER_PERIOD_MIN_NS) + 1) * DEADLINE_NS;
-        let others = beside.vcpus * WAKE_NS + timers;
+        let console = u64::from(beside.has_console) * (time.div_ceil(CONSOLE_PERIOD_NS) + 1) * CONSOLE_NS;
+        let others = beside.vcpus * WAKE_NS + timers + console;
         let next = BLOCKED_NS + cost(share) + others + rivals.iter().map(taken).sum::<u64>();
         if next > period {
             return Some(next);
@@ -214,16 +220,18 @@ mod tests {
     use super::super::problem::At;
     use super::*;
 
-    const ALONE: Beside = Beside { vcpus: 0, timers: 0 };
+    const ALONE: Beside = Beside { vcpus: 0, timers: 0, has_console: false };
 
     #[test]
     fn what_others_have_the_hypervisor_do_is_counted() {
-        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 7, timers: 0 }), None);
-        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 8, timers: 0 }), Some(101_000));
+        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 7, ..ALONE }), None);
+        assert_eq!(worst_case(&share(80, 100, 5), &[], Beside { vcpus: 8, ..ALONE }), Some(101_000));
         // 32 timers of another VM that has a share, in each 100 us, and once more.
-        assert_eq!(worst_case(&share(23, 100, 5), &[], Beside { vcpus: 0, timers: 32 }), None);
-        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { vcpus: 0, timers: 32 }), Some(101_000));
-        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { vcpus: 0, timers: 31 }), None);
+        assert_eq!(worst_case(&share(23, 100, 5), &[], Beside { timers: 32, ..ALONE }), None);
+        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { timers: 32, ..ALONE }), Some(101_000));
+        assert_eq!(worst_case(&share(24, 100, 5), &[], Beside { timers: 31, ..ALONE }), None);
+        assert_eq!(worst_case(&share(81, 100, 5), &[], Beside { has_console: true, ..ALONE }), None);
+        assert_eq!(worst_case(&share(82, 100, 5), &[], Beside { has_console: true, ..ALONE }), Some(101_000));
     }
 
     fn share(budget_us: u64, period_us: u64, priority: u8) -> Sched {
