@@ -43,8 +43,8 @@ fn charge(cpu: &mut Cpu, now: u64) {
 
 /// Charges nobody any more.
 fn end(cpu: &mut Cpu) {
-    if let Some(place) = cpu.reserved.end() {
-        cpu.expect(Due::Reservation(place), NEVER);
+    if let Some((place, moment)) = cpu.reserved.end() {
+        cpu.expect(Due::Reservation(place), moment);
     }
 }
 

@@ -8,7 +8,7 @@ use strato_abi::vcpu::SCHED_PER_CORE;
 use zerocopy::FromZeros;
 
 use super::{RunQueue, VcpuRef};
-use crate::timer::{Deadlines, Due};
+use crate::timer::{Deadlines, Due, NEVER};
 
 /// Reservations of a core.
 pub const PLACES: usize = SCHED_PER_CORE;
@@ -238,9 +238,11 @@ impl Reservations {
         Some((place, Some(at.next)))
     }
 
-    /// Charges nothing any more. Returns what was charged.
-    pub fn end(&mut self) -> Option<u8> {
-        u8::try_from(core::mem::take(&mut self.running).checked_sub(1)?).ok()
+    /// Charges nothing any more. Returns what was charged, and when that is to be looked at: at once if others wait for its budget.
+    pub fn end(&mut self) -> Option<(u8, u64)> {
+        let place = u8::try_from(core::mem::take(&mut self.running).checked_sub(1)?).ok()?;
+        let is_awaited = self.at(place).is_some_and(|at| at.held != 0);
+        Some((place, if is_awaited { 0 } else { NEVER }))
     }
 
     /// Gives a reservation the budget of the period that has begun, and queues those that waited for it. Returns when they are to

@@ -100,6 +100,21 @@ fn those_that_share_a_budget_take_turns() {
 }
 
 #[test]
+fn who_waits_for_a_budget_is_looked_at_when_nobody_runs_by_it_any_more() {
+    let (mut reserved, mut queue, place) = made(10, 100);
+    reserved.set_price(3);
+    reserved.join(place, vcpu(2), LEVEL);
+    reserved.begin(place, vcpu(1), 1092);
+    assert_eq!(reserved.charge(&mut queue, 1099), Some((place, None)));
+    assert_eq!(reserved.holds(place, vcpu(2), 1099), Some(1100), "three are left, which the price takes");
+    assert_eq!(reserved.charge(&mut queue, 1101), Some((place, None)), "the period is over before anybody looks");
+    assert_eq!(reserved.end(), Some((place, 0)));
+    assert_eq!((reserved.renew(place, &mut queue, 1102), queue.contains(vcpu(2))), (None, true));
+    reserved.begin(place, vcpu(2), 1102);
+    assert_eq!(reserved.end(), Some((place, NEVER)));
+}
+
+#[test]
 fn asking_for_a_budget_again_renews_nothing() {
     let (mut reserved, mut queue, place) = made(10, 100);
     assert!(run(&mut reserved, &mut queue, place, 1000, 1009));
