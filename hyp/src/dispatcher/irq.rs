@@ -152,8 +152,8 @@ fn settle(machine: &Machine, cpu: &mut Cpu, irq: Irq, token: Token) {
     machine.gic.end(token);
 }
 
-/// Raises the ports of the devices' interrupts that this core has acknowledged; they come to it as mail does, which is looked at
-/// anyway.
+/// Raises the ports of the devices' interrupts that this core has acknowledged, as many as a turn has room for; they come to it as mail
+/// does, which is looked at anyway.
 #[inline]
 pub fn deliver(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if cpu.came != 0 {
@@ -164,11 +164,11 @@ pub fn deliver(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 #[cold]
 #[inline(never)]
 fn raise_all(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
-    let mut came = core::mem::take(&mut cpu.came);
-    while came != 0 {
+    while cpu.came != 0 && cpu.units > service::UNITS_FOR_TIME {
+        cpu.units = cpu.units.saturating_sub(1);
         #[allow(clippy::cast_possible_truncation, reason = "below 64")]
-        let number = came.trailing_zeros() as u8;
-        came &= came.wrapping_sub(1);
+        let number = cpu.came.trailing_zeros() as u8;
+        cpu.came &= cpu.came.wrapping_sub(1);
         let Some(line) = machine.lines.get(number) else { continue };
         let mut none = Held::mint();
         let (mut line, _held) = line.lock(&mut none);

@@ -17,9 +17,10 @@ use crate::timer::{Due, NEVER};
 use crate::vcpu::{Extras, Vcpu, orders, reset};
 use crate::vm::{Ending, Vm};
 
-/// Letters and deadlines served in one turn. The core interrupts itself when there are more.
+/// Interrupts of devices, letters and deadlines served in one turn. The core interrupts itself when there are more.
 pub const UNITS_PER_TURN: u32 = 16;
-const LETTERS_PER_TURN: u32 = 8;
+/// How many of these the others leave to deadlines.
+pub const UNITS_FOR_TIME: u32 = 8;
 
 /// Returns the VM and the vCPU that `vcpu` names.
 #[inline]
@@ -104,11 +105,11 @@ pub fn requests(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 #[inline(never)]
 fn empty_box(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let mail = machine.mail_of(cpu);
+    cpu.units = UNITS_PER_TURN;
     if mail.forget() {
         irq::deliver(machine, cpu, stay);
     }
-    cpu.units = UNITS_PER_TURN;
-    while cpu.units > UNITS_PER_TURN.saturating_sub(LETTERS_PER_TURN) {
+    while cpu.units > UNITS_FOR_TIME {
         cpu.units = cpu.units.saturating_sub(1);
         let Some(number) = mail.next() else { return };
         if let Some(who) = VcpuRef::from_number(number)

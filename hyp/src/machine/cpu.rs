@@ -58,7 +58,7 @@ pub struct Cpu {
     /// Until when no deadlines are served but those of reserved time, in ticks, while a guest has the core: as long again as the last ones
     /// took, so that no number of timers keeps all guests from running.
     pub rests_until: u64,
-    /// What may still be done in this turn of what others and time ask for, in letters and deadlines.
+    /// What may still be done in this turn of what devices, others and time ask for, each counted as one.
     pub units: u32,
     /// Whether the last turn did a step of giving a VM back.
     pub has_reaped: bool,

@@ -4,6 +4,7 @@ use strato_abi::Call;
 use strato_abi::error::{Code, Reason};
 use strato_abi::event::IRQ_ROUNDS_MAX;
 use strato_hyp::arch::gic_cpu;
+use strato_hyp::sync::Ordering::Relaxed;
 
 use crate::plan::{Guest, RTC_INTID, System};
 use crate::stage::Story;
@@ -57,6 +58,34 @@ fn a_driver_that_waits_is_woken() {
     s.take_interrupts(0);
     let x = s.until_seen(A).expect("it is woken").x;
     assert_eq!((x[0], x[1]), (0, 1));
+    s.close();
+}
+
+/// Twelve interrupts are acknowledged before the core looks at what they mean.
+#[test]
+fn what_has_come_of_devices_is_told_in_parts_and_none_is_lost() {
+    const COUNT: u64 = 12;
+    let mut system = System::new([Guest { handles: 64, ..Guest::new("a") }, Guest::new("b")]);
+    for n in 0..COUNT as u32 {
+        system.interrupt(0, 40 + n);
+    }
+    let mut s = Story::new(&system);
+    for n in 0..COUNT {
+        s.call(A, Call::EvtBindIrq, &[handle(1 + 2 * n), handle(2 + 2 * n), 0]);
+    }
+    s.turns(4);
+    for n in 0..COUNT as u32 {
+        gic_cpu::pend(40 + n);
+        s.take_interrupts(0);
+    }
+    let told = |s: &mut Story| {
+        (0..COUNT).filter(|n| s.vm(0, |vm| vm.area.pages().first()[0].load(Relaxed) >> (2 + 2 * n) & 1 != 0)).count()
+    };
+    let before = told(&mut s);
+    s.turn_on(0);
+    assert_eq!((before, told(&mut s)), (0, 8));
+    s.turn_on(0);
+    assert_eq!(told(&mut s), 12);
     s.close();
 }
 
