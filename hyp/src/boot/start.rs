@@ -133,7 +133,6 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             resident: None,
             vmid_generation: 0,
             reaping: 0,
-            reaped: 0,
             retired: None,
             remains: None,
             rebuild: None,
@@ -146,6 +145,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             results: Results::default(),
             rests_until: 0,
             units: UNITS_PER_TURN,
+            reaped: 0,
             has_reaped: false,
         };
         let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();

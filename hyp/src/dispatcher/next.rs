@@ -138,9 +138,10 @@ fn turn_off(cx: &mut Cx<'_>) {
 }
 
 /// Ends the VM: every vCPU is asked to stop. This one does at once: however many letters lie before its own, it goes on no more.
+#[inline(never)]
 fn end(cx: &mut Cx<'_>, ending: Ending) {
     service::end_vm(cx.machine, cx.vm, ending);
-    service::tell(cx.machine, cx.cpu, cx.vm, cx.me);
+    service::detach(cx.machine, cx.cpu, cx.vm, cx.vcpu, cx.me);
 }
 
 /// Tells vCPUs of an event: one that blocks becomes ready, one that runs elsewhere looks at its line.

@@ -93,7 +93,7 @@ fn say_rest(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> bool {
         return false;
     }
     if !machine.console.guest_flush(&vm.label, &mut line, false) {
-        log::warn!("vm {}: its unfinished last line was lost, the console is full", vm.label);
+        say(Level::Warn, format_args!("vm {}: its unfinished last line was lost, the console is full", vm.label));
         *line = LineBuffer::new();
     }
     true
@@ -107,7 +107,10 @@ fn take_interrupt(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> bool {
         if line.owner() == me {
             let intid = line.intid().map_or(0, IntId::number);
             if line.release(&machine.gic) {
-                log::warn!("vm {}: interrupt {intid} was masked: its line did not fall", vm.label);
+                say(
+                    Level::Warn,
+                    format_args!("vm {}: interrupt {} was masked: its line did not fall", vm.label, u64::from(intid)),
+                );
             }
             return true;
         }

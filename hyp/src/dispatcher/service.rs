@@ -202,7 +202,8 @@ fn start(vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
 }
 
 /// Takes a vCPU of a VM that ends off this core for good. The last one makes this core give the VM back.
-fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
+#[inline(never)]
+pub fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     if !vcpu.public.enter(RunState::Stopped) {
         return; // it is stopped already
     }

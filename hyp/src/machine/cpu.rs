@@ -33,8 +33,6 @@ pub struct Cpu {
     pub vmid_generation: u64,
     /// Places of VMs that this core gives back, one bit each.
     pub reaping: u64,
-    /// Which of them the last step was for.
-    pub reaped: u32,
     /// The VM that was taken out of its place and that other cores may still use.
     pub retired: Option<Retired<Vm>>,
     /// The VM that this core makes again; its place is among those that it gives back.
@@ -60,6 +58,8 @@ pub struct Cpu {
     pub rests_until: u64,
     /// What may still be done in this turn of what devices, others and time ask for, each counted as one.
     pub units: u32,
+    /// For which of the VMs that this core gives back the last step was.
+    pub reaped: u32,
     /// Whether the last turn did a step of giving a VM back.
     pub has_reaped: bool,
 }
