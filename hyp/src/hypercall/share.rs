@@ -16,7 +16,7 @@ use crate::arch;
 use crate::arch::epoch::Stay;
 use crate::lock::{Guard, Held, VM, lock_found};
 use crate::machine::{Cx, Machine, Pool};
-use crate::vm::handles::{Far, Flags, HandleTable, MemRef, ShareRef};
+use crate::vm::handles::{Far, Flags, HandleTable, MemRef, Share, ShareRef};
 use crate::vm::sharing::{self, ShareError, Side};
 use crate::vm::{Inner, Vm};
 
@@ -133,27 +133,23 @@ impl Checked for ShareOffer {
     }
 }
 
-/// Returns the entry of the open offer to `me` that `key` names: the first one when it is 0.
+/// Returns the open offer to the VM `me` that `key` names: the first one when it is 0.
 #[inline(always)]
-fn find_offer(handles: &HandleTable, key: u64, me: &Vm) -> Result<u16, CallError> {
-    if key == 0 {
-        return handles.offers_to(me.place, me.incarnation).next().ok_or(CallError::of(
-            Code::Empty,
-            2,
-            Reason::None,
-            0,
-        ));
-    }
-    let offer = u32::try_from(key).ok().and_then(|bits| handles.offer(AbiHandle::from_bits(bits), me.far(0)));
-    offer.ok_or(CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0))
+fn find_offer(handles: &mut HandleTable, key: u64, me: Far) -> Result<Share<'_>, CallError> {
+    let unknown = CallError::of(Code::Invalid, 2, Reason::UnknownValue, 0);
+    let handle = if key == 0 {
+        handles.first_offer(me).ok_or(CallError::of(Code::Empty, 2, Reason::None, 0))?
+    } else {
+        AbiHandle::from_bits(u32::try_from(key).map_err(|_| unknown)?)
+    };
+    handles.offer(handle, me).ok_or(unknown)
 }
 
 impl Handle for ShareAccept {
     fn handle(self, cx: &mut Cx<'_>) -> Result<Outcome<ShareAcceptReply>, CallError> {
-        let Both { mut inner, vm: peer, mut theirs, mut held, .. } =
+        let Both { mut inner, far, vm: peer, mut theirs, mut held } =
             lock_peer((cx.vm, cx.machine, cx.stay), &mut cx.locks, self.peer)?;
-        let index = find_offer(&theirs.handles, self.key, cx.vm)?;
-        let share = theirs.handles.share_mut(index).ok_or(CallError::bare(Code::Internal))?;
+        let share = find_offer(&mut theirs.handles, self.key, cx.vm.far(0))?;
         let missing = self.rights.difference(share.rights());
         if !missing.is_empty() {
             return Err(CallError::of(Code::Denied, 3, Reason::NoRight, missing.bits()));
@@ -161,17 +157,17 @@ impl Handle for ShareAccept {
         let wanted = if self.rights.is_empty() { share.rights() } else { self.rights };
         let rights = Rights::from_bits_truncate(u16::try_from(wanted.bits()).unwrap_or(0));
         let (pages, tag, verb) = (share.pages(), share.tag(), share.verb());
+        let (index, port) = (share.index(), share.bound(Steps::ACCEPTED));
         let mut borrower = Side { vm: cx.vm, inner: &mut inner };
         let accepted = if verb == Verb::Donate {
             let (mut pool, _held) = cx.machine.memory.lock(&mut held);
             let mut owner = Side { vm: peer, inner: &mut theirs };
             sharing::take_over(&mut owner, &mut borrower, index, &mut pool.allocator)
         } else {
-            sharing::accept(share, peer.far(index), &mut borrower, rights)
+            sharing::accept(share, Far { index, ..far }, &mut borrower, rights)
         };
         let handle = accepted.map_err(|error| refusal(error, 2))?;
-        let told = Side { vm: peer, inner: &mut theirs }.raise(index, Steps::ACCEPTED);
-        cx.wakes.set(peer.place, told);
+        cx.wakes.set(peer.place, port.map_or(0, |port| peer.raise_bound(port)));
         Ok(Outcome::Reply(ShareAcceptReply { mem: MemHandle(handle), pages, tag }))
     }
 }

@@ -4,7 +4,7 @@
 
 use strato_abi::handle::{Handle, Kind, Rights};
 use strato_abi::regs::Argument;
-use strato_abi::share::{ShareState, Terms};
+use strato_abi::share::{ShareState, Steps, Terms};
 use zerocopy::FromZeros;
 
 #[path = "object.rs"]
@@ -134,6 +134,13 @@ impl Entry {
     pub(super) fn is_exactly(&self, handle: Handle, kind: Kind, flags: Flags) -> bool {
         let head = u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.generation) << 16;
         head == u32::from(handle.generation()) << 16 | u32::from(flags.bits()) << 8 | kind as u32
+    }
+
+    /// Returns the port that is raised when `step` happens to the object.
+    #[inline(always)]
+    pub(super) fn bound(&self, step: Steps) -> Option<Handle> {
+        let is_bound = Steps::from_bits_truncate(u64::from(self.steps)).contains(step);
+        is_bound.then(|| Handle::from_bits(self.port))
     }
 
     /// Returns whether the share that the entry is is an open offer to the VM `to`.

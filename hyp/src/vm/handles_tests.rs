@@ -155,25 +155,22 @@ fn a_view_of_an_entry_says_what_the_whole_of_it_does() {
     assert!(table.plain_borrowed(borrowed).is_none() && table.borrowed_mut(borrowed.index()).is_none());
 }
 
-fn first_offer(table: &HandleTable, to: Far) -> Option<u16> {
-    table.offers_to(to.place, to.incarnation).next()
-}
-
 #[test]
 fn an_offer_is_found_by_the_vm_that_it_is_made_to_while_it_is_open_and_by_nobody_else() {
     let (mut table, to) = (table(), Far { index: 0, ..FAR });
     let other = Far { place: 1, ..to };
+    let offered = |table: &mut HandleTable, handle| table.offer(handle, to).map(|share| share.index());
     let objects = [other, to, to].map(|far| ShareRef { state: ShareState::Offered, far, ..share() });
     let [theirs, first, second] = objects.map(|share| table.insert(Object::Share(share), 9).unwrap());
-    assert_eq!((first_offer(&table, to), first_offer(&table, other)), (Some(first.index()), Some(theirs.index())));
-    assert_eq!((table.offer(second, to), table.offer(theirs, to)), (Some(second.index()), None));
-    assert_eq!(first_offer(&table, Far { incarnation: 3, ..to }), None);
-    assert_eq!(table.offer(Handle::new(second.index(), 2), to), None, "of another generation");
-    assert_eq!(table.offer(Handle::new(999, 1), to), None, "past the end");
+    assert_eq!((table.first_offer(to), table.first_offer(other)), (Some(first), Some(theirs)));
+    assert_eq!((offered(&mut table, second), offered(&mut table, theirs)), (Some(second.index()), None));
+    assert_eq!(table.first_offer(Far { incarnation: 3, ..to }), None);
+    assert_eq!(offered(&mut table, Handle::new(second.index(), 2)), None, "of another generation");
+    assert_eq!(offered(&mut table, Handle::new(999, 1)), None, "past the end");
     table.share_mut(first.index()).unwrap().set_state(ShareState::Accepted);
-    assert_eq!((table.offer(first, to), first_offer(&table, to)), (None, Some(second.index())));
+    assert_eq!((offered(&mut table, first), table.first_offer(to)), (None, Some(second)));
     table.remove(second);
-    assert_eq!((table.offer(second, to), first_offer(&table, to)), (None, None));
+    assert_eq!((offered(&mut table, second), table.first_offer(to)), (None, None));
 }
 
 #[test]

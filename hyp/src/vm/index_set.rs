@@ -1,29 +1,45 @@
 //! Index set: numbers of entries of one kind, so that these are found without a look at every entry. Used by `handles`.
 
+const WORDS: usize = 16;
+
 /// Numbers of entries, below 1,024.
 #[derive(Clone, Debug)]
 pub(super) struct IndexSet {
-    words: [u64; 16],
+    words: [u64; WORDS],
 }
 
 impl IndexSet {
     /// Returns the empty set.
     pub(super) const fn new() -> Self {
-        Self { words: [0; 16] }
+        Self { words: [0; WORDS] }
+    }
+
+    /// Returns the word of `index`, which is taken modulo how many there are.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "taken modulo the length")]
+    const fn word(&mut self, index: u16) -> &mut u64 {
+        &mut self.words[index as usize / 64 % WORDS]
     }
 
     #[inline(always)]
     pub(super) fn set(&mut self, index: u16, is_in: bool) {
-        let Some(word) = self.words.get_mut(usize::from(index / 64)) else { return };
-        let bit = 1u64 << (index % 64);
+        let (word, bit) = (self.word(index), 1u64 << (index % 64));
         *word = if is_in { *word | bit } else { *word & !bit };
     }
 
     /// Returns the lowest number below `limit` that is not in the set.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "below 1,024")]
     pub(super) fn first_other(&self, limit: u16) -> Option<u16> {
-        let (place, word) = (0u16..).zip(&self.words).find(|(_, word)| **word != u64::MAX)?;
-        numbers(place, !word).next().filter(|&index| index < limit)
+        let mut first = 0;
+        for word in &self.words {
+            if *word != u64::MAX {
+                let index = first + word.trailing_ones();
+                return (index < u32::from(limit)).then_some(index as u16);
+            }
+            first += 64;
+        }
+        None
     }
 
     /// Returns the numbers below `limit` that are not in the set, in order.
@@ -53,8 +69,7 @@ impl CountedSet {
 
     #[inline(always)]
     pub(super) fn set(&mut self, index: u16, is_in: bool) {
-        let Some(word) = self.set.words.get(usize::from(index / 64)) else { return };
-        if (word >> (index % 64) & 1 != 0) != is_in {
+        if (*self.set.word(index) >> (index % 64) & 1 != 0) != is_in {
             self.set.set(index, is_in);
             self.count = if is_in { self.count.wrapping_add(1) } else { self.count.wrapping_sub(1) };
         }

@@ -59,15 +59,7 @@ impl Side<'_> {
     #[inline(always)]
     #[must_use]
     pub fn raise(&self, index: u16, step: Steps) -> u8 {
-        self.inner.handles.bound(index, step).map_or(0, |port| self.raise_port(port))
-    }
-
-    #[inline(never)]
-    fn raise_port(&self, port: Handle) -> u8 {
-        let word = self.vm.ports.get(usize::from(port.index())).map(super::Port::read);
-        // One that was closed since, or is another port by now, is nobody's business.
-        let is_same = word.is_some_and(|word| word.is_of(port));
-        if is_same { self.vm.raise(port.index()).map_or(0, |vcpu| 1 << (vcpu & 7)) } else { 0 }
+        self.inner.handles.bound(index, step).map_or(0, |port| self.vm.raise_bound(port))
     }
 
     /// Raises the ports that are bound to `step` of the peer `peer`.
@@ -86,6 +78,16 @@ impl Side<'_> {
 }
 
 impl Vm {
+    /// Raises `port`, which was bound to a step of an object; returns whom to tell, one bit per vCPU.
+    #[inline(never)]
+    #[must_use]
+    pub fn raise_bound(&self, port: Handle) -> u8 {
+        let word = self.ports.get(usize::from(port.index())).map(super::Port::read);
+        // One that was closed since, or is another port by now, is nobody's business.
+        let is_same = word.is_some_and(|word| word.is_of(port));
+        if is_same { self.raise(port.index()).map_or(0, |vcpu| 1 << (vcpu & 7)) } else { 0 }
+    }
+
     /// Returns entry `index` of the VM's table, as others name it.
     #[inline(always)]
     #[must_use]
@@ -126,11 +128,11 @@ pub fn offer(owner: &mut Side<'_>, share: ShareRef, allocator: &mut Allocator) -
 /// [`ShareError`]; nothing changed then.
 #[inline(always)]
 pub fn accept(mut share: Share<'_>, far: Far, borrower: &mut Side<'_>, rights: Rights) -> Result<Handle, ShareError> {
-    let state = state_after(&share, Move::Accept(Verb::Share))?;
+    let (state, own) = (state_after(&share, Move::Accept(Verb::Share))?, borrower.vm.far(0));
     let object = Object::Borrowed(share.mem(rights, Flags::BORROWED), far);
     let handle = borrower.inner.handles.insert(object, borrower.vm.handle_limit)?;
     share.set_state(state);
-    share.set_far(borrower.far(handle.index()));
+    share.set_far(Far { index: handle.index(), ..own });
     Ok(handle)
 }
 

@@ -5,7 +5,7 @@
 use strato_abi::addr::PAGE_SIZE;
 use strato_abi::address_space::Attributes;
 use strato_abi::handle::{Handle, Kind, Rights};
-use strato_abi::share::{ShareState, Verb};
+use strato_abi::share::{ShareState, Steps, Verb};
 
 use super::entry::{Entry, Far, Flags, MemRef};
 use super::handles::HandleTable;
@@ -50,13 +50,15 @@ impl HandleTable {
         Some(Share { entry, offers: &mut self.offers, index })
     }
 
-    /// Returns the entry of the open offer to the VM `to` that `handle` names.
+    /// Returns the open offer to the VM `to` that `handle` names, for changes.
     #[inline(always)]
     #[must_use]
-    pub fn offer(&self, handle: Handle, to: Far) -> Option<u16> {
-        let entry = get_bounded(&self.entries, usize::from(handle.index()))?;
-        let is_it = entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
-        is_it.then_some(handle.index())
+    pub fn offer(&mut self, handle: Handle, to: Far) -> Option<Share<'_>> {
+        get_bounded(&self.entries, usize::from(handle.index()))?;
+        let at = bounded(usize::from(handle.index()), self.entries.len());
+        let is_it = |entry: &&mut Entry| entry.is_exactly(handle, Kind::Share, Flags::empty()) && entry.is_open_to(to);
+        let entry = self.entries.get_mut(at).filter(is_it)?;
+        Some(Share { entry, offers: &mut self.offers, index: handle.index() })
     }
 }
 
@@ -134,6 +136,20 @@ pub struct Share<'a> {
 }
 
 impl Share<'_> {
+    /// Returns the number of its entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Returns the port that is raised when `step` happens to it.
+    #[inline(always)]
+    #[must_use]
+    pub fn bound(&self, step: Steps) -> Option<Handle> {
+        self.entry.bound(step)
+    }
+
     /// Returns how it stands.
     #[inline(always)]
     #[must_use]

@@ -22,9 +22,7 @@ impl HandleTable {
     #[inline(always)]
     #[must_use]
     pub fn bound(&self, index: u16, step: Steps) -> Option<Handle> {
-        let entry = self.at(index)?;
-        let is_bound = Steps::from_bits_truncate(u64::from(entry.steps)).contains(step);
-        is_bound.then(|| Handle::from_bits(entry.port))
+        self.at(index)?.bound(step)
     }
 
     /// Returns the addresses at which the borrowed memory of entry `index` may be mapped.
@@ -114,6 +112,15 @@ impl HandleTable {
     pub fn offers_to(&self, place: u8, incarnation: u32) -> impl Iterator<Item = u16> + use<'_> {
         let is_theirs = move |far: Far| far.place == place && far.incarnation == incarnation;
         self.offers.iter().filter(move |&index| self.far(index).is_some_and(is_theirs))
+    }
+
+    /// Returns the first open offer to the VM `to`.
+    #[cold]
+    #[inline(never)]
+    #[must_use]
+    pub fn first_offer(&self, to: Far) -> Option<Handle> {
+        let index = self.offers_to(to.place, to.incarnation).next()?;
+        Some(Handle::new(index, self.at(index)?.generation))
     }
 
     /// Returns the entries that are shares.
