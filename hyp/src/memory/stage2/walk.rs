@@ -10,8 +10,9 @@ use crate::memory::descriptor::{Attr, Level, decode};
 
 /// Leaves that are joined to one stretch at most.
 const STRETCH_LEAVES: usize = 512;
-/// Entries that are looked at in one go to find a region, and to follow it: both together take less than the longest call.
-const ENTRIES_TO_FIND: usize = 96;
+/// Entries that are looked at in one go to find a region, and to follow it: both together, a line and an interrupt of the console take less than
+/// the longest call.
+const ENTRIES_TO_FIND: usize = 64;
 const ENTRIES_TO_FOLLOW: usize = 48;
 
 /// What one address translates to.
