@@ -79,7 +79,7 @@ fn head(table: Option<Table<'_>>, name: &str) -> System {
         table.integer(key, range).and_then(|at| u32::try_from(at.value).ok()).unwrap_or(default)
     };
     system.name = table.text("name").map_or(system.name, |at| at.value);
-    system.time_limit_s = number("time_limit_s", 1..=600, system.time_limit_s);
+    system.time_limit_s = number("time_limit_s", 1..=3600, system.time_limit_s);
     system.slice_us = number("slice_us", 100..=1_000_000, system.slice_us);
     system.watchdog_s = table.integer("watchdog_s", 0..=15).and_then(|at| u32::try_from(at.value).ok());
     system.cores = u8::try_from(number("cores", 1..=8, 1)).unwrap_or(1);
