@@ -137,7 +137,7 @@ impl Reservations {
         due.is_of(self.vms)
     }
 
-    /// Sets such a deadline in ticks, or [`NEVER`](crate::timer::NEVER). Returns the earliest of them all then.
+    /// Sets such a deadline in ticks, or [`NEVER`]. Returns the earliest of them all then.
     pub fn set_due(&mut self, due: Due, moment: u64) -> u64 {
         self.due.set(due.place(), moment);
         self.due.earliest().0
@@ -149,7 +149,7 @@ impl Reservations {
         self.due.is_set(due.place())
     }
 
-    /// Returns the earliest of these deadlines and its place; [`NEVER`](crate::timer::NEVER) when nothing is due.
+    /// Returns the earliest of these deadlines and its place; [`NEVER`] when nothing is due.
     #[inline]
     #[must_use]
     pub fn earliest(&self) -> (u64, usize) {
