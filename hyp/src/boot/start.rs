@@ -182,7 +182,7 @@ pub fn run(machine: &Machine, index: CoreIndex) -> ! {
     }
     if let Some(scenario) = machine.plan.scenario().filter(|_| index == CoreIndex::BOOT) {
         let ticks = timer::frequency().saturating_mul(scenario.limit_s.into());
-        cpu.expect(Due::Limit, timer::now().saturating_add(ticks));
+        cpu.set_deadline(Due::Limit, timer::now().saturating_add(ticks));
     }
     dispatcher::beat::start(machine, &mut cpu);
     dispatcher::run_core(machine, &mut cpu, &mut visitor)

@@ -18,7 +18,7 @@ pub fn start(machine: &Machine, cpu: &mut Cpu) {
 #[inline(never)]
 pub fn beat(machine: &Machine, cpu: &mut Cpu, now: u64) {
     if let Some(next) = machine.watchdog.next(now) {
-        cpu.expect(Due::Beat, next);
+        cpu.set_deadline(Due::Beat, next);
         if machine.watchdog.beat(cpu.index) {
             firmware::feed_watchdog(machine.watchdog.seconds);
         }

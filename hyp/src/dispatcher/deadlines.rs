@@ -47,7 +47,7 @@ fn serve_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, place: usize, no
         Due::Beat => beat::beat(machine, cpu, now),
         Due::Limit => reaper::give_up(machine),
         Due::Wait(number) => {
-            cpu.expect(Due::Wait(number), NEVER);
+            cpu.set_deadline(Due::Wait(number), NEVER);
             wake(machine, cpu, stay, number, now);
         }
         Due::Shares => {} // it stands for others, and goes with them

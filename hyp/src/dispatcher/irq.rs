@@ -128,7 +128,7 @@ fn settle(machine: &Machine, cpu: &mut Cpu, irq: Irq, token: Token) {
             if timer::mask_local()
                 && let Some((vcpu, _)) = cpu.resident
             {
-                cpu.expect(Due::Local(vcpu.number()), 0); // its port is raised with what else is due
+                cpu.set_deadline(Due::Local(vcpu.number()), 0); // its port is raised with what else is due
             }
         }
         Irq::Uart => {

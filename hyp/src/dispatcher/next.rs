@@ -116,7 +116,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
         return; // it keeps its turn
     }
     let watchdog = public.watchdog.load(Ordering::Relaxed);
-    cx.cpu.expect(Due::Wait(cx.me.number()), deadline.min(watchdog));
+    cx.cpu.set_deadline(Due::Wait(cx.me.number()), deadline.min(watchdog));
     cx.vm.note_blocked(cx.me.vcpu(), public, now, deadline, cx.vm.manner);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;
@@ -126,7 +126,7 @@ fn block(cx: &mut Cx<'_>, deadline: u64, now: u64) {
 fn turn_off(cx: &mut Cx<'_>) {
     cx.vcpu.public.enter(RunState::Off);
     cx.vcpu.public.watchdog.store(NEVER, Ordering::Relaxed);
-    cx.cpu.expect(Due::Wait(cx.me.number()), NEVER);
+    cx.cpu.set_deadline(Due::Wait(cx.me.number()), NEVER);
     cx.vm.note_state(cx.me.vcpu(), RunState::Off, timer::now(), NEVER);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;

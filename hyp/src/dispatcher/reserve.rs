@@ -22,7 +22,7 @@ pub fn begin(cx: &mut Cx<'_>) {
     let lent = cx.cpu.reserved.lent_to(cx.me);
     if let Some(place) = lent.or(cx.vcpu.public.reservation()) {
         let end = cx.cpu.reserved.begin(place, cx.me, timer::now());
-        cx.cpu.expect(Due::Reservation(place), end);
+        cx.cpu.set_deadline(Due::Reservation(place), end);
         cx.cpu.forget_armed(); // it may be armed for what is due for others
     }
 }
@@ -31,7 +31,7 @@ pub fn begin(cx: &mut Cx<'_>) {
 fn charge(cpu: &mut Cpu, now: u64) {
     let Some((place, Some(next))) = cpu.reserved.charge(&mut cpu.queue, now) else { return };
     cpu.reserved.end();
-    cpu.expect(Due::Reservation(place), next);
+    cpu.set_deadline(Due::Reservation(place), next);
     if let Some(turn) = &mut cpu.turn {
         if !cpu.queue.contains(turn.vcpu) {
             cpu.turn = None;
@@ -45,7 +45,7 @@ fn charge(cpu: &mut Cpu, now: u64) {
 #[inline(never)]
 fn end(cpu: &mut Cpu) {
     if let Some((place, moment)) = cpu.reserved.end() {
-        cpu.expect(Due::Reservation(place), moment);
+        cpu.set_deadline(Due::Reservation(place), moment);
     }
 }
 
@@ -115,7 +115,7 @@ fn settle_loan(cx: &mut Cx<'_>, now: u64) {
     let Some((own, until)) = held.and_then(|own| Some((own, cx.cpu.reserved.holds_again(own, who, now)?))) else {
         return;
     };
-    cx.cpu.expect(Due::Reservation(own), until);
+    cx.cpu.set_deadline(Due::Reservation(own), until);
     cx.cpu.queue.remove(who);
     if cx.cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cx.cpu.turn = None;
@@ -137,7 +137,7 @@ fn set_charged(vcpu: &Vcpu, is_charged: bool) {
 pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -> bool {
     let held = public.reservation().and_then(|place| Some((place, cpu.reserved.holds(place, who, now)?)));
     if let Some((place, until)) = held {
-        cpu.expect(Due::Reservation(place), until);
+        cpu.set_deadline(Due::Reservation(place), until);
         vm.note_ready(who.vcpu(), public, now, false);
     }
     held.is_none()
@@ -146,7 +146,7 @@ pub fn admits(cpu: &mut Cpu, vm: &Vm, public: &Public, who: VcpuRef, now: u64) -
 /// Looks at the reservation whose deadline has come: those that wait for its budget are queued.
 pub fn renew(cpu: &mut Cpu, place: u8, now: u64) {
     let next = cpu.reserved.renew(place, &mut cpu.queue, now).unwrap_or(NEVER);
-    cpu.expect(Due::Reservation(place), next);
+    cpu.set_deadline(Due::Reservation(place), next);
 }
 
 /// Takes a vCPU that is stopped out of what it ran by.
@@ -187,7 +187,7 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     }
     leave::save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     for due in [Due::Wait(cx.me.number()), Due::Local(cx.me.number())] {
-        cx.cpu.expect(due, NEVER); // they go along
+        cx.cpu.set_deadline(due, NEVER); // they go along
     }
     service::leave_core(cx.machine, cx.cpu, cx.vm);
     cx.cpu.departing = Some((cx.me, core)); // its registers are still leased here
@@ -211,7 +211,7 @@ pub fn arrive(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
     let Some((frame, mut context)) = vcpu.owned.lease() else { unreachable!("a vCPU moves when no core has it") };
     context.space.selector = cpu.trusted(context.space.selector);
     if context.local.is_parked {
-        cpu.expect(Due::Local(who.number()), vm.moment_of(context.local.deadline));
+        cpu.set_deadline(Due::Local(who.number()), vm.moment_of(context.local.deadline));
     }
     frame.end(context);
     follow_vcpu(machine, vm, who.vcpu());

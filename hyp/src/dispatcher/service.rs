@@ -164,7 +164,7 @@ fn obey(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef, re
 pub fn make_ready(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuRef) {
     let watchdog = vcpu.public.watchdog.load(Ordering::Relaxed);
     if cpu.deadlines.earliest().0.min(watchdog) != NEVER {
-        cpu.expect(Due::Wait(who.number()), watchdog);
+        cpu.set_deadline(Due::Wait(who.number()), watchdog);
     }
     let (now, level) = (timer::now(), vcpu.public.level.load(Ordering::Relaxed));
     if level >= RESERVED && !reserve::admits(cpu, vm, &vcpu.public, who, now) {
@@ -208,8 +208,8 @@ pub fn detach(machine: &Machine, cpu: &mut Cpu, vm: &Vm, vcpu: &Vcpu, who: VcpuR
         return; // it is stopped already
     }
     cpu.queue.remove(who);
-    cpu.expect(Due::Wait(who.number()), NEVER);
-    cpu.expect(Due::Local(who.number()), NEVER); // its timers are found to be old when they come
+    cpu.set_deadline(Due::Wait(who.number()), NEVER);
+    cpu.set_deadline(Due::Local(who.number()), NEVER); // its timers are found to be old when they come
     reserve::forget(cpu, &vcpu.public, who);
     if cpu.turn.is_some_and(|turn| turn.vcpu == who) {
         cpu.turn = None;

@@ -17,7 +17,7 @@ pub fn expire(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, (place, slot): 
     let found = machine.vms.get(usize::from(place)).and_then(|vm| vm.get(stay));
     let expiry = found.and_then(|vm| Some((vm, vm.timers()?.lock_leaf().expire(slot, cpu.number(), now)?)));
     let next = expiry.as_ref().map_or(NEVER, |(_, expiry)| expiry.next);
-    cpu.expect(Due::Timer { vm: place, slot }, next);
+    cpu.set_deadline(Due::Timer { vm: place, slot }, next);
     if let Some((vm, expiry)) = expiry {
         raise(machine, cpu, vm, expiry.port);
     }
@@ -25,7 +25,7 @@ pub fn expire(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, (place, slot): 
 
 /// Raises the port of the virtual timer of vCPU `number`, which has expired.
 pub fn expire_local(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, number: u16) {
-    cpu.expect(Due::Local(number), NEVER);
+    cpu.set_deadline(Due::Local(number), NEVER);
     let found = VcpuRef::from_number(number).and_then(|who| service::find(machine, stay, who));
     if let Some((vm, vcpu)) = found {
         raise(machine, cpu, vm, vcpu.public.local());
@@ -130,10 +130,10 @@ fn raise(machine: &Machine, cpu: &mut Cpu, vm: &Vm, port: Handle) {
 pub fn load_local(cpu: &mut Cpu, who: VcpuRef, context: &mut Context) {
     let due = Due::Local(who.number());
     let local = &mut context.local;
-    if core::mem::take(&mut local.is_parked) && !cpu.expects(due) {
+    if core::mem::take(&mut local.is_parked) && !cpu.has_deadline(due) {
         local.control |= timer::LOCAL_MASK;
     }
-    cpu.expect(due, NEVER);
+    cpu.set_deadline(due, NEVER);
     timer::load_local(local.control, local.deadline);
 }
 
@@ -146,6 +146,6 @@ pub fn park_local(cpu: &mut Cpu, vm: &Vm, who: VcpuRef, context: &mut Context) {
     if local.control & (timer::LOCAL_ENABLE | timer::LOCAL_MASK) == timer::LOCAL_ENABLE {
         let moment = vm.moment_of(local.deadline);
         local.is_parked = moment != NEVER; // one that never comes is not found to have expired either
-        cpu.expect(Due::Local(who.number()), moment);
+        cpu.set_deadline(Due::Local(who.number()), moment);
     }
 }

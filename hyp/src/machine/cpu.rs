@@ -75,9 +75,9 @@ impl Cpu {
 
     /// Sets a deadline in ticks, or [`NEVER`]. The timer is armed before a guest is entered.
     #[inline]
-    pub fn expect(&mut self, due: Due, moment: u64) {
+    pub fn set_deadline(&mut self, due: Due, moment: u64) {
         if self.reserved.keeps(due) {
-            self.expect_first(due, moment);
+            self.set_reserved_deadline(due, moment);
         } else {
             self.deadlines.set(due.place(), moment);
         }
@@ -85,14 +85,14 @@ impl Cpu {
 
     #[cold]
     #[inline(never)]
-    fn expect_first(&mut self, due: Due, moment: u64) {
+    fn set_reserved_deadline(&mut self, due: Due, moment: u64) {
         let first = self.reserved.set_due(due, moment);
         self.deadlines.set(Due::Shares.place(), first);
     }
 
     /// Returns whether a deadline is set.
     #[must_use]
-    pub fn expects(&self, due: Due) -> bool {
+    pub fn has_deadline(&self, due: Due) -> bool {
         if self.reserved.keeps(due) { self.reserved.is_set(due) } else { self.deadlines.is_set(due.place()) }
     }
 
@@ -126,7 +126,7 @@ impl Cpu {
     /// Sets a deadline in ticks. The timer is armed for it when it is the first, so that the guest need not be left.
     #[inline]
     pub fn set_due(&mut self, due: Due, moment: u64) {
-        self.expect(due, moment);
+        self.set_deadline(due, moment);
         if moment < self.armed {
             self.arm(moment);
         }
