@@ -136,7 +136,7 @@ fn passed(project: &mut Project, place: &Place, system: &str) -> anyhow::Result<
     let ready = ready(project, system)?;
     let image = build::image(project, &ready, Some(place.cores()))?;
     let limit = Duration::from_secs(u64::from(ready.system.time_limit_s));
-    let run = boot::boot(place, &image, &ready, limit, |_| {})?;
+    let run = boot::boot_unseen(place, &image, &ready, limit)?;
     let board = place.board();
     let lines = run.transcript.lines.join("\n");
     ensure!(run.reasons.is_empty(), "`{system}` failed on {board}: {}\n{lines}", run.reasons.join("; "));

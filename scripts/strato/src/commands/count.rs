@@ -47,7 +47,7 @@ pub fn count(
     // All cores share one thread of the host, and the limit is that of a run in parallel.
     let limit = Duration::from_secs(4 * u64::from(ready.system.time_limit_s));
     let once = || {
-        let run = boot::boot(&place, image, ready, limit, |_| {}).map_err(|error| format!("{error:#}"))?;
+        let run = boot::boot_unseen(&place, image, ready, limit).map_err(|error| format!("{error:#}"))?;
         match run.reasons.first() {
             None => Ok(run.instructions),
             Some(reason) => Err(format!("the counted run: {reason}")),

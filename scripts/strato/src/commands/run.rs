@@ -123,8 +123,12 @@ pub(super) fn verdict(name: &str, run: &boot::Run) -> anyhow::Result<u8> {
     Ok(match run.end {
         End::TimedOut | End::Silent { .. } => TIMED_OUT,
         End::Interrupted => INTERRUPTED,
-        End::PoweredOff { .. } | End::Failed { .. } | End::Told | End::TooLong | End::Lost { .. } | End::BeganAgain => {
-            FAILED
-        }
+        End::PoweredOff { .. }
+        | End::Failed { .. }
+        | End::Crashed { .. }
+        | End::Told
+        | End::TooLong
+        | End::Lost { .. }
+        | End::BeganAgain => FAILED,
     })
 }

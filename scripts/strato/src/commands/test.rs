@@ -136,7 +136,7 @@ fn run(case: Case, is_json: bool) -> Report {
         Place::Qemu(..) => 4 * limit,
         Place::Board(_) => limit,
     });
-    let run = match boot::boot(&place, &image, &ready, limit, |_| {}) {
+    let run = match boot::boot_unseen(&place, &image, &ready, limit) {
         Ok(run) => run,
         Err(error) => return Report { record, details: vec![format!("{error:#}")] },
     };

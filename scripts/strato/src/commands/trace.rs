@@ -48,7 +48,7 @@ pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let limit = Duration::from_secs(u64::from(request.timeout_s.unwrap_or(ready.system.time_limit_s)));
     let is_counted = machine.is_counted;
     let place = Place::Qemu(qemu, machine);
-    let run = boot::boot(&place, &image, &ready, limit, |_| {})?;
+    let run = boot::boot_unseen(&place, &image, &ready, limit)?;
     let trace = of(&run, &ready, is_counted)?;
     let output = match (&request.output, &request.svg) {
         (None, None) => Some(Path::new("trace.json")),

@@ -24,6 +24,13 @@ pub enum End {
         /// QEMU's own messages.
         messages: String,
     },
+    /// QEMU itself crashed.
+    Crashed {
+        /// The signal that ended it.
+        signal: i32,
+        /// QEMU's own messages.
+        messages: String,
+    },
     /// It printed the line that ends such a run.
     Told,
     /// The time limit was reached.

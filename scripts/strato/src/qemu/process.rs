@@ -1,6 +1,7 @@
 //! QEMU as a machine: the process, its messages, and how it ends; it never outlives the run. Called by the commands.
 
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -66,7 +67,11 @@ impl Machine for Process<'_> {
         // The output is closed, so the process ends at once.
         let status = self.child.wait().context("cannot wait for QEMU")?;
         let messages = self.messages.take().and_then(|messages| messages.join().ok()).unwrap_or_default();
-        Ok(if status.success() { End::PoweredOff { messages } } else { End::Failed { messages } })
+        Ok(match status.signal() {
+            Some(signal) => End::Crashed { signal, messages },
+            None if status.success() => End::PoweredOff { messages },
+            None => End::Failed { messages },
+        })
     }
 }
 
@@ -110,6 +115,12 @@ mod tests {
     #[test]
     fn a_failing_machine_is_reported_with_its_messages() {
         assert_eq!(sh("echo bad option >&2; exit 1", 10_000).0, End::Failed { messages: "bad option".into() });
+    }
+
+    #[test]
+    fn a_machine_that_crashes_is_told_from_one_that_fails() {
+        let crashed = End::Crashed { signal: 11, messages: "about to".into() };
+        assert_eq!(sh("echo about to >&2; kill -SEGV $$", 10_000).0, crashed);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub fn judge(system: &System, transcript: &Transcript, end: &End) -> Vec<String>
     match end {
         End::PoweredOff { .. } => {}
         End::Failed { messages } => reasons.push(format!("QEMU failed: {messages}")),
+        End::Crashed { signal, messages } => {
+            reasons.push(format!("QEMU itself crashed, by signal {signal}: {messages}"))
+        }
         End::Told => reasons.push("the run was ended".into()),
         End::TimedOut => reasons.push("the machine did not power off within the time limit".into()),
         End::Interrupted => reasons.push("interrupted".into()),

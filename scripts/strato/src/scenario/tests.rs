@@ -178,4 +178,6 @@ fn a_machine_that_does_not_power_off_is_a_reason() {
     assert_eq!(reasons("", GOOD, End::TimedOut), ["the machine did not power off within the time limit"]);
     let failed = End::Failed { messages: "no".into() };
     assert_eq!(reasons("", GOOD, failed), ["QEMU failed: no"]);
+    let crashed = End::Crashed { signal: 11, messages: "no".into() };
+    assert_eq!(reasons("", GOOD, crashed), ["QEMU itself crashed, by signal 11: no"]);
 }
