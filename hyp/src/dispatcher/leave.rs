@@ -1,6 +1,6 @@
 //! Leave: who has the core next, and what becomes of the vCPU that had it.
 
-use super::{deadlines, reaper, reserve, service, timers};
+use super::{deadlines, irq, reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
 use crate::arch::{self, guest, native, timer};
@@ -11,16 +11,18 @@ use crate::vcpu::{Context, Extras};
 use crate::vm::Vm;
 
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
-/// where they belong without looking it up again.
+/// where they belong without looking it up again. Behind a call that may have taken long nothing else is done in this turn, unless its
+/// VM ends.
 #[inline(always)]
-pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
+    let was_long = was_long && !cx.vm.is_ending();
     if cx.context.extras.intersects(Extras::SPECIAL) {
-        return reserve::settle(cx, frame);
+        return reserve::settle(cx, frame, was_long);
     }
     if cx.cpu.resident.is_none() {
         return; // it turned itself off, and may be asked to start again, for which its lease must be back
     }
-    let now = choose(cx.machine, cx.cpu, cx.stay);
+    let now = choose(cx.machine, cx.cpu, cx.stay, was_long);
     if cx.cpu.turn.is_none_or(|turn| turn.vcpu == cx.me) {
         return; // with nobody else its registers stay: it may be the next one
     }
@@ -28,18 +30,6 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     if cx.cpu.resident.take().is_some() {
         save(cx.machine, cx.vm, cx.cpu, cx.me, frame, &mut cx.context);
     }
-}
-
-/// Returns whether the vCPU of `cx` goes on at once behind a call that is long already: what others and time ask for meanwhile comes by
-/// interrupts as it is entered, each in a turn of its own.
-#[cold]
-#[inline(never)]
-pub fn goes_on(cx: &mut Cx<'_>) -> bool {
-    let goes_on = cx.cpu.turn.is_some_and(|turn| turn.vcpu == cx.me) && !cx.vm.is_ending();
-    if goes_on && cx.cpu.reaping != 0 {
-        cx.machine.nudge(1 << cx.cpu.index.index()); // nobody else tells of these steps in time
-    }
-    goes_on
 }
 
 /// Says that the vCPU of `cx`, which loses the core to another at `now`, runs no more, if it did.
@@ -62,23 +52,37 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 #[inline(never)]
 fn begin_anew(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     reserve::depart(machine, cpu, stay);
-    choose(machine, cpu, stay);
+    if cpu.reaping != 0 {
+        irq::take(machine, cpu); // no guest may be entered for long, as which they would come
+    }
+    choose(machine, cpu, stay, false);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
         log::info!("first guest instruction at {} ticks", timer::now());
         arch::sign::booted();
     }
 }
 
-/// Settles what others and time ask of this core, and chooses who has it. Returns when that was, in ticks.
+/// Settles what others and time ask of this core, and chooses who has it. When the turn `was_long` it chooses alone: what is asked for
+/// comes by interrupts as a guest is entered, in a turn of its own. Returns when that was, in ticks.
 #[inline(always)]
-pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
-    if cpu.reaping == 0 || !reaps(machine, cpu, stay) {
+pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, was_long: bool) -> u64 {
+    if was_long {
+        put_off(machine, cpu);
+    } else if cpu.reaping == 0 || !reaps(machine, cpu, stay) {
         service::requests(machine, cpu, stay);
         deadlines::serve(machine, cpu, stay);
     }
     let now = timer::now();
     scheduler::pick(&mut cpu.queue, &mut cpu.turn, now, machine.slice_ticks);
     now
+}
+
+/// Leaves what others and time ask for to the next turn.
+#[inline(never)]
+fn put_off(machine: &Machine, cpu: &Cpu) {
+    if cpu.reaping != 0 {
+        machine.nudge(1 << cpu.index.index()); // nobody else tells of these steps in time
+    }
 }
 
 /// Does a step of giving an ended VM back, unless it is the turn of what others and time ask for: with both at once interrupts would be

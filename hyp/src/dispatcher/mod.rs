@@ -104,15 +104,7 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     if cpu.turn.is_none() {
         leave::begin(machine, cpu, stay);
     }
-    let Some(turn) = cpu.turn else {
-        let is_idle = cpu.reaping == 0;
-        if !is_idle {
-            // A core that gives a VM back enters no guest, where interrupts would come. One that is about to sleep takes none here: what
-            // they tell of is found before it sleeps, or wakes it.
-            irq::take(machine, cpu);
-        }
-        return is_idle;
-    };
+    let Some(turn) = cpu.turn else { return cpu.reaping == 0 };
     let Some((vm, vcpu)) = service::find_queued(machine, stay, turn.vcpu) else {
         cpu.queue.remove(turn.vcpu);
         cpu.turn = None;
@@ -138,13 +130,12 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     cx.cpu.resident = cx.resident(); // those who got the core meanwhile did not say it
     W::left(&mut cx, &frame, &exit);
     let trap = exit::decode(&exit, &frame);
-    let is_long = trap == Trap::Call;
     let next = answer(&mut cx, &mut frame, trap);
     W::decided(&mut cx, &next);
+    // A call that was answered to its end may have taken long.
+    let was_long = matches!(trap, Trap::Call | Trap::Answered) && matches!(next, Next::Resume | Next::Reply(_));
     next::apply(&mut cx, &mut frame, next);
-    if !is_long || !leave::goes_on(&mut cx) {
-        leave::settle(&mut cx, &mut frame);
-    }
+    leave::settle(&mut cx, &mut frame, was_long);
     W::settled(&mut cx);
     frame.end(cx.context);
     false

@@ -52,13 +52,13 @@ fn end(cpu: &mut Cpu) {
 /// The same as [`leave::settle`], for a vCPU that is special.
 #[cold]
 #[inline(never)]
-pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
     charge(cx.cpu, timer::now());
     if cx.cpu.resident.is_none() {
         settle_loan(cx, timer::now());
         return end(cx.cpu); // it turned itself off, or goes to another core
     }
-    let now = leave::choose(cx.machine, cx.cpu, cx.stay);
+    let now = leave::choose(cx.machine, cx.cpu, cx.stay, was_long);
     let was_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
     settle_loan(cx, now);
     let goes_on = cx.cpu.turn.is_some_and(|turn| turn.vcpu == cx.me);

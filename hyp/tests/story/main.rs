@@ -56,6 +56,7 @@ mod time_local;
 mod time_preempt;
 mod time_vector;
 mod traced;
+mod turns;
 mod vcpu_calls;
 mod vcpu_kicks;
 mod vcpu_letters;

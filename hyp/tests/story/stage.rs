@@ -193,6 +193,11 @@ impl Story {
         self.cores.get(n)?.cpu.tracer.as_deref()
     }
 
+    /// Returns what core `n` has to itself.
+    pub(crate) fn cpu(&mut self, n: usize) -> &mut Cpu {
+        &mut self.cores[n].cpu
+    }
+
     /// Lets core `n`, which sleeps, take the interrupts that woke it.
     pub(crate) fn take_interrupts(&mut self, n: usize) {
         self.switch(n);
