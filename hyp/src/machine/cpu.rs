@@ -101,8 +101,8 @@ impl Cpu {
     #[inline]
     #[must_use]
     pub fn is_reserved_due(&self) -> bool {
-        let (first, place) = self.reserved.earliest();
-        first != NEVER && first <= timer::now() && place != Due::Beat.place()
+        let first = self.reserved.earliest_but(Due::Beat);
+        first != NEVER && first <= timer::now()
     }
 
     /// Arms the core's timer for the turn that goes on at `now`: for `slice`, its end, and for `first`, the first deadline, in ticks. Who

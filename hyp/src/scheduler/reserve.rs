@@ -156,6 +156,14 @@ impl Reservations {
         self.due.earliest()
     }
 
+    /// Returns the earliest of these deadlines that is not `due`'s; [`NEVER`] when nothing else is due.
+    #[inline]
+    #[must_use]
+    pub fn earliest_but(&self, due: Due) -> u64 {
+        let (first, place) = self.due.earliest();
+        if place == due.place() { self.due.second() } else { first }
+    }
+
     /// Lets `vcpu` run by it no more.
     pub fn leave(&mut self, place: u8, vcpu: VcpuRef) {
         let Some(at) = self.at(place) else { return };

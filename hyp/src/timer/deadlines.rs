@@ -45,6 +45,12 @@ impl Deadlines {
         (!self.urgency(1), self.place_at(1).into())
     }
 
+    /// Returns the earliest deadline but one; [`NEVER`] when at most one is set.
+    #[must_use]
+    pub fn second(&self) -> u64 {
+        !self.urgency(2).max(self.urgency(3))
+    }
+
     /// Sets the deadline of the place that is first anew, and returns what is the earliest then.
     #[inline(always)]
     pub fn put_off(&mut self, deadline: u64) -> u64 {
@@ -206,6 +212,7 @@ mod tests {
                 let (earliest, at) = heap.earliest();
                 prop_assert_eq!(earliest, *model.iter().min().unwrap());
                 prop_assert!(earliest == NEVER || model[at] == earliest);
+                prop_assert_eq!(heap.second(), *model.clone().select_nth_unstable(1).1);
                 prop_assert_eq!(heap.is_set(place), deadline != NEVER);
             }
         }

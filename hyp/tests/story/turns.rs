@@ -2,7 +2,8 @@
 
 use strato_abi::Call;
 use strato_abi::vcpu::RunState;
-use strato_hyp::arch::gic_cpu;
+use strato_hyp::arch::{gic_cpu, timer};
+use strato_hyp::timer::{Due, NEVER};
 
 use crate::plan::{CODE, Guest, System};
 use crate::stage::Story;
@@ -42,6 +43,23 @@ fn behind_a_call_that_wakes_somebody_no_step_of_giving_a_vm_back_is_done_in_the_
         s.turns(4);
     }
     s.close();
+}
+
+#[test]
+fn no_step_of_giving_a_vm_back_is_done_when_reserved_time_waits_for_something_behind_a_beat() {
+    for (is_share_due, is_share_first) in [(false, false), (true, false), (true, true)] {
+        let mut s = giving_back();
+        let due = timer::now() + s.pace;
+        s.cpu(0).has_reaped = false;
+        s.cpu(0).set_deadline(Due::Beat, due - 5);
+        if is_share_due {
+            s.cpu(0).set_deadline(Due::Reservation(0), if is_share_first { due - 6 } else { due - 4 });
+        }
+        s.turn_on(0);
+        assert_eq!(s.cpu(0).has_reaped, !is_share_due);
+        s.cpu(0).set_deadline(Due::Beat, NEVER); // this system has no watchdog, which would set it anew
+        s.close();
+    }
 }
 
 #[test]
