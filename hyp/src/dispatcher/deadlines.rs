@@ -22,11 +22,11 @@ pub fn serve(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 fn wake_due(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     let now = timer::now();
     let mut units = core::mem::replace(&mut cpu.units, UNITS_PER_TURN);
-    while cpu.reserved.earliest().0 <= now && units != 0 {
-        serve_due(machine, cpu, stay, cpu.reserved.earliest().1, now);
+    while cpu.reserved.due().earliest().0 <= now && units != 0 {
+        serve_due(machine, cpu, stay, cpu.reserved.due().earliest().1, now);
         units = units.wrapping_sub(1);
     }
-    let is_reserved = cpu.queue.has_reserved() || cpu.reserved.earliest().0 <= now;
+    let is_reserved = cpu.queue.has_reserved() || cpu.reserved.due().earliest().0 <= now;
     if is_reserved || cpu.turn.is_some() && now < cpu.rests_until {
         return; // what is due for the others would have to wait all the same, or rests
     }

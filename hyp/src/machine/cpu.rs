@@ -93,7 +93,11 @@ impl Cpu {
     /// Returns whether a deadline is set.
     #[must_use]
     pub fn has_deadline(&self, due: Due) -> bool {
-        if self.reserved.keeps(due) { self.reserved.is_set(due) } else { self.deadlines.is_set(due.place()) }
+        if self.reserved.keeps(due) {
+            self.reserved.due().is_set(due.place())
+        } else {
+            self.deadlines.is_set(due.place())
+        }
     }
 
     /// Returns whether something is due that concerns those with reserved time: it comes before everything that others ask for. The beat
@@ -101,7 +105,7 @@ impl Cpu {
     #[inline]
     #[must_use]
     pub fn is_reserved_due(&self) -> bool {
-        let first = self.reserved.earliest_but(Due::Beat);
+        let first = self.reserved.due().earliest_but(Due::Beat.place());
         first != NEVER && first <= timer::now()
     }
 
@@ -109,7 +113,7 @@ impl Cpu {
     /// runs in reserved time is not interrupted for what is due for others, who would have to wait all the same; and these rest.
     #[inline(never)]
     pub fn arm_for(&mut self, turn: &Turn, first: u64, slice: u64, now: u64) {
-        let (reserved, _) = self.reserved.earliest();
+        let (reserved, _) = self.reserved.due().earliest();
         let first = match first {
             _ if turn.is_reserved() => reserved,
             first if first <= now => reserved.min(first.max(self.rests_until)),

@@ -143,25 +143,11 @@ impl Reservations {
         self.due.earliest().0
     }
 
-    /// Returns whether such a deadline is set.
-    #[must_use]
-    pub fn is_set(&self, due: Due) -> bool {
-        self.due.is_set(due.place())
-    }
-
-    /// Returns the earliest of these deadlines and its place; [`NEVER`] when nothing is due.
+    /// Returns these deadlines.
     #[inline]
     #[must_use]
-    pub fn earliest(&self) -> (u64, usize) {
-        self.due.earliest()
-    }
-
-    /// Returns the earliest of these deadlines that is not `due`'s; [`NEVER`] when nothing else is due.
-    #[inline]
-    #[must_use]
-    pub fn earliest_but(&self, due: Due) -> u64 {
-        let (first, place) = self.due.earliest();
-        if place == due.place() { self.due.second() } else { first }
+    pub fn due(&self) -> &Deadlines {
+        &self.due
     }
 
     /// Lets `vcpu` run by it no more.

@@ -45,10 +45,14 @@ impl Deadlines {
         (!self.urgency(1), self.place_at(1).into())
     }
 
-    /// Returns the earliest deadline but one; [`NEVER`] when at most one is set.
+    /// Returns the earliest deadline that is not that of `place`; [`NEVER`] when no other is set.
+    #[inline]
     #[must_use]
-    pub fn second(&self) -> u64 {
-        !self.urgency(2).max(self.urgency(3))
+    pub fn earliest_but(&self, place: usize) -> u64 {
+        match self.earliest() {
+            (_, first) if first == place => !self.urgency(2).max(self.urgency(3)),
+            (deadline, _) => deadline,
+        }
     }
 
     /// Sets the deadline of the place that is first anew, and returns what is the earliest then.
@@ -212,7 +216,8 @@ mod tests {
                 let (earliest, at) = heap.earliest();
                 prop_assert_eq!(earliest, *model.iter().min().unwrap());
                 prop_assert!(earliest == NEVER || model[at] == earliest);
-                prop_assert_eq!(heap.second(), *model.clone().select_nth_unstable(1).1);
+                prop_assert_eq!(heap.earliest_but(at), *model.clone().select_nth_unstable(1).1);
+                prop_assert!(at == place || heap.earliest_but(place) == earliest);
                 prop_assert_eq!(heap.is_set(place), deadline != NEVER);
             }
         }

@@ -14,7 +14,6 @@ use strato_hyp::dispatcher::traced::Traced;
 use strato_hyp::dispatcher::{self, Unseen, Witness};
 use strato_hyp::lock::Held;
 use strato_hyp::machine::{Cpu, Machine};
-use strato_hyp::trace::Tracer;
 use strato_hyp::vm::Vm;
 use strato_hyp::vm::spaces::SPACES_MAX;
 
@@ -186,11 +185,6 @@ impl Story {
             return one_turn::<Traced>(machine, cpu, visitor);
         }
         one_turn::<Unseen>(machine, cpu, visitor)
-    }
-
-    /// Returns what core `n` records by, if it does.
-    pub(crate) fn tracer(&self, n: usize) -> Option<&Tracer> {
-        self.cores.get(n)?.cpu.tracer.as_deref()
     }
 
     /// Returns what core `n` has to itself.

@@ -163,7 +163,7 @@ fn a_preemption_is_recorded_as_any_interrupt_that_leads_to_another() {
     timer::set_now(deadline - 1);
     expire(&mut s);
     assert_eq!(s.ran()[..2], [A, B]);
-    let (_, records) = ring(&s);
+    let (_, records) = ring(&mut s);
     let is_it = |record: &&strato_abi::trace::Record| {
         record.crossing == Crossing::Interrupt as u8 && (record.from_vm, record.to_vm) == (0, 1)
     };

@@ -17,8 +17,8 @@ fn traced() -> Story {
 }
 
 /// Returns the ring's header and its records.
-pub(crate) fn ring(s: &Story) -> (RingHeader, Vec<Record>) {
-    let tracer = s.tracer(0).expect("it records");
+pub(crate) fn ring(s: &mut Story) -> (RingHeader, Vec<Record>) {
+    let tracer = s.cpu(0).tracer.as_deref().expect("it records");
     let header = RingHeader::read_from_bytes(tracer.slot(0).unwrap().as_bytes()).unwrap();
     let slots = (1..=header.written as usize).map_while(|n| tracer.slot(n));
     (header, slots.map(|slot| Record::read_from_bytes(slot.as_bytes()).unwrap()).collect())
@@ -31,8 +31,8 @@ fn of(records: &[Record], crossing: Crossing, number: u32) -> Record {
 
 #[test]
 fn a_system_that_does_not_ask_is_not_recorded() {
-    let s = Story::new(&System::one(1));
-    assert!(s.tracer(0).is_none() && !s.log().iter().any(|line| line.starts_with("trace: ")));
+    let mut s = Story::new(&System::one(1));
+    assert!(s.cpu(0).tracer.is_none() && !s.log().iter().any(|line| line.starts_with("trace: ")));
     s.close();
 }
 
@@ -45,7 +45,7 @@ fn a_call_is_recorded_with_its_arguments_and_what_it_came_to() {
         s.log().iter().any(|line| line.starts_with("trace: core 0: 8192 bytes at 0x")),
         "the host tool reads it there"
     );
-    let (header, records) = ring(&s);
+    let (header, records) = ring(&mut s);
     assert_eq!(u64::from(records.last().unwrap().serial) + 1, header.written);
     let nop = of(&records, Crossing::Call, Call::CoreNop as u32);
     assert_eq!(
@@ -69,10 +69,10 @@ fn a_vcpu_that_runs_by_another_share_is_not_recorded_as_one_that_yields() {
     let (handle, half) = (1 << 16 | 1, SLICE / 2);
     s.call(A, Call::VcpuSchedSet, &[handle, 3, half, 0]);
     let number = |(_, records): (RingHeader, Vec<Record>)| of(&records, Crossing::Call, Call::VcpuSchedSet as u32);
-    let by_share = number(ring(&s));
+    let by_share = number(ring(&mut s));
     assert_eq!((by_share.decision, by_share.results), (Decision::Schedule as u8, [0, 1, half, 4 * SLICE]));
     s.call(A, Call::VcpuSchedSet, &[0, 1, 0, 0]);
-    let (_, records) = ring(&s);
+    let (_, records) = ring(&mut s);
     let last = records.iter().rfind(|record| record.number == Call::VcpuSchedSet as u32).unwrap();
     assert_eq!((last.decision, last.results), (Decision::Schedule as u8, [0; 4]));
     s.close();
@@ -85,7 +85,7 @@ fn a_call_that_wakes_and_one_that_waits_say_whom_and_who_has_the_core_then() {
     s.turns(4);
     s.call(A, Call::EvtSend, &[handle(2)]);
     s.turns(2);
-    let (_, records) = ring(&s);
+    let (_, records) = ring(&mut s);
     let wait = of(&records, Crossing::Call, Call::VcpuWait as u32);
     assert_eq!((wait.decision, wait.results[0]), (Decision::Wait as u8, u64::MAX));
     assert_eq!((wait.from_vm, wait.to_vm), (1, 0));
@@ -109,7 +109,7 @@ fn whatever_else_leaves_is_recorded_as_what_it_is() {
         frame.x[0] = 0x8400_0000;
         Deed::Exit(RawExit { vector: 0, esr: 0x16 << 26 | 1 << 25, ..RawExit::default() })
     });
-    let (_, records) = ring(&s);
+    let (_, records) = ring(&mut s);
     let unknown = of(&records, Crossing::Call, UNKNOWN_CALL);
     assert_eq!(unknown.results[0].cast_signed(), Code::NotSupported as i64);
     let version = of(&records, Crossing::Trap, 0x8400_0000);
@@ -130,7 +130,7 @@ fn an_abort_that_ends_a_vm_is_one_record_and_a_core_without_guests_belongs_to_no
         Deed::Exit(RawExit { vector: 0, esr: 0x24 << 26 | 1 << 25 | 0x47, far: 0x7000_0010, hpfar: 0x7_0000 << 4 })
     });
     s.turns(30);
-    let (_, records) = ring(&s);
+    let (_, records) = ring(&mut s);
     let aborts: Vec<_> = records.iter().filter(|record| record.crossing == Crossing::Abort as u8).collect();
     let [abort] = aborts.as_slice() else { panic!("one: {aborts:?}") };
     assert_eq!((abort.decision, abort.arguments[0], abort.to_vm), (Decision::Stop as u8, 0x7000_0010, NOBODY));

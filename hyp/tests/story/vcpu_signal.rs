@@ -129,7 +129,7 @@ fn whatever_is_not_that_simple_comes_to_the_same() {
         s.until_seen(A).unwrap();
         assert_eq!(s.answer(A, Call::VcpuSignalWait).unwrap()[1], 1);
         if system.flags != 0 {
-            let (_, records) = ring(&s);
+            let (_, records) = ring(&mut s);
             let waits = records.iter().filter(|record| record.decision == Decision::Wait as u8);
             assert!(waits.clone().any(|record| (record.from_vm, record.to_vm, record.results[0]) == (0, 1, NEVER)));
         }
