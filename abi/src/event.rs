@@ -36,5 +36,9 @@ impl Argument for IrqFlags {
     }
 }
 
+/// Nanoseconds between two coming of an interrupt at least, on a core of whose time its VM has a share, so that it comes also while another
+/// VM's share runs there.
+pub const IRQ_PERIOD_MIN_NS: u64 = 100_000;
+
 /// How often in a row EVT.IRQ_DONE may find the line of a level interrupt still raised before the interrupt is masked.
 pub const IRQ_ROUNDS_MAX: u64 = 4096;

@@ -9,16 +9,16 @@ use crate::raw::refused;
 use crate::replies::{reply, tells};
 use crate::scratch::{Scratch, ipa};
 
-const PLACE: u64 = 0x3000_0000;
+pub(crate) const PLACE: u64 = 0x3000_0000;
 // Registers of a PL031.
 const SECONDS: u64 = 0x00;
 const MATCH: u64 = 0x04;
-const INTERRUPT_ON: u64 = 0x10;
+pub(crate) const INTERRUPT_ON: u64 = 0x10;
 const IS_RAISED: u64 = 0x14;
 const ROUNDS: u64 = 4096;
 
 /// Raises the clock's line, which stays up.
-fn raise(clock: &Mmio<'_>) {
+pub(crate) fn raise(clock: &Mmio<'_>) {
     clock.write(INTERRUPT_ON, 1);
     // A second may pass between the two: then the alarm is far ahead, and is set again.
     while clock.read(IS_RAISED) == 0 {

@@ -18,6 +18,7 @@ mod firmware;
 mod irqs;
 mod leaks;
 mod lent_tables;
+mod line_storms;
 mod lookups;
 mod moves;
 mod native;
@@ -145,6 +146,8 @@ cases! {
     irqs:
         ev02_interrupts_are_bound_by_their_owner_alone,
         ds13_a_line_that_never_falls_is_masked;
+    line_storms:
+        rt10_interrupts_of_devices_take_no_reserved_time;
     filters:
         io01_garbage_stays_in_its_own_bits,
         io03_a_pin_stays_as_it_was_set,
@@ -251,6 +254,9 @@ fn hostile(info: &'static Info) -> Result<(), Failure> {
         victim::suffer(info)?;
         println!("hostile: ok");
         return Ok(());
+    }
+    if info.option("role") == Some("reserved") {
+        return line_storms::keep(info);
     }
     let scratch = Scratch::new(info)?;
     if info.option("role") == Some("puppet") {

@@ -46,7 +46,7 @@ pub(crate) fn suffer(info: &'static Info) -> Result<(), Failure> {
 }
 
 /// Tells an attacker to stop; forgets one that is gone.
-fn tell(attacker: &mut Option<PortHandle>) -> Result<(), Failure> {
+pub(crate) fn tell(attacker: &mut Option<PortHandle>) -> Result<(), Failure> {
     let Some(port) = *attacker else { return Ok(()) };
     match event::send(port) {
         Ok(()) => Ok(()),

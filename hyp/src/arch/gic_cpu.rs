@@ -34,6 +34,12 @@ pub fn init() {
     maintenance::isb();
 }
 
+/// Sets the priority mask: interrupts whose priority is not below `mask` are not signaled. A write of ICC_PMR_EL1 is self-synchronizing
+/// (IHI 0069, "Observability of the effects of accesses to the GIC registers").
+pub fn set_mask(mask: u8) {
+    sysreg::write_icc_pmr(mask.into());
+}
+
 /// Returns the INTID of the interrupt that is now active here; 1020 and above if there is none.
 #[inline]
 pub fn acknowledge() -> u32 {

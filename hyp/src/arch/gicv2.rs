@@ -23,8 +23,8 @@ register_structs! {
         (0x300 => _reserved2),
         /// GICD_ICACTIVER
         (0x380 => pub icactiver: [ReadWrite<u32>; 32]),
-        /// GICD_IPRIORITYR
-        (0x400 => pub ipriorityr: [ReadWrite<u32>; 256]),
+        /// GICD_IPRIORITYR, byte accessible
+        (0x400 => pub ipriorityr: [ReadWrite<u8>; 1024]),
         /// GICD_ITARGETSR, byte accessible
         (0x800 => pub itargetsr: [ReadWrite<u8>; 1024]),
         /// GICD_ICFGR

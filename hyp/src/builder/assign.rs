@@ -129,5 +129,6 @@ pub(super) fn sched(
         vcpu.public.run_by(Some(place), priority.wrapping_add(RESERVED));
         vcpu.public.supply_with(budget, period);
     }
+    vm.share_cores.fetch_or(1 << (core & 7), Ordering::Relaxed);
     attach::sched(vm, &mut vm.inner.lock(none).0, SchedRef { core, place, priority, budget, period }, record.name)
 }

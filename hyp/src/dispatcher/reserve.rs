@@ -7,6 +7,7 @@ use super::{leave, service};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
 use crate::arch::timer;
+use crate::gic::Masked;
 use crate::hypercall::follow_vcpu;
 use crate::machine::{Cpu, Cx, Machine};
 use crate::scheduler::{self, VcpuRef};
@@ -22,15 +23,17 @@ pub fn begin(cx: &mut Cx<'_>) {
     let lent = cx.cpu.reserved.lent_to(cx.me);
     if let Some(place) = lent.or(cx.vcpu.public.reservation()) {
         let end = cx.cpu.reserved.begin(place, cx.me, timer::now());
+        mask_low(cx.machine, cx.cpu, true);
         cx.cpu.set_deadline(Due::Reservation(place), end);
         cx.cpu.forget_armed(); // it may be armed for what is due for others
     }
 }
 
 /// Charges what has run until `now`. When that was all of the budget, nobody runs by it until the next period.
-fn charge(cpu: &mut Cpu, now: u64) {
+fn charge(machine: &Machine, cpu: &mut Cpu, now: u64) {
     let Some((place, Some(next))) = cpu.reserved.charge(&mut cpu.queue, now) else { return };
     cpu.reserved.end();
+    mask_low(machine, cpu, false);
     cpu.set_deadline(Due::Reservation(place), next);
     if let Some(turn) = &mut cpu.turn {
         if !cpu.queue.contains(turn.vcpu) {
@@ -43,9 +46,19 @@ fn charge(cpu: &mut Cpu, now: u64) {
 
 /// Charges nobody any more.
 #[inline(never)]
-fn end(cpu: &mut Cpu) {
+fn end(machine: &Machine, cpu: &mut Cpu) {
+    mask_low(machine, cpu, false);
     if let Some((place, moment)) = cpu.reserved.end() {
         cpu.set_deadline(Due::Reservation(place), moment);
+    }
+}
+
+/// Has interrupts of devices wait, but for those of VMs that have a share of this core themselves, while reserved time runs.
+#[inline]
+fn mask_low(machine: &Machine, cpu: &mut Cpu, is_masked: bool) {
+    if cpu.masks_low != is_masked {
+        cpu.masks_low = is_masked;
+        machine.gic.set_masked(if is_masked { Masked::Low } else { Masked::Nothing });
     }
 }
 
@@ -53,10 +66,10 @@ fn end(cpu: &mut Cpu) {
 #[cold]
 #[inline(never)]
 pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
-    charge(cx.cpu, timer::now());
+    charge(cx.machine, cx.cpu, timer::now());
     if cx.cpu.resident.is_none() {
         settle_loan(cx, timer::now());
-        return end(cx.cpu); // it turned itself off, or goes to another core
+        return end(cx.machine, cx.cpu); // it turned itself off, or goes to another core
     }
     let now = leave::choose(cx.machine, cx.cpu, cx.stay, was_long);
     let was_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
@@ -65,7 +78,7 @@ pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
     if goes_on && was_lent == cx.cpu.reserved.lent_to(cx.me).is_some() {
         return;
     }
-    end(cx.cpu);
+    end(cx.machine, cx.cpu);
     if goes_on {
         return;
     }
@@ -167,8 +180,8 @@ pub fn schedule(cx: &mut Cx<'_>, frame: &mut Frame) {
     #[allow(clippy::cast_possible_truncation, reason = "each is masked to its width")]
     let [core, place, level] = [to, to >> 8, level].map(|word| (word & 0xff) as u8);
     let now = timer::now();
-    charge(cx.cpu, now); // what it took is taken of the old one
-    end(cx.cpu);
+    charge(cx.machine, cx.cpu, now); // what it took is taken of the old one
+    end(cx.machine, cx.cpu);
     forget(cx.cpu, &cx.vcpu.public, cx.me);
     cx.cpu.queue.remove(cx.me);
     cx.cpu.turn = None;

@@ -1,12 +1,18 @@
 //! Tests of the interrupts of devices, over the frames of a GICv2 that are plain memory: a write of bits is read back as it was.
 
 use super::*;
+use crate::arch::core_base::CoreIndex;
 use crate::arch::mmio::Device;
 use crate::arch::region::Region;
+use crate::arch::timer;
 use crate::board::{BoardInfo, CoreMethod, GicInfo, UartInfo};
+use crate::gic::{Done, Priority, Route};
 use crate::lock::Held;
+use strato_abi::Handle;
+use strato_abi::event::{IRQ_PERIOD_MIN_NS, IRQ_ROUNDS_MAX};
 
 const ME: Owner = Owner { place: 3, incarnation: 7 };
+const HERE: Route = Route { core: CoreIndex::BOOT, has_share: false };
 const PORT: Handle = Handle::new(5, 2);
 const RTC: IntId = IntId(34);
 const BIT: u32 = 1 << 2;
@@ -61,7 +67,7 @@ fn an_interrupt_comes_once_for_each_time_its_driver_is_done() {
     let (lines, gic, read, write) = claimed(false);
     let mut line = state(&lines);
     assert_eq!(line.done(&gic), Done::Idle, "not bound");
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     assert_eq!((read(ENABLE), read(ACTIVE), read(0x820) >> 16 & 0xff), (BIT, BIT, 1));
     assert_eq!(line.done(&gic), Done::Idle, "not come");
     write(ACTIVE, 0);
@@ -78,7 +84,7 @@ fn an_interrupt_comes_once_for_each_time_its_driver_is_done() {
 fn an_interrupt_whose_port_is_closed_is_masked_when_it_comes() {
     let (lines, gic, read, _) = claimed(false);
     let mut line = state(&lines);
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     assert_eq!(line.come(&gic, |_, _| false), None);
     assert_eq!((read(MASK), read(ACTIVE), line.port()), (BIT, BIT, None));
     assert_eq!(line.come(&gic, |_, _| unreachable!("nobody is asked")), None);
@@ -88,7 +94,7 @@ fn an_interrupt_whose_port_is_closed_is_masked_when_it_comes() {
 fn a_line_that_does_not_fall_is_masked_after_so_many_rounds_and_no_sooner() {
     let (lines, gic, read, write) = claimed(false);
     let mut line = state(&lines);
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     let round = |line: &mut LineState, pending: u32| {
         assert!(line.come(&gic, |_, _| true).is_some());
         write(PENDING, pending);
@@ -105,7 +111,7 @@ fn a_line_that_does_not_fall_is_masked_after_so_many_rounds_and_no_sooner() {
     assert_eq!(round(&mut line, BIT), Done::Stuck(true));
     assert_eq!(read(MASK), BIT);
     assert_eq!((line.done(&gic), line.come(&gic, |_, _| true)), (Done::Stuck(false), None));
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     assert_eq!(round(&mut line, BIT), Done::Open, "bound again it begins anew");
 }
 
@@ -114,7 +120,7 @@ fn edges_are_not_counted_and_another_trigger_is_set() {
     let (lines, gic, read, write) = claimed(true);
     assert_eq!(read(0xc08), 2 << 4);
     let mut line = state(&lines);
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     for _ in 0..=IRQ_ROUNDS_MAX {
         assert!(line.come(&gic, |_, _| true).is_some());
         write(PENDING, BIT);
@@ -123,13 +129,52 @@ fn edges_are_not_counted_and_another_trigger_is_set() {
 }
 
 #[test]
+fn it_waits_for_reserved_time_unless_its_vm_has_a_share_and_it_does_not_come_too_often() {
+    let (lines, gic, read, _) = claimed(false);
+    let mut line = state(&lines);
+    let shared = Route { has_share: true, ..HERE };
+    let period = timer::frequency() * IRQ_PERIOD_MIN_NS / 1_000_000_000;
+    let come = |line: &mut LineState, after: u64| {
+        timer::set_now(timer::now() + after);
+        assert!(line.come(&gic, |_, _| true).is_some());
+        assert_eq!(line.done(&gic), Done::Open);
+    };
+    let is = |line: &LineState, priority: Priority| {
+        assert_eq!((line.priority(), read(0x420) >> 16 & 0xff), (priority, priority as u32));
+    };
+    line.bind(&gic, PORT, HERE);
+    is(&line, Priority::Low);
+    come(&mut line, 10 * period);
+    is(&line, Priority::Low);
+    line.reroute(&gic, shared);
+    is(&line, Priority::Usual);
+    for (after, priority) in [
+        (period, Priority::Usual),
+        (period - 1, Priority::Low),
+        (period - 1, Priority::Low),
+        (period, Priority::Usual),
+        (0, Priority::Low),
+    ] {
+        come(&mut line, after);
+        is(&line, priority);
+    }
+    line.close(&gic);
+    line.bind(&gic, PORT, shared);
+    is(&line, Priority::Low); // to bind it anew is no way around
+    come(&mut line, period);
+    is(&line, Priority::Usual);
+    line.reroute(&gic, HERE);
+    is(&line, Priority::Low);
+}
+
+#[test]
 fn what_is_active_stays_so_when_it_is_bound_again() {
     let (lines, gic, read, write) = claimed(false);
     let mut line = state(&lines);
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     assert!(line.come(&gic, |_, _| true).is_some());
     write(ACTIVE, 0);
-    line.bind(&gic, Handle::new(6, 1), CoreIndex::BOOT);
+    line.bind(&gic, Handle::new(6, 1), HERE);
     assert_eq!((read(ACTIVE), line.port()), (0, Some(Handle::new(6, 1))));
     write(PENDING, 0);
     assert_eq!(line.done(&gic), Done::Open);
@@ -141,7 +186,7 @@ fn an_interrupt_of_a_vm_that_ended_is_clean_for_the_next() {
     let next = Owner { place: 4, incarnation: 1 };
     assert_eq!(lines.claim(RTC, false, next, &gic, &mut Held::mint()), Err(ClaimError::Taken));
     let mut line = state(&lines);
-    line.bind(&gic, PORT, CoreIndex::BOOT);
+    line.bind(&gic, PORT, HERE);
     assert!(line.come(&gic, |_, _| true).is_some());
     for at in [MASK, PENDING, ACTIVE] {
         write(at, 0);

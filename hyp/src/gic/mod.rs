@@ -2,7 +2,7 @@
 //! and one core calling another. Guests never see it. Called by boot and by the dispatcher's interrupt path.
 //!
 //! Both versions run with EOImode 1: ending an interrupt is a priority drop and a deactivation, so that the interrupt of a
-//! device that a VM drives ([`Line`]) is left active until its owner is done. All interrupts have one priority and one group.
+//! device that a VM drives ([`LineState`]) is left active until its owner is done. All interrupts have one group, and one priority but for these.
 
 use core::fmt;
 
@@ -11,13 +11,16 @@ use crate::arch::mmio::Device;
 use crate::arch::panic::SgiRoute;
 use crate::board::{BoardInfo, GicInfo};
 
+mod line;
 mod lines;
 mod shared;
 mod v2;
 mod v3;
 
-pub use lines::{ClaimError, Done, LINES_MAX, Line, LineState, Lines, Owner};
+pub use line::{Done, LineState, Owner, Route};
+pub use lines::{ClaimError, LINES_MAX, Line, Lines};
 use shared::Bit;
+pub use shared::{Masked, Priority};
 
 /// SGI by which a core asks another to look at its requests.
 pub const RESCHEDULE_SGI: u8 = 0;

@@ -5,6 +5,31 @@ use super::{Gic, GicError, IntId, Token, Version, v3};
 use crate::arch::core_base::CoreIndex;
 use crate::arch::maintenance;
 
+/// How urgent an interrupt is (GICD_IPRIORITYR): what has the lower value comes first.
+///
+/// Where firmware keeps interrupts of its own, the controller moves what is written here into the lower half of the priorities, and there is
+/// firmware under which it does so in the distributor and not in a core's mask, or the other way around (IHI 0069, "Non-secure accesses to
+/// register fields for Secure interrupt priorities"). The order of these two and of [`Masked::Low`] is the same in each case, and within the
+/// four bits that every controller has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Priority {
+    /// That of all interrupts but these:
+    Usual = 0x80,
+    /// That of devices, while they may not take time that is reserved.
+    Low = 0xe0,
+}
+
+/// Which interrupts a core does not take (GICC_PMR, ICC_PMR_EL1): those whose priority is not below the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Masked {
+    /// None.
+    Nothing = 0xff,
+    /// Those of [`Priority::Low`].
+    Low = 0xe0,
+}
+
 /// What a write to a register with a bit for each interrupt does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bit {
@@ -68,6 +93,23 @@ impl Gic {
         match &self.version {
             Version::V2(gic) => gic.route(intid, core),
             Version::V3(gic) => gic.route(intid, self.affinity(core)),
+        }
+    }
+
+    /// Says how urgent a shared interrupt is from the next time on that it comes.
+    pub fn set_priority(&self, intid: IntId, priority: Priority) {
+        // Refused for interrupts that the controller does not have, of which none is given.
+        let _ = match &self.version {
+            Version::V2(gic) => gic.set_priority(intid, priority),
+            Version::V3(gic) => gic.set_priority(intid, priority),
+        };
+    }
+
+    /// Says which interrupts the calling core does not take. What it takes again comes late at most.
+    pub fn set_masked(&self, masked: Masked) {
+        match &self.version {
+            Version::V2(gic) => gic.set_masked(masked),
+            Version::V3(_) => v3::set_masked(masked),
         }
     }
 

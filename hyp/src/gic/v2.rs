@@ -8,7 +8,7 @@
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::ReadWrite;
 
-use super::{Bit, GicError, IntId};
+use super::{Bit, GicError, IntId, Masked, Priority};
 use crate::arch::core_base::{CoreIndex, MAX_CORES};
 use crate::arch::gicv2::{Distributor, Interface};
 use crate::arch::maintenance;
@@ -17,9 +17,6 @@ use crate::sync::{AtomicU8, Ordering};
 
 /// GICC_CTLR: enable and EOImode, in the view without security (bit 9 is EOImodeS there) and in the non-secure one.
 const INTERFACE_ON: u32 = 1 << 9 | 1;
-/// The middle of the priorities, in every byte; all interrupts have it.
-const PRIORITIES: u32 = 0x8080_8080;
-
 /// The bits of GICC_IAR that are the interrupt's number; above them an SGI has its sender.
 pub(super) const NUMBERS: u32 = 0x3ff;
 
@@ -53,8 +50,8 @@ impl GicV2 {
                 }
             }
         }
-        for register in registers.ipriorityr.iter().take(gic.words() * 8).skip(8) {
-            register.set(PRIORITIES);
+        for register in registers.ipriorityr.iter().take(gic.words() * 32).skip(32) {
+            register.set(Priority::Usual as u8);
         }
         registers.ctlr.set(1);
         Some(gic)
@@ -84,11 +81,11 @@ impl GicV2 {
         for clear in [registers.icpendr.first(), registers.icactiver.first()].into_iter().flatten() {
             clear.set(u32::MAX);
         }
-        for register in registers.ipriorityr.iter().take(8) {
-            register.set(PRIORITIES);
+        for register in registers.ipriorityr.iter().take(32) {
+            register.set(Priority::Usual as u8);
         }
         enable.set(1 << super::HYP_TIMER | 1 << super::VIRTUAL_TIMER | 0xffff);
-        self.interface.pmr.set(0xff);
+        self.set_masked(Masked::Nothing);
         self.interface.bpr.set(0);
         for register in &self.interface.apr {
             register.set(0); // a priority that a loader left active would mask all others
@@ -131,6 +128,16 @@ impl GicV2 {
         let target = self.targets.get(core.index()).ok_or(GicError::NoInterface)?.load(Ordering::Relaxed);
         self.distributor.itargetsr.get(self.index(intid)?).ok_or(GicError::NoSuchInterrupt)?.set(target);
         Ok(())
+    }
+
+    pub(super) fn set_priority(&self, intid: IntId, priority: Priority) -> Result<(), GicError> {
+        let register = self.distributor.ipriorityr.get(self.index(intid)?).ok_or(GicError::NoSuchInterrupt)?;
+        register.set(priority as u8);
+        Ok(())
+    }
+
+    pub(super) fn set_masked(&self, masked: Masked) {
+        self.interface.pmr.set(u32::from(masked as u8));
     }
 
     /// The caller has the interrupt disabled, and nobody else sets the trigger of a neighbor.

@@ -7,14 +7,12 @@ use arm_gic::{IntId as ArmIntId, Trigger};
 use heapless::Vec;
 use safe_mmio::{UniqueMmioPointer, field};
 
-use super::{Bit, GicError, HYP_TIMER, IntId, VIRTUAL_TIMER};
+use super::{Bit, GicError, HYP_TIMER, IntId, Masked, Priority, VIRTUAL_TIMER};
 use crate::arch::core_base::MAX_CORES;
 use crate::arch::mmio::Device;
 use crate::arch::{gic_cpu, maintenance};
 use crate::lock::{CONSOLE, Lock};
 
-/// The middle of the non-secure priorities; all interrupts have it.
-const PRIORITY: u8 = 0x80;
 /// Looks at a register that says when a change is done.
 const PATIENCE: u32 = 100_000;
 /// Most redistributors that are looked at.
@@ -90,7 +88,7 @@ impl GicV3 {
         let no_such = |_| GicError::NoInterface;
         for intid in (0..16).map(ArmIntId::sgi).chain([HYP_TIMER, VIRTUAL_TIMER].map(|intid| ArmIntId::ppi(intid - 16)))
         {
-            redistributor.set_interrupt_priority(intid, PRIORITY).map_err(no_such)?;
+            redistributor.set_interrupt_priority(intid, Priority::Usual as u8).map_err(no_such)?;
             redistributor.enable_interrupt(intid, true).map_err(no_such)?;
         }
         gic_cpu::init();
@@ -102,6 +100,13 @@ impl GicV3 {
         let mut distributor = GicDistributor::new(registers.reborrow());
         let intid = spi(&distributor, intid)?;
         distributor.set_routing(intid, Some(affinity)).map_err(|_| GicError::NoSuchInterrupt)
+    }
+
+    pub(super) fn set_priority(&self, intid: IntId, priority: Priority) -> Result<(), GicError> {
+        let mut registers = self.distributor.lock_leaf();
+        let mut distributor = GicDistributor::new(registers.reborrow());
+        let intid = spi(&distributor, intid)?;
+        distributor.set_interrupt_priority(intid, priority as u8).map_err(|_| GicError::NoSuchInterrupt)
     }
 
     pub(super) fn set_trigger(&self, intid: IntId, is_edge: bool) -> Result<(), GicError> {
@@ -183,6 +188,10 @@ pub(super) fn end(intid: u32) {
 #[inline]
 pub(super) fn drop_priority(intid: u32) {
     gic_cpu::drop_priority(intid);
+}
+
+pub(super) fn set_masked(masked: Masked) {
+    gic_cpu::set_mask(masked as u8);
 }
 
 #[inline]

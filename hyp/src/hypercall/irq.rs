@@ -7,25 +7,26 @@ use strato_abi::{IrqHandle, PortHandle};
 
 use super::{CallError, Handle, Outcome};
 use crate::arch::core_base::CoreIndex;
-use crate::gic::{Done, IntId, Owner};
+use crate::gic::{Done, IntId, Owner, Route};
 use crate::lock::{Held, VM};
 use crate::machine::{Cx, Machine};
 use crate::vm::Vm;
 
-/// Returns the core of the vCPU that the port of `index` is bound to.
-fn core_of(vm: &Vm, index: u16) -> Option<CoreIndex> {
+/// Returns the way to the vCPU that the port of `index` is bound to.
+fn route_to(vm: &Vm, index: u16) -> Option<Route> {
     let bound = vm.ports.get(usize::from(index))?.binding().vcpu();
-    CoreIndex::new(usize::from(vm.vcpu(bound)?.public.orders.home()))
+    let core = CoreIndex::new(usize::from(vm.vcpu(bound)?.public.orders.home()))?;
+    Some(Route { core, has_share: vm.has_share_of(core) })
 }
 
 /// Sends the interrupts that raise the port of `index` to the core of the vCPU that it is bound to by now.
 pub(super) fn follow(machine: &Machine, vm: &Vm, index: u16, held: &mut Held<'_, VM>) {
-    let Some(core) = core_of(vm, index) else { return };
+    let Some(route) = route_to(vm, index) else { return };
     let me = Some(Owner { place: vm.place, incarnation: vm.incarnation });
     for line in machine.lines.iter() {
         let (mut line, _held) = line.lock(held);
         if line.owner() == me && line.port().is_some_and(|port| port.index() == index) {
-            line.reroute(&machine.gic, core);
+            line.reroute(&machine.gic, route);
         }
     }
 }
@@ -41,9 +42,9 @@ pub fn follow_vcpu(machine: &Machine, vm: &Vm, number: u8) {
         let port = line.port().filter(|_| line.owner() == me);
         let bound = port.and_then(|port| vm.ports.get(usize::from(port.index()))).map(|port| port.binding().vcpu());
         if bound == Some(number)
-            && let Some(core) = port.and_then(|port| core_of(vm, port.index()))
+            && let Some(route) = port.and_then(|port| route_to(vm, port.index()))
         {
-            line.reroute(&machine.gic, core);
+            line.reroute(&machine.gic, route);
         }
     }
 }
@@ -60,8 +61,8 @@ impl Handle for EvtBindIrq {
             return Ok(Outcome::Reply(EvtBindIrqReply {}));
         }
         let index = inner.handles.port(port).map_err(|error| CallError::Handle(2, error))?;
-        let core = core_of(cx.vm, index).ok_or(CallError::bare(Code::Internal))?;
-        line.lock(&mut held).0.bind(&cx.machine.gic, port, core);
+        let route = route_to(cx.vm, index).ok_or(CallError::bare(Code::Internal))?;
+        line.lock(&mut held).0.bind(&cx.machine.gic, port, route);
         Ok(Outcome::Reply(EvtBindIrqReply {}))
     }
 }

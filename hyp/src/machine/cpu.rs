@@ -60,6 +60,8 @@ pub struct Cpu {
     pub units: u32,
     /// For which of the VMs that this core gives back the last step was.
     pub reaped: u32,
+    /// Whether interrupts of low priority wait, since reserved time runs.
+    pub masks_low: bool,
     /// Whether the last turn did a step of giving a VM back.
     pub has_reaped: bool,
 }

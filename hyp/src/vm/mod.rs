@@ -34,6 +34,7 @@ use strato_abi::{Call, Group, Ipa};
 
 use crate::allocator::{Account, Allocator};
 use crate::arch;
+use crate::arch::core_base::CoreIndex;
 use crate::arch::page_box::PageSlice;
 use crate::arch::page_row::PageRow;
 use crate::arch::shared::SharedPages;
@@ -42,7 +43,7 @@ use crate::events::{EventArea, Port};
 use crate::lock::{CONSOLE, LINE, Lock, VM};
 use crate::memory::descriptor::RamAttrs;
 use crate::memory::source::Charged;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use crate::vcpu::{Vcpu, orders};
 use handles::HandleTable;
 pub use manner::Manner;
@@ -148,6 +149,8 @@ pub struct Vm {
     pub has_run: AtomicBool,
     /// Whether it was given registers of a device, which it maps itself. Relaxed: it was before it started.
     pub has_devices: AtomicBool,
+    /// Cores of whose time it has a share, one bit each. Relaxed: set as it is made.
+    pub share_cores: AtomicU8,
     // What the machine's counter showed when the VM's began.
     base: AtomicU64,
 }
@@ -215,6 +218,12 @@ impl Vm {
     #[must_use]
     pub fn vcpu_count(&self) -> u8 {
         u8::try_from(self.vcpus.len()).unwrap_or(0)
+    }
+
+    /// Returns whether it has a share of the time of `core`.
+    #[must_use]
+    pub fn has_share_of(&self, core: CoreIndex) -> bool {
+        self.share_cores.load(Ordering::Relaxed) >> core.index() & 1 != 0
     }
 
     /// Returns whether the manifest lets the VM make `call`.

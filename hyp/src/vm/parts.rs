@@ -17,7 +17,7 @@ use crate::console::LineBuffer;
 use crate::events::{EventArea, Port};
 use crate::lock::Lock;
 use crate::memory::descriptor::RamAttrs;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 impl Making {
     /// Makes the VM of `record` at `site` of the parts. By itself, so that a VM stands on the stack only while it is moved into its frames.
@@ -70,6 +70,7 @@ impl Making {
             awake: AtomicU32::new(0),
             has_run: AtomicBool::new(false),
             has_devices: AtomicBool::new(false),
+            share_cores: AtomicU8::new(0),
         };
         PageBox::new(self.next_piece(), vm).ok()
     }

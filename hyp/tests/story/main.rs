@@ -23,6 +23,7 @@ mod filters;
 mod fp;
 mod handle_calls;
 mod irq_calls;
+mod irq_shares;
 mod kinds;
 mod lifecycle;
 mod mem_calls;

@@ -1,10 +1,11 @@
 //! GIC CPU interface on a PC: interrupts that tests queue, and a record of what was ended and sent, per thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 std::thread_local! {
-    static PENDING: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static PENDING: RefCell<Vec<(u32, u8)>> = const { RefCell::new(Vec::new()) };
+    static MASK: Cell<u8> = const { Cell::new(0xff) };
     static ENDED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static SENT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
@@ -12,19 +13,39 @@ std::thread_local! {
 /// Does nothing on a PC.
 pub fn init() {}
 
-/// Makes an interrupt pending behind those that are.
+/// Makes an interrupt pending behind those that are, with the priority of most.
 pub fn pend(intid: u32) {
-    PENDING.with_borrow_mut(|pending| pending.push(intid));
+    pend_at(intid, 0x80);
 }
 
-/// Returns the oldest pending interrupt, or 1023.
+/// Makes one pending that has this priority.
+pub fn pend_at(intid: u32, priority: u8) {
+    PENDING.with_borrow_mut(|pending| pending.push((intid, priority)));
+}
+
+/// Sets the priority mask.
+pub fn set_mask(mask: u8) {
+    MASK.set(mask);
+}
+
+/// Returns the priority mask.
+pub fn mask() -> u8 {
+    MASK.get()
+}
+
+/// Returns where the oldest interrupt that is not masked stands.
+fn first(pending: &[(u32, u8)]) -> Option<usize> {
+    pending.iter().position(|&(_, priority)| priority < MASK.get())
+}
+
+/// Returns the oldest pending interrupt that is not masked, or 1023.
 pub fn acknowledge() -> u32 {
-    PENDING.with_borrow_mut(|pending| if pending.is_empty() { 1023 } else { pending.remove(0) })
+    PENDING.with_borrow_mut(|pending| first(pending).map_or(1023, |at| pending.remove(at).0))
 }
 
-/// Returns the oldest pending interrupt, or 1023, without acknowledging it.
+/// Returns the oldest pending interrupt that is not masked, or 1023, without acknowledging it.
 pub fn highest_pending() -> u32 {
-    PENDING.with_borrow(|pending| pending.first().copied().unwrap_or(1023))
+    PENDING.with_borrow(|pending| first(pending).and_then(|at| pending.get(at)).map_or(1023, |&(intid, _)| intid))
 }
 
 /// Records an end.

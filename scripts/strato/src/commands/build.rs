@@ -14,7 +14,7 @@ use crate::pack::damage::Damage;
 use crate::pack::{self, hypervisor};
 use crate::project::Project;
 use crate::system::size;
-use crate::system::{Reset, System, sched};
+use crate::system::{Reset, System, admission};
 
 /// Seconds of a card's watchdog, and of a scenario's: a hang costs as long, and nothing else does.
 const WATCHDOG_S: u32 = 10;
@@ -128,7 +128,7 @@ fn packed(project: &mut Project, ready: &Ready, cores: Option<u8>, flags: u32) -
     if let Some((function, code)) = ready.system.damage.and_then(Damage::code) {
         hypervisor.overwrite(&file, function, code)?;
     }
-    if let Some(refused) = cores.and_then(|cores| sched::admit(&ready.system, cores)) {
+    if let Some(refused) = cores.and_then(|cores| admission::admit(&ready.system, cores)) {
         anyhow::bail!("{}: {refused}", ready.system.name);
     }
     let flags = flags | if ready.system.has_mini_uart { HEADER_MINI_UART } else { 0 };

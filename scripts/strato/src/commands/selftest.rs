@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::pack::series::{self, Part};
 use crate::pack::{self, hypervisor};
 use crate::project::{Project, short_name};
-use crate::system::{self, Board, Level, System, sched};
+use crate::system::{self, Board, Level, System, admission};
 
 /// What the report ends with.
 const BENCHMARK: &str = "bench_cycles";
@@ -71,7 +71,7 @@ pub fn image(
     let mut systems = Vec::new();
     for path in paths.iter().chain([last]) {
         let ready = ready_path(project, path)?;
-        if let Some(refused) = sched::admit(&ready.system, cores) {
+        if let Some(refused) = admission::admit(&ready.system, cores) {
             anyhow::bail!("{}: {refused}", ready.system.name);
         }
         let Ready { system, images, .. } = ready;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use toml::de::DeTable;
 
+pub mod admission;
 pub mod board;
 mod calls;
 pub mod check;
