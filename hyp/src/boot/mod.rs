@@ -199,10 +199,14 @@ fn greet(board: &BoardInfo, gic: &Gic) {
     say(Level::Info, format_args!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), entry::build_id()));
     say(
         Level::Info,
-        format_args!("board {name}, {cores} cores, {mib} MiB, GICv{version}, {}", Psci(firmware::version())),
+        format_args!(
+            "board {name}, {cores} core{}, {mib} MiB, GICv{version}, {}",
+            if cores == 1 { "" } else { "s" },
+            Psci(firmware::version())
+        ),
     );
     if board.cores_left_out > 0 {
-        say(Level::Warn, format_args!("{} more cores stay off: this version uses 8", board.cores_left_out));
+        say(Level::Warn, format_args!("cores that stay off, since this version uses 8: {}", board.cores_left_out));
     }
     if board.method == CoreMethod::None && cores > 1 {
         say(

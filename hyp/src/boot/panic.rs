@@ -36,7 +36,7 @@ pub fn report(info: &PanicInfo<'_>, console: &Console) -> ! {
         line(console, format_args!("  +{:#x} ({address:#x})", address.wrapping_sub(start)));
     }
     if missing > 0 {
-        line(console, format_args!("{missing} cores did not stop"));
+        line(console, format_args!("cores that did not stop: {missing}"));
     } else {
         line(console, format_args!("all cores stopped"));
     }

@@ -79,7 +79,7 @@ fn a_full_ring_keeps_a_character_that_has_begun() {
     fill(&console);
     assert_eq!(console.guest_write("a", &mut line, b"\n"), 0, "no room for the line that this would end");
     assert_eq!(console.guest_write("a", &mut line, b"\x96"), 0);
-    assert!(!console.guest_flush("a", &mut line, false));
+    assert!(!console.guest_flush("a", &mut line));
     output(&console);
     assert_eq!(write_all(&console, &mut line, b"\x96\n"), 2);
     assert_eq!(output(&console), format!("[a] {}\n[a] 世\n", "x".repeat(198)));
@@ -89,14 +89,14 @@ fn a_full_ring_keeps_a_character_that_has_begun() {
 fn a_character_that_does_not_end_is_shown_with_the_end_of_its_line() {
     let (console, mut line) = (Console::new(), LineBuffer::new());
     console.guest_write("a", &mut line, &[b"x".repeat(198).as_slice(), b"\xe4\xb8"].concat());
-    assert!(console.guest_flush("a", &mut line, false));
+    assert!(console.guest_flush("a", &mut line));
     assert_eq!(output(&console), format!("[a] {}\n[a] \\xe4\\xb8\n", "x".repeat(198)));
 }
 
 #[test]
 fn a_label_is_cut_off_at_its_longest() {
     let (console, mut line) = (Console::new(), LineBuffer::new());
-    assert!(console.guest_flush(&"l".repeat(41), &mut line, true));
+    assert_eq!(console.guest_write(&"l".repeat(41), &mut line, b"\n"), 1);
     assert_eq!(output(&console), format!("[{}] \n", "l".repeat(40)));
 }
 
@@ -112,7 +112,7 @@ fn a_full_ring_takes_fewer_bytes_and_loses_none() {
     let (console, mut line) = (Console::new(), LineBuffer::new());
     fill(&console);
     assert_eq!(console.guest_write("a", &mut line, b"kept\nrest\n"), 4);
-    assert!(!console.guest_flush("a", &mut line, false));
+    assert!(!console.guest_flush("a", &mut line));
     output(&console);
     assert_eq!(console.guest_write("a", &mut line, b"\nrest\n"), 6);
     assert_eq!(output(&console), "[a] kept\n[a] rest\n");
@@ -121,9 +121,9 @@ fn a_full_ring_takes_fewer_bytes_and_loses_none() {
 #[test]
 fn a_flush_sends_a_started_line_and_no_empty_one() {
     let (console, mut line) = (Console::new(), LineBuffer::new());
-    assert!(console.guest_flush("a", &mut line, false));
+    assert!(console.guest_flush("a", &mut line));
     console.guest_write("a", &mut line, b"end");
-    assert!(console.guest_flush("a", &mut line, false));
+    assert!(console.guest_flush("a", &mut line));
     assert_eq!(output(&console), "[a] end\n");
 }
 

@@ -138,10 +138,10 @@ impl Console {
         (bytes.len(), lines > 0)
     }
 
-    /// Sends what waits in `line` as a line of its own; an empty one only if `and_empty`. Returns `false`, with all that
-    /// waits still in `line`, when the ring has no room.
-    pub fn guest_flush(&self, label: &str, line: &mut LineBuffer, and_empty: bool) -> bool {
-        let is_put = self.put_lines(label, line, and_empty);
+    /// Sends what waits in `line` as a line of its own, if something does. Returns `false`, with all that waits still in `line`, when the
+    /// ring has no room.
+    pub fn guest_flush(&self, label: &str, line: &mut LineBuffer) -> bool {
+        let is_put = self.put_lines(label, line, false);
         self.state.lock_leaf().send();
         is_put
     }

@@ -92,7 +92,7 @@ fn say_rest(machine: &Machine, vm: &Vm, none: &mut Held<'_, 0>) -> bool {
     if line.is_empty() {
         return false;
     }
-    if !machine.console.guest_flush(&vm.label, &mut line, false) {
+    if !machine.console.guest_flush(&vm.label, &mut line) {
         say(Level::Warn, format_args!("vm {}: its unfinished last line was lost, the console is full", vm.label));
         *line = LineBuffer::new();
     }

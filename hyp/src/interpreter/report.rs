@@ -40,8 +40,11 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort, what: &str) {
     let is_handled = cx.vm.flags & VM_FAULT_HANDLER != 0;
     let vectors = is_handled.then(guest::last_exception);
     let fault = Some((cx.context.space.slot, abort.ipa));
-    cx.vm.inner.lock(&mut cx.locks).0.last_words =
-        LastWords { vectors, fault, at: abort.ipa, is_above: false, steps: STEPS };
+    let words = &mut cx.vm.inner.lock(&mut cx.locks).0.last_words;
+    // A sibling that faulted at the same time, on another core, has been first.
+    if words.fault.is_none() {
+        *words = LastWords { vcpu: cx.me.vcpu(), vectors, fault, at: abort.ipa, is_above: false, steps: STEPS };
+    }
 }
 
 /// Says one more line of the report of `vm`, which ends: each is as long as a call. Returns whether there was one.
@@ -50,11 +53,14 @@ pub(super) fn abort(cx: &mut Cx<'_>, frame: &Frame, abort: &Abort, what: &str) {
 pub fn go_on(vm: &Vm, none: &mut Held<'_, 0>) -> bool {
     let (mut inner, _held) = vm.inner.lock(none);
     let (label, words) = (&vm.label, inner.last_words);
+    let vcpu = u64::from(words.vcpu);
     if let Some([esr, elr, far]) = words.vectors {
         inner.last_words.vectors = None;
         say(
             Level::Error,
-            format_args!("vm {label}: it was in its vectors for: syndrome {esr:#x}, pc {elr:#x}, address {far:#x}"),
+            format_args!(
+                "vm {label}: vcpu {vcpu}: it was in its vectors for: syndrome {esr:#x}, pc {elr:#x}, address {far:#x}"
+            ),
         );
         return true;
     }
@@ -83,14 +89,14 @@ pub fn go_on(vm: &Vm, none: &mut Held<'_, 0>) -> bool {
         Ok(Some(region)) => say(
             Level::Error,
             format_args!(
-                "vm {label}: nearest region {side}: {:#x}, {} bytes, {}",
+                "vm {label}: vcpu {vcpu}: nearest region {side}: {:#x}, {} bytes, {}",
                 region.start.bytes(),
                 region.bytes,
                 if region.attr.is_answered() { "registers with a filter" } else { rights(region.attr.rights()) }
             ),
         ),
-        Ok(None) => say(Level::Error, format_args!("vm {label}: nearest region {side}: none")),
-        Err(GoOn(_)) => say(Level::Error, format_args!("vm {label}: nearest region {side}: none near")),
+        Ok(None) => say(Level::Error, format_args!("vm {label}: vcpu {vcpu}: nearest region {side}: none")),
+        Err(GoOn(_)) => say(Level::Error, format_args!("vm {label}: vcpu {vcpu}: nearest region {side}: none near")),
     }
     true
 }

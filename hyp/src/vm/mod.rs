@@ -176,6 +176,8 @@ pub struct Inner {
 /// What is still to be said of the fault that ended a VM.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LastWords {
+    /// The vCPU that it happened to.
+    pub vcpu: u8,
     /// Syndrome, PC and address of the exception in whose vector it happened.
     pub vectors: Option<[u64; 3]>,
     /// The address space, and the guest-physical address from which the region beside that of the fault is looked for.

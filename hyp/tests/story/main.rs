@@ -18,6 +18,7 @@ mod console_calls;
 mod core_calls;
 mod device_calls;
 mod event_calls;
+mod fault_reports;
 mod faults;
 mod filters;
 mod fp;

@@ -118,7 +118,7 @@ fn a_hypervisor_that_is_made_to_die_has_to_say_why_and_where_and_to_stop_every_c
     for (good, bad) in [
         ("stack overflow", "synchronous exception"),
         ("+0x1000 (0x40081000)", ""),
-        ("all cores stopped", "1 cores did not stop"),
+        ("all cores stopped", "cores that did not stop: 1"),
     ] {
         assert_eq!(reasons_of("overflow", &report.replace(good, bad)), 1, "{good}");
     }
@@ -132,7 +132,7 @@ fn an_image_that_leaves_an_invalidation_out_has_to_be_ended_by_the_monitor() {
                   strato: panic: image at 0x40080000; called from, innermost first:\n\
                   strato: panic:   +0x3fc8 (0x40083fc8)\nstrato: panic:   +0x1000 (0x40081000)\nstrato: panic: all cores stopped";
     assert_eq!(reasons_of("tlbi", report), 0);
-    assert_eq!(reasons_of("tlbi", &report.replace("all cores stopped", "1 cores did not stop")), 1);
+    assert_eq!(reasons_of("tlbi", &report.replace("all cores stopped", "cores that did not stop: 1")), 1);
     assert_eq!(reasons_of("tlbi", &report.replace("page-table order: a", "a")), 1);
     assert_eq!(reasons_of("tlbi", GOOD), 1);
 }

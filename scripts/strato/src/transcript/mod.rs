@@ -124,7 +124,7 @@ pub fn is_last(line: &str) -> bool {
     match text.strip_prefix("panic: ") {
         Some(text) => {
             text == "all cores stopped"
-                || text.ends_with(" cores did not stop")
+                || text.starts_with("cores that did not stop: ")
                 || text == "panic while reporting a panic"
         }
         None => ["all guests ended, ", "cannot boot: ", "entered at "].iter().any(|start| text.starts_with(start)),
@@ -206,7 +206,7 @@ mod tests {
             "strato: cannot boot: packed system refused: checksum: wrong",
             "strato: entered at EL1, but it must be entered at EL2",
             "strato: panic: all cores stopped",
-            "strato: panic: 2 cores did not stop",
+            "strato: panic: cores that did not stop: 2",
             "strato: panic: panic while reporting a panic",
         ] {
             assert!(is_last(last), "{last}");
