@@ -27,11 +27,13 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
     let goes_on = || over.load(0).is_ok_and(|word| word == 0);
     match info.option("role") {
         Some("control") => control::control(info)?,
+        Some("share") => control::share(info)?,
         // Interrupts are masked from the first instruction on.
         Some("spin") => while goes_on() {},
-        Some("wake") => {
+        Some(role @ ("idle" | "wake")) => {
+            let ticks = if role == "idle" { time::counter_hz() / 100 } else { 1 };
             while goes_on() {
-                vcpu::wait(time::counter() + 1)?;
+                vcpu::wait(time::counter() + ticks)?;
             }
         }
         Some("flood") => {
@@ -83,7 +85,7 @@ fn realtime(info: &'static Info) -> Result<(), Failure> {
                 }
             }
         }
-        _ => return Err("the role is control, spin, wake, flood, timers, write, lend, map or zero".into()),
+        _ => return Err("the role is control, share, idle, spin, wake, flood, timers, write, lend, map or zero".into()),
     }
     over.store(0, 1)?;
     println!("realtime: ok");
