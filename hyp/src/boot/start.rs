@@ -147,6 +147,7 @@ pub(super) fn make_cpus(machine: &Machine, pool: &mut Pool, cores: u8, header: &
             units: UNITS_PER_TURN,
             reaped: 0,
             masks_low: false,
+            was_long: false,
             has_reaped: false,
         };
         let page = allocator.take(PageBox::<Cpu>::ORDER, Kind::Object, own).ok();

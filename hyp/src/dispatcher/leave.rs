@@ -1,5 +1,7 @@
 //! Leave: who has the core next, and what becomes of the vCPU that had it.
 
+use core::mem;
+
 use super::{deadlines, irq, reaper, reserve, service, timers};
 use crate::arch::epoch::Stay;
 use crate::arch::frame::Frame;
@@ -11,18 +13,16 @@ use crate::vcpu::{Context, Extras};
 use crate::vm::Vm;
 
 /// Settles who has the core after the vCPU of `cx`, which is still at hand: when it is somebody else, its registers go
-/// where they belong without looking it up again. Behind a call that may have taken long nothing else is done in this turn, unless its
-/// VM ends.
+/// where they belong without looking it up again.
 #[inline(always)]
-pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
-    let was_long = was_long && !cx.vm.is_ending();
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     if cx.context.extras.intersects(Extras::SPECIAL) {
-        return reserve::settle(cx, frame, was_long);
+        return reserve::settle(cx, frame);
     }
     if cx.cpu.resident.is_none() {
         return; // it turned itself off, and may be asked to start again, for which its lease must be back
     }
-    let now = choose(cx.machine, cx.cpu, cx.stay, was_long);
+    let now = choose_behind(cx);
     if cx.cpu.turn.is_none_or(|turn| turn.vcpu == cx.me) {
         return; // with nobody else its registers stay: it may be the next one
     }
@@ -55,18 +55,25 @@ fn begin_anew(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     if cpu.reaping != 0 {
         irq::take(machine, cpu); // no guest may be entered for long, as which they would come
     }
-    choose(machine, cpu, stay, false);
+    choose(machine, cpu, stay);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
         log::info!("first guest instruction at {} ticks", timer::now());
         arch::sign::booted();
     }
 }
 
-/// Settles what others and time ask of this core, and chooses who has it. When the turn `was_long` it chooses alone: what is asked for
-/// comes by interrupts as a guest is entered, in a turn of its own. Returns when that was, in ticks.
+/// Does as [`choose`] behind an exit of the vCPU of `cx`, which goes on no more when its VM ends: it is asked to stop.
 #[inline(always)]
-pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>, was_long: bool) -> u64 {
-    if was_long {
+pub fn choose_behind(cx: &mut Cx<'_>) -> u64 {
+    cx.cpu.was_long &= !cx.vm.is_ending();
+    choose(cx.machine, cx.cpu, cx.stay)
+}
+
+/// Settles what others and time ask of this core, and chooses who has it. When the last exit was long to answer it chooses alone: what is
+/// asked for comes by interrupts as a guest is entered, in a turn of its own. Returns when that was, in ticks.
+#[inline(always)]
+pub fn choose(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> u64 {
+    if mem::take(&mut cpu.was_long) {
         put_off(machine, cpu);
     } else if cpu.reaping == 0 || !reaps(machine, cpu, stay) {
         service::requests(machine, cpu, stay);

@@ -132,13 +132,32 @@ pub fn turn<W: Witness>(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) -> bo
     let trap = exit::decode(&exit, &frame);
     let next = answer(&mut cx, &mut frame, trap);
     W::decided(&mut cx, &next);
-    // A call that was answered to its end may have taken long.
-    let was_long = matches!(trap, Trap::Call | Trap::Answered) && matches!(next, Next::Resume | Next::Reply(_));
+    cx.cpu.was_long = may_be_long(trap, &next);
     next::apply(&mut cx, &mut frame, next);
-    leave::settle(&mut cx, &mut frame, was_long);
+    leave::settle(&mut cx, &mut frame);
     W::settled(&mut cx);
     frame.end(cx.context);
     false
+}
+
+/// Returns whether it may have taken long to answer `trap` with `next`: a call that was answered to its end, or what ends a VM with a report.
+#[inline(always)]
+const fn may_be_long(trap: Trap, next: &Next) -> bool {
+    match next {
+        Next::Resume | Next::Reply(_) => matches!(trap, Trap::Call | Trap::Answered),
+        Next::Stop => true,
+        Next::Yield
+        | Next::YieldTo(_)
+        | Next::Wait(_)
+        | Next::PassOn { .. }
+        | Next::Halt
+        | Next::Service
+        | Next::Schedule
+        | Next::Off
+        | Next::Exit(_)
+        | Next::Reboot
+        | Next::Crash => false,
+    }
 }
 
 /// Hands a trap to the one room that answers it.

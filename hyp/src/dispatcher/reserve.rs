@@ -65,13 +65,13 @@ fn mask_low(machine: &Machine, cpu: &mut Cpu, is_masked: bool) {
 /// The same as [`leave::settle`], for a vCPU that is special.
 #[cold]
 #[inline(never)]
-pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame, was_long: bool) {
+pub fn settle(cx: &mut Cx<'_>, frame: &mut Frame) {
     charge(cx.machine, cx.cpu, timer::now());
     if cx.cpu.resident.is_none() {
         settle_loan(cx, timer::now());
         return end(cx.machine, cx.cpu); // it turned itself off, or goes to another core
     }
-    let now = leave::choose(cx.machine, cx.cpu, cx.stay, was_long);
+    let now = leave::choose_behind(cx);
     let was_lent = cx.cpu.reserved.lent_to(cx.me).is_some();
     settle_loan(cx, now);
     let goes_on = cx.cpu.turn.is_some_and(|turn| turn.vcpu == cx.me);

@@ -62,6 +62,8 @@ pub struct Cpu {
     pub reaped: u32,
     /// Whether interrupts of low priority wait, since reserved time runs.
     pub masks_low: bool,
+    /// Whether the exit that was answered last may have been long to answer, and nothing has been chosen since.
+    pub was_long: bool,
     /// Whether the last turn did a step of giving a VM back.
     pub has_reaped: bool,
 }

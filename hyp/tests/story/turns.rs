@@ -2,9 +2,10 @@
 
 use strato_abi::Call;
 use strato_abi::vcpu::RunState;
-use strato_hyp::arch::{gic_cpu, timer};
+use strato_hyp::arch::{Deed, gic_cpu, timer};
 use strato_hyp::timer::{Due, NEVER};
 
+use crate::faults::{HOLE, NOT_MAPPED, abort};
 use crate::plan::{CODE, Guest, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle};
@@ -42,6 +43,28 @@ fn behind_a_call_that_wakes_somebody_no_step_of_giving_a_vm_back_is_done_in_the_
         s.begin((0, 1), Call::VcpuWait, &[u64::MAX]);
         s.turns(4);
     }
+    s.close();
+}
+
+#[test]
+fn behind_a_report_no_step_of_giving_a_vm_back_is_done_before_the_next_guest_runs() {
+    let mut s = Story::new(&System::new(["a", "b", "c"].map(Guest::new)));
+    s.begin((2, 0), Call::CoreExit, &[0, 0]);
+    while s.cpu(0).reaping == 0 {
+        s.turns(1);
+    }
+    s.step(B, |_| Deed::Exit(abort(0x24, NOT_MAPPED, HOLE)));
+    while s.seen(B).is_none() && !s.log().iter().any(|line| line.starts_with("vm b: vcpu 0: ")) {
+        s.cpu(0).has_reaped = false;
+        s.ran();
+        s.turns(1);
+    }
+    assert_eq!((s.ran(), s.cpu(0).has_reaped), (vec![B], false));
+    assert!(s.cpu(0).was_long, "what chooses next does nothing else");
+    s.turns(1);
+    assert_eq!(s.ran(), [A]);
+    assert!(!s.cpu(0).was_long);
+    assert_eq!(s.cpu(0).reaping & 4, 4, "there was something to be done");
     s.close();
 }
 
