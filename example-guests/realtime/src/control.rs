@@ -1,5 +1,7 @@
 //! The guests with a share of time: one looks at how late it is, one at how much it has.
 
+use ::core::str::FromStr;
+
 use strato_guest::{Failure, Info, println, time, vcpu, vcpu_area};
 
 /// Periods in a row in which a share may be looked at.
@@ -7,7 +9,7 @@ const SPAN: usize = 100;
 /// Ticks between two looks at the counter that the guest does not take itself.
 const NOTICED: u64 = 100;
 
-fn option(info: &Info, name: &str) -> Option<u64> {
+fn option<N: FromStr>(info: &Info, name: &str) -> Option<N> {
     info.option(name)?.parse().ok()
 }
 
@@ -52,7 +54,7 @@ pub(crate) fn share(info: &'static Info) -> Result<(), Failure> {
     let (budget, period) = (share.budget_ticks, share.period_ticks);
     let mut had = [(0, 0); SPAN];
     let (mut now, mut own, mut most) = (time::counter(), 0, 0);
-    for count in 0..option(info, "periods").unwrap_or(2 * SPAN as u64) as usize {
+    for count in 0..option(info, "periods").unwrap_or(2 * SPAN) {
         // When it has nothing left it does not go on before the next period. What is shorter is the hypervisor's, or who comes first has the core.
         loop {
             let before = core::mem::replace(&mut now, time::counter());
@@ -62,7 +64,8 @@ pub(crate) fn share(info: &'static Info) -> Result<(), Failure> {
                 _ => {}
             }
         }
-        let (since, before) = core::mem::replace(&mut had[count % SPAN], (now, own));
+        let Some(place) = had.get_mut(count % SPAN) else { continue };
+        let (since, before) = core::mem::replace(place, (now, own));
         if count >= SPAN {
             let promised = (now - since + period / 2) / period * budget;
             most = most.max((own - before).abs_diff(promised) * 100 / promised);
