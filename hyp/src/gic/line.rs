@@ -118,11 +118,11 @@ impl LineState {
     /// Takes note that it was acknowledged. Returns whose port is to be raised; nobody's, and it is masked, when the port is not
     /// open any more, as `is_open` says.
     pub fn come(&mut self, gic: &Gic, is_open: impl FnOnce(Owner, Handle) -> bool) -> Option<(Owner, Handle)> {
+        self.note(gic, timer::now());
         let target = self.owner.zip(self.port).filter(|_| self.phase == Phase::Armed);
         match target.filter(|&(owner, port)| is_open(owner, port)) {
             Some(target) => {
                 self.phase = Phase::Active;
-                self.note(gic, timer::now());
                 Some(target)
             }
             None => {
@@ -137,7 +137,7 @@ impl LineState {
         }
     }
 
-    /// Takes note that it has come at `now`.
+    /// Takes note that it has come at `now`, whatever becomes of it: it has taken the core's time.
     fn note(&mut self, gic: &Gic, now: u64) {
         let least = timer::frequency().saturating_mul(IRQ_PERIOD_MIN_NS) / 1_000_000_000;
         let is_early = now.saturating_sub(self.came) < least;

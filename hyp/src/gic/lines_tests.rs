@@ -163,6 +163,11 @@ fn it_waits_for_reserved_time_unless_its_vm_has_a_share_and_it_does_not_come_too
     is(&line, Priority::Low); // to bind it anew is no way around
     come(&mut line, period);
     is(&line, Priority::Usual);
+    assert_eq!(line.come(&gic, |_, _| false), None);
+    line.bind(&gic, PORT, shared);
+    is(&line, Priority::Low); // nor is a port that is closed as it comes
+    come(&mut line, period);
+    is(&line, Priority::Usual);
     line.reroute(&gic, HERE);
     is(&line, Priority::Low);
 }
