@@ -53,6 +53,10 @@ pub fn serve_local(cx: &Cx<'_>) -> Result<(), Left> {
     deliver(cx, cx.vm, cx.vcpu.public.local())
 }
 
+/// Ticks by which a timer is so late that its VM has more of them than it can be interrupted for one by one: without end, it would keep the
+/// core from itself and from its equals.
+const LATE: u64 = 4096;
+
 /// Serves the timer that is due first, from the vector, when it is one of the VM that has the core.
 #[inline(always)]
 pub fn serve(cx: &mut Cx<'_>) -> Result<(), Left> {
@@ -60,7 +64,8 @@ pub fn serve(cx: &mut Cx<'_>) -> Result<(), Left> {
     let (deadline, place) = cpu.deadlines.earliest();
     let now = timer::now();
     let Some(slot) = timer_of(place, me.vm()) else { return Err(Left::Due) };
-    if deadline > now || cpu.reaping != 0 {
+    // One that is not due, or that is late since there are many: the loop serves these in one go, has them rest, and ends slices.
+    if now.wrapping_sub(deadline) >= LATE || cpu.reaping != 0 {
         return Err(Left::Due);
     }
     let Some(timers) = vm.timers() else { return Err(Left::Due) };

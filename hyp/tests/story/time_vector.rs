@@ -48,6 +48,23 @@ fn a_timer_that_is_due_raises_the_line_of_the_guest_that_runs() {
     s.close();
 }
 
+/// One by one from the vector they would keep the core from the guest, and it from its equals, for good.
+#[test]
+fn a_timer_that_is_late_behind_many_is_left_to_the_loop() {
+    for (late, times) in [(4095, 2), (4096, 1)] {
+        let (mut s, port) = listener();
+        let deadline = shown() + 6500;
+        s.call(A, Call::TimeTimerSet, &[port, deadline, SLICE / 10, 0]);
+        timer::set_now(BORN + deadline + late - 1); // a turn takes a tick
+        gic_cpu::pend(HYP_TIMER);
+        s.ran();
+        s.turns(1);
+        assert_eq!(s.ran().len(), times, "{late}: the guest goes on from the vector, or leaves");
+        assert_eq!(pending(&mut s, 0), 1 << (port & 63), "it is raised in either way");
+        s.close();
+    }
+}
+
 #[test]
 fn a_virtual_timer_raises_the_line_and_one_that_was_turned_off_nothing() {
     let (mut s, port) = listener();
