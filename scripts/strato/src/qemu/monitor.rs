@@ -41,8 +41,9 @@ struct Wanted {
     led: Mutex<Vec<bool>>,
 }
 
-/// What that question is called.
+/// What that question is called, and what is asked of a machine that stands still.
 const LED: &str = "led";
+const STILL: &str = "still";
 
 /// How long a machine that powered off is kept for what is expected and not said: its last lines may still be on their way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -158,14 +159,15 @@ fn answer(line: &str, wanted: &Wanted) -> (Vec<Value>, Option<u64>) {
     let is_event = |name: &str| line.get("event").is_some_and(|event| event == name);
     // Relaxed: this conversation alone reads it.
     if wanted.reset.load(Ordering::Relaxed) {
-        // It stands still only behind the next event, and one that still runs would not be continued.
-        let is_still = is_event("STOP");
+        // It stands still only behind the next event. Another core may have asked for a reset just before that (each arms the watchdog), which
+        // QEMU looks at before it answers the next question.
+        let is_still = line.get("id").is_some_and(|id| id == STILL);
         wanted.reset.store(!is_still, Ordering::Relaxed);
-        return (if is_still { look.into_iter().chain(reset()).collect() } else { Vec::new() }, None);
+        let ask = look.into_iter().chain([json!({ "execute": "query-status", "id": STILL })]);
+        return (if is_event("STOP") { ask.collect() } else { is_still.then(reset).unwrap_or_default() }, None);
     }
     if is_event("SHUTDOWN") {
-        // Memory first: the count is the last question. Nothing is replayed: this is the command that tells the count (QMP
-        // reference, ReplayInfo).
+        // Memory first: the count is the last question. Nothing is replayed: this command tells the count (QMP reference, ReplayInfo).
         let mut last = wanted.take();
         last.extend(look);
         last.push(command("query-replay"));
@@ -222,21 +224,21 @@ mod tests {
     fn a_machine_that_is_reset_starts_again_once() {
         let wanted = Wanted { reset: true.into(), ..Wanted::default() };
         let (_, said) = said_when(
-            "{\"event\": \"SHUTDOWN\"}\n{\"event\": \"STOP\"}\n{\"return\": {}}\n{\"event\": \"SHUTDOWN\"}",
+            "{\"event\": \"SHUTDOWN\"}\n{\"event\": \"STOP\"}\n{\"event\": \"SHUTDOWN\"}\n{\"return\": {}, \"id\": \"still\"}\n{\"event\": \"SHUTDOWN\"}",
             &wanted,
         );
         let said: Vec<Value> = said.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let names: Vec<_> = said.iter().filter_map(|command| command["execute"].as_str()).collect();
-        assert_eq!(names, ["set-action", "system_reset", "set-action", "cont", "query-replay"]);
-        assert_eq!(said[0]["arguments"]["reboot"], "reset");
-        assert_eq!(said[2]["arguments"]["reboot"], "shutdown");
+        assert_eq!(names, ["query-status", "set-action", "system_reset", "set-action", "cont", "query-replay"]);
+        assert_eq!(said[1]["arguments"]["reboot"], "reset");
+        assert_eq!(said[3]["arguments"]["reboot"], "shutdown");
     }
 
     #[test]
     fn the_led_is_looked_at_each_time_that_the_machine_stops() {
         let wanted = Wanted { reset: true.into(), has_led: true, ..Wanted::default() };
         let lines = ["00000400", "ffff0bff"].map(|levels| {
-            let stop = "{\"event\": \"STOP\"}\n{\"event\": \"SHUTDOWN\"}";
+            let stop = "{\"event\": \"STOP\"}\n{\"return\": {}, \"id\": \"still\"}\n{\"event\": \"SHUTDOWN\"}";
             format!("{stop}\n{{\"return\": \"00000000fe200038: 0x{levels}\\r\\n\", \"id\": \"led\"}}")
         });
         said_when(&lines.join("\n"), &wanted);
