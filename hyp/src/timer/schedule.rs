@@ -70,6 +70,12 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_is_now_has_passed() {
+        let next = |now| Schedule { deadline: 100, period: 10, slack: 0 }.after(now).unwrap().deadline;
+        assert_eq!([100, 109, 110, 111, 119, 120].map(next), [110, 110, 120, 120, 120, 130]);
+    }
+
+    #[test]
     fn timers_with_slack_meet() {
         let moment = |deadline| Schedule { deadline, period: 0, slack: 100 }.moment();
         assert_eq!(moment(1000), 1088);

@@ -4,8 +4,10 @@ use strato_abi::Call;
 use strato_abi::error::{Code, Reason};
 use strato_abi::event::IRQ_ROUNDS_MAX;
 use strato_hyp::arch::gic_cpu;
+use strato_hyp::gic::Priority;
 use strato_hyp::sync::Ordering::Relaxed;
 
+use crate::irq_shares::priority;
 use crate::plan::{Guest, RTC_INTID, System};
 use crate::stage::Story;
 use crate::talk::{A, B, handle};
@@ -175,9 +177,13 @@ fn a_line_that_never_falls_is_masked_and_said_so_and_can_be_bound_again() {
 #[test]
 fn an_interrupt_goes_to_the_core_of_the_vcpu_that_its_port_is_bound_to() {
     let guest = Guest { vcpus: 2, cores: [0, 1, 0, 0, 0, 0, 0, 0], ..Guest::new("a") };
-    let mut s = Story::on(&System::driver(guest), 2);
+    let mut system = System::driver(guest);
+    system.sched(0, 1, 500, 1000, 0);
+    let mut s = Story::on(&system, 2);
     s.call(A, Call::EvtBindIrq, &[IRQ, PORT, 0]);
+    assert_eq!(priority(&s), Priority::Low, "its VM has no share of the first core");
     s.call(A, Call::EvtBindVcpu, &[PORT, 1]);
+    assert_eq!(priority(&s), Priority::Usual, "it is sent to the other one, of which its VM has a share");
     s.call(A, Call::VcpuStart, &[1, strato_abi::addr::RAM_BASE, 0]);
     s.begin((0, 1), Call::VcpuWait, &[u64::MAX]);
     s.turns(5);

@@ -35,7 +35,8 @@ fn is_blocked(s: &mut Story) -> bool {
     s.vm(0, |vm| vm.vcpu(0).unwrap().public.state()) == RunState::Blocked
 }
 
-fn priority(s: &Story) -> Priority {
+/// Returns how urgent the interrupt of the clock is where it is sent to: by that a test knows whether it was sent there anew.
+pub(crate) fn priority(s: &Story) -> Priority {
     let line = s.machine.lines.get(0).expect("the clock's");
     line.lock(&mut Held::for_example()).0.priority()
 }

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use strato_abi::Call;
 use strato_abi::plan::VM_FP;
 use strato_hyp::arch::{Deed, gic_cpu, guest};
+use strato_hyp::gic::Priority;
 
+use crate::irq_shares::priority;
 use crate::plan::{CODE, Guest, RTC_INTID, SLICE, System};
 use crate::stage::{INTERRUPT, Story, Who, shown};
 use crate::talk::{A, handle};
@@ -121,11 +123,13 @@ fn a_watchdog_goes_along() {
 #[test]
 fn interrupts_of_devices_go_along() {
     let mut system = System::driver(Guest::new("a"));
-    system.sched(0, 0, 500, 1000, 0).sched(0, 1, 500, 1000, 0);
+    system.sched(0, 1, 500, 1000, 0);
     let mut s = Story::on(&system, 2);
-    let (irq, port, there) = (handle(2), handle(3), handle(5));
+    let (irq, port, there) = (handle(2), handle(3), handle(4));
     s.call(A, Call::EvtBindIrq, &[irq, port, 0]);
+    assert_eq!(priority(&s), Priority::Low, "its VM has no share of this core");
     go(&mut s, A, there);
+    assert_eq!(priority(&s), Priority::Usual, "it is sent to the core of now, of which its VM has a share");
     s.begin(A, Call::VcpuWait, &[u64::MAX]);
     s.turns(6);
     gic_cpu::pend(RTC_INTID);
