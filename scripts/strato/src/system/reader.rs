@@ -147,22 +147,24 @@ impl<'a> Table<'a> {
     /// Returns the integer of `key`, which has to lie in `range`.
     #[must_use]
     pub fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<At<u64>> {
-        let value = self.get(key)?;
-        let Some(number) = integer(value) else {
-            self.mistyped(key, value, "a whole number");
-            return None;
-        };
-        self.in_range(key, number, &value.span(), range)
+        self.in_range(key, self.get(key)?, &range)
     }
 
-    fn in_range(&self, key: &str, number: u64, span: &Span, range: RangeInclusive<u64>) -> Option<At<u64>> {
-        if range.contains(&number) {
-            return Some(At { value: number, span: span.clone() });
+    fn in_range(&self, key: &str, at: &Spanned<DeValue<'_>>, range: &RangeInclusive<u64>) -> Option<At<u64>> {
+        let Some(written) = at.get_ref().as_integer() else {
+            self.mistyped(key, at, "a whole number");
+            return None;
+        };
+        let number = integer(at);
+        if let Some(value) = number.filter(|number| range.contains(number)) {
+            return Some(At { value, span: at.span() });
         }
+        // One below zero, or of more than 64 bits, is none of ours.
+        let shown = number.map_or_else(|| written.to_string(), |number| number.to_string());
         let (first, last) = (range.start(), range.end());
         self.problems.add(Problem::new(
-            format!("`{key} = {number}` in {} is out of range", self.what),
-            span,
+            format!("`{key} = {shown}` in {} is out of range", self.what),
+            &at.span(),
             format!("it has to be {first} to {last}"),
             format!("write a number from {first} to {last}"),
         ));
@@ -177,16 +179,7 @@ impl<'a> Table<'a> {
             self.mistyped(key, value, "a list of whole numbers");
             return None;
         };
-        let mut numbers = Vec::new();
-        for item in array {
-            match integer(item) {
-                Some(number) => {
-                    numbers.extend(self.in_range(key, number, &item.span(), range.clone()).map(|at| at.value))
-                }
-                None => self.mistyped(key, item, "a whole number"),
-            }
-        }
-        Some(numbers)
+        Some(array.iter().filter_map(|item| Some(self.in_range(key, item, range)?.value)).collect())
     }
 
     /// Returns the texts of the array `key`.
