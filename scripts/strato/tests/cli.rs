@@ -60,6 +60,30 @@ fn a_file_that_is_no_device_tree_gives_status_2_and_what_to_do() {
 }
 
 #[test]
+fn a_trace_that_cannot_be_written_is_refused_before_anything_runs() {
+    for (option, file) in [("-o", "no/such/trace.json"), ("--svg", "tests")] {
+        let output = strato(&["trace", "nosuchsystem", option, file]);
+        let (status, said) = (output.status.code(), said(&output.stderr));
+        assert!(status == Some(2) && said.starts_with(&format!("error: cannot write {file}: ")), "{status:?} {said}");
+        assert!(said.contains("\nhelp: name a file in a folder that is there"), "{said}");
+    }
+    let there = std::env::temp_dir().join(format!("strato-trace-{}", std::process::id()));
+    let new = there.with_extension("svg");
+    std::fs::write(&there, "as it was").unwrap();
+    let output = strato(&["trace", "nosuchsystem", "-o", there.to_str().unwrap(), "--svg", new.to_str().unwrap()]);
+    assert!(said(&output.stderr).starts_with("error: there is no system"), "{}", said(&output.stderr));
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "as it was");
+    assert!(!new.exists(), "nothing is left of the try");
+    std::fs::remove_file(&there).unwrap();
+}
+
+#[test]
+fn a_ring_of_no_size_says_what_would_be_one() {
+    let said = said(&strato(&["run", "--explain", "--ring", "abc"]).stderr);
+    assert!(said.contains("is not a size: write a power of two from 4KiB to 64MiB"), "{said}");
+}
+
+#[test]
 fn an_unknown_command_gives_status_2() {
     assert_eq!(strato(&["rnu"]).status.code(), Some(2));
     assert_eq!(strato(&["run", "--gic", "4"]).status.code(), Some(2));

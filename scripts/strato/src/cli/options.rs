@@ -58,7 +58,7 @@ pub struct Serial {
 
 /// Returns log2 of the 4 KiB frames of a ring.
 pub(super) fn ring(text: &str) -> Result<u32, String> {
-    let bytes = size::parse(text)?;
+    let bytes = size::parse(text).map_err(|why| format!("{why}: write a power of two from 4KiB to 64MiB"))?;
     if bytes.is_power_of_two() && (4 << 10..=64 << 20).contains(&bytes) {
         Ok((bytes >> 12).trailing_zeros())
     } else {

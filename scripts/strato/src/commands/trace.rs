@@ -1,6 +1,7 @@
 //! `strato trace`: runs a system whose cores write down what leaves them, and writes that as files. Called by `commands::run`; `run`
 //! uses its reading for `--explain`.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::place::{Place, machine_of};
 use super::run::verdict;
 use super::{Ready, build, ready};
 use crate::cli::Machine;
-use crate::exit::say;
+use crate::exit::{Usage, say};
 use crate::project::Project;
 use crate::qemu::{Qemu, Virt};
 use crate::trace::{Core, Trace, chrome, svg};
@@ -39,8 +40,15 @@ pub struct Request {
 /// Runs a system and writes its trace; the status is that of the run.
 ///
 /// # Errors
-/// QEMU or the toolchain is missing, the system is refused, a build failed, or a file cannot be written.
+/// A file cannot be written, QEMU or the toolchain is missing, the system is refused, or a build failed.
 pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
+    let output = match (&request.output, &request.svg) {
+        (None, None) => Some(Path::new("trace.json")),
+        (output, _) => output.as_deref(),
+    };
+    for file in [output, request.svg.as_deref()].into_iter().flatten() {
+        try_to_write(file)?;
+    }
     let qemu = Qemu::find()?;
     let ready = ready(project, &request.system)?;
     let machine = Virt { is_traced: true, ..machine_of(&qemu, &request.machine, request.cores, &ready.system)? };
@@ -50,10 +58,6 @@ pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     let place = Place::Qemu(qemu, machine);
     let run = boot::boot_unseen(&place, &image, &ready, limit)?;
     let trace = of(&run, &ready, is_counted)?;
-    let output = match (&request.output, &request.svg) {
-        (None, None) => Some(Path::new("trace.json")),
-        (output, _) => output.as_deref(),
-    };
     if let Some(output) = output {
         let files = files(&ready);
         write(output, &chrome::json(&trace, &symbols(&files)).to_string())?;
@@ -63,6 +67,19 @@ pub fn trace(project: &mut Project, request: &Request) -> anyhow::Result<u8> {
     }
     say(trace.summary())?;
     verdict(&ready.system.name, &run)
+}
+
+/// Says before a run, and not behind it, that a file cannot be written. What stands in it stays.
+fn try_to_write(file: &Path) -> anyhow::Result<()> {
+    let is_there = file.exists();
+    OpenOptions::new().append(true).create(true).open(file).map_err(|why| Usage {
+        what: format!("cannot write {}: {why}", file.display()),
+        fix: "name a file in a folder that is there and that you may write to".into(),
+    })?;
+    if !is_there {
+        std::fs::remove_file(file).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
