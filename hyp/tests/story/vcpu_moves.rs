@@ -110,14 +110,18 @@ fn what_is_pending_and_deadlines_go_along() {
 
 #[test]
 fn a_watchdog_goes_along() {
-    let mut s = Story::on(&system(2), 2);
-    s.call(A, Call::VcpuWatchdog, &[40 * SLICE]);
-    go(&mut s, A, THERE);
-    s.begin(A, Call::VcpuWait, &[u64::MAX]);
-    s.turns(8);
-    assert!(s.try_vm(0, |_| ()).is_some());
-    s.turns(400);
-    assert!(s.try_vm(0, |_| ()).is_none(), "it is stopped and given back");
+    for waits in [true, false] {
+        let mut s = Story::on(&system(2), 2);
+        s.call(A, Call::VcpuWatchdog, &[40 * SLICE]);
+        go(&mut s, A, THERE);
+        if waits {
+            s.begin(A, Call::VcpuWait, &[u64::MAX]);
+        }
+        s.turns(8);
+        assert!(s.try_vm(0, |_| ()).is_some());
+        s.turns(400);
+        assert!(s.try_vm(0, |_| ()).is_none(), "it is stopped and given back, waits: {waits}");
+    }
 }
 
 #[test]
