@@ -64,6 +64,24 @@ fn a_virtual_timer_expires_while_its_vcpu_is_off_the_core_and_is_masked_when_it_
 }
 
 #[test]
+fn a_virtual_timer_that_expires_while_its_core_sleeps_wakes_its_vcpu() {
+    let mut s = slow(&System::one(1));
+    let port = s.own_port(A);
+    s.call(A, Call::TimeLocal, &[port]);
+    let deadline = shown() + 60;
+    program(&mut s, A, timer::LOCAL_ENABLE, deadline);
+    s.begin(A, Call::VcpuWait, &[NEVER]);
+    s.turns(8);
+    assert!(s.seen(A).is_none() && timer::local() == (timer::LOCAL_ENABLE, deadline), "it stays on the core");
+    timer::set_now(BORN + deadline);
+    gic_cpu::pend(27);
+    s.take_interrupts(0);
+    assert!(s.until_seen(A).is_some(), "it is woken");
+    assert!(s.take(A, port));
+    s.close();
+}
+
+#[test]
 fn a_virtual_timer_that_is_off_or_masked_or_not_asked_for_raises_nothing() {
     let mut s = Story::new(&pair());
     for control in [0, timer::LOCAL_MASK, timer::LOCAL_ENABLE | timer::LOCAL_MASK] {

@@ -7,7 +7,7 @@ use strato_hyp::arch::{Deed, gic_cpu, timer};
 use strato_hyp::sync::Ordering;
 
 use crate::event_calls::pair;
-use crate::plan::{Guest, SLICE, System};
+use crate::plan::{CODE, Guest, SLICE, System};
 use crate::stage::{INTERRUPT, Story, Who, shown};
 use crate::talk::{A, B, fill};
 use crate::traced::ring;
@@ -152,6 +152,31 @@ fn what_is_no_plain_wait_is_left_to_the_loop_with_nothing_done_twice() {
     assert!(interrupts(&mut s, A) > before);
     s.turns(60);
     assert!(s.try_vm(1, |_| ()).is_none(), "it is stopped");
+    s.close();
+}
+
+/// The level of a lent turn has more bits than a priority: nobody is above it.
+#[test]
+fn a_wait_that_is_over_takes_the_core_from_a_lent_priority_too() {
+    const SECOND: Who = (0, 1);
+    let mut s =
+        Story::new(&System::new([Guest { vcpus: 2, ..Guest::new("a") }, Guest { priority: 20, ..Guest::new("b") }]));
+    s.pace = 1;
+    let deadline = timer::now() + SLICE / 2;
+    s.begin(B, Call::VcpuWait, &[shown() + SLICE / 2]);
+    s.call(A, Call::VcpuStart, &[1, CODE, 0]);
+    s.begin(SECOND, Call::VcpuSchedSet, &[0, 3, 0, 0]);
+    s.call(A, Call::VcpuYield, &[0, 0]); // by which the other one has the core, and goes to its level
+    s.begin(A, Call::VcpuYield, &[1, 1]);
+    s.turns(3);
+    let turn = s.cpu(0).turn.unwrap();
+    assert!(turn.is_lent() && turn.until > deadline && state(&mut s, SECOND) == RunState::Running);
+    timer::set_now(deadline - 1);
+    s.ran();
+    expire(&mut s);
+    assert_eq!(s.ran(), [SECOND], "it does not go on behind the interrupt");
+    s.turns(1);
+    assert_eq!(s.ran(), [B]);
     s.close();
 }
 
