@@ -53,7 +53,7 @@ pub fn begin(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
 fn begin_anew(machine: &Machine, cpu: &mut Cpu, stay: &Stay<'_>) {
     reserve::depart(machine, cpu, stay);
     if cpu.reaping != 0 {
-        irq::take(machine, cpu); // no guest may be entered for long, as which they would come
+        irq::take(machine, cpu); // no guest may be entered for long, where they would come
     }
     choose(machine, cpu, stay);
     if cpu.turn.is_some() && !machine.has_started.swap(true, Ordering::Relaxed) {
